@@ -1,0 +1,71 @@
+// Everything that crosses between the IKE core and the world, in one file. Plain data that survives structuredClone.
+
+import type { PrfName } from '../crypto/suites.ts';
+import type { Change, DataPlaneEvent, Instant } from '../policy/sad.ts';
+import type { Tunnel } from '../policy/tunnel.ts';
+import type { IpAddress } from '../wire/address.ts';
+import type { ReportCode } from './errors.ts';
+
+export type Endpoint = { transport: 'udp' | 'tcp'; address: IpAddress; port: number };
+
+/** What the world tells the core. */
+export type Event =
+  | { type: 'datagram'; bytes: Uint8Array; local: Endpoint; remote: Endpoint }
+  | { type: 'timeout' }
+  /** `child` restricts `rekey` and `down` to one child; without it the IKE SA itself is meant. */
+  | { type: 'command'; id: number; command: 'up' | 'down' | 'rekey'; tunnel: string; child?: string }
+  | { type: 'configure'; changes: ConfigChange[] }
+  | { type: 'addresses'; local: IpAddress[] }
+  /** The outcome of a dataplane action. */
+  | { type: 'applied'; id: number; failed?: Failure }
+  | { type: 'dataplane'; event: DataPlaneEvent }
+  | { type: 'job-done'; id: number; result: JobResult }
+  | { type: 'shutdown'; deadline: Instant };
+
+/** What the core asks of the world, in order. */
+export type Action =
+  | { type: 'send'; bytes: Uint8Array; local: Endpoint; remote: Endpoint }
+  | { type: 'dataplane'; id: number; changes: Change[] }
+  /** Slow, remote, or with a long-term secret. */
+  | { type: 'job'; id: number; job: Job }
+  | { type: 'command-done'; id: number; outcome: ReportCode }
+  | { type: 'report'; code: ReportCode; tunnel?: string; detail?: Record<string, unknown> };
+
+export interface Core {
+  handle(event: Event, now: Instant): Action[];
+  nextTimeout(): Instant | undefined;
+}
+
+export type ConfigChange =
+  | { type: 'set-tunnel'; tunnel: Tunnel }
+  /** Takes the tunnel down first. */
+  | { type: 'remove-tunnel'; tunnel: string };
+
+export interface Failure {
+  /** `exists` is EEXIST: the SPI is taken, draw again. */
+  reason: 'exists' | 'refused';
+  message: string;
+}
+
+/**
+ * A key exchange is shaped as a KEM: `offer` makes a key pair and keeps the private half under a handle,
+ * `answer` takes a peer's public value, `finish` uses the handle up. `group` is the IANA number of transform type 4.
+ * PSK jobs compute prf(prf(secret, "Key Pad for IKEv2"), octets) (RFC 7296 §2.15); secrets are known by name only.
+ */
+export type Job =
+  | { type: 'offer'; group: number }
+  | { type: 'answer'; group: number; public: Uint8Array }
+  | { type: 'finish'; group: number; handle: string; public: Uint8Array }
+  | { type: 'forget'; handle: string }
+  | { type: 'psk-sign'; secret: string; prf: PrfName; octets: Uint8Array }
+  | { type: 'psk-verify'; secret: string; prf: PrfName; octets: Uint8Array; auth: Uint8Array };
+
+export type JobResult =
+  | { type: 'offer'; public: Uint8Array; handle: string }
+  | { type: 'answer'; public: Uint8Array; secret: Uint8Array }
+  | { type: 'finish'; secret: Uint8Array }
+  | { type: 'forget' }
+  | { type: 'psk-sign'; auth: Uint8Array }
+  | { type: 'psk-verify'; valid: boolean }
+  /** `peer`: the peer's public value is not valid (RFC 6989); `secret`: unknown or unreadable; `ours`: anything else. */
+  | { type: 'failed'; fault: 'peer' | 'secret' | 'ours'; message: string };

@@ -1,0 +1,125 @@
+// The words that `ike` and `dataplane` share: what an SA is, what can be changed, what a data plane reports.
+
+import type { EncryptionName, IntegrityName } from '../crypto/suites.ts';
+import type { IpAddress } from '../wire/address.ts';
+import type { Selector } from './selector.ts';
+
+/** Integer milliseconds of CLOCK_BOOTTIME. */
+export type Instant = number;
+
+/** One entry of the SAD (RFC 4301 §4.4.2.1). A direction each; the two of a child share nothing but the policy. */
+export interface SaParameters {
+  /** Chosen by the receiver, 256 to 2^32-1 (RFC 4303 §2.1). */
+  spi: number;
+  direction: 'in' | 'out';
+  protocol: 'esp' | 'ah';
+  mode: 'tunnel';
+  /** The SPD entry it serves. */
+  policy: string;
+  /** Outer addresses, seen from this gateway in both directions. */
+  local: IpAddress;
+  remote: IpAddress;
+  /** Present when ESP travels in UDP (RFC 3948). */
+  udp?: { localPort: number; remotePort: number };
+  /** `key` carries the salt behind the key where the algorithm has one (RFC 4106 §8.1). */
+  encryption?: { name: EncryptionName; keyBits: number; key: Uint8Array };
+  /** Absent for combined-mode algorithms. */
+  integrity?: { name: IntegrityName; key: Uint8Array };
+  esn: boolean;
+  /** Packets; a multiple of 32 from 32 to 4096. Ignored outbound. */
+  replayWindow: number;
+  /** What may travel in it (RFC 4301 §5.2 step 4), seen from this gateway in both directions. */
+  selectors: SelectorSet;
+  lifetime: Lifetime;
+}
+
+export interface SelectorSet {
+  local: Selector[];
+  remote: Selector[];
+}
+
+/** Soft limits raise `expire` once; at a hard limit the SA stops. Missing means unlimited. */
+export interface Lifetime {
+  softPackets?: bigint;
+  hardPackets?: bigint;
+  softBytes?: bigint;
+  hardBytes?: bigint;
+}
+
+/** One entry of the SPD (RFC 4301 §4.4.1). Lower `order` is asked first. */
+export interface Policy {
+  id: string;
+  action: 'protect' | 'bypass' | 'discard';
+  order: number;
+  selectors: SelectorSet;
+  /** Whether a packet that finds no SA asks for one (`acquire`). */
+  acquire: boolean;
+}
+
+/** One change of SAD or SPD. Applied in order; applying the same change again does nothing. */
+export type Change =
+  | { type: 'add-policy'; policy: Policy }
+  | { type: 'remove-policy'; policy: string }
+  /** An SA that exists with the same keys is left alone, with other keys it is an error (nonce reuse). */
+  | { type: 'add-inbound'; sa: SaParameters }
+  | { type: 'add-outbound'; sa: SaParameters }
+  /** From now on `policy` sends with `spi`. */
+  | { type: 'use-outbound'; policy: string; spi: number; remote: IpAddress }
+  /** The peer's UDP endpoint moved (RFC 7296 §2.23), after an authenticated packet proved it. */
+  | { type: 'move'; direction: 'in' | 'out'; spi: number; remote: IpAddress; remotePort: number }
+  | { type: 'remove'; direction: 'in' | 'out'; spi: number };
+
+/** What a data plane reports by itself. */
+export type DataPlaneEvent =
+  /** A packet matched a protect policy that has no SA in use. `packet` becomes the first selectors, RFC 7296 §2.9. */
+  | { type: 'acquire'; policy: string; packet: PacketHeader }
+  | { type: 'expire'; direction: 'in' | 'out'; spi: number; hard: boolean }
+  /** The first authenticated packet of an inbound SA (only where `capabilities.firstInbound`). */
+  | { type: 'first-inbound'; spi: number }
+  /** An authenticated packet came from another UDP endpoint. */
+  | { type: 'mapping'; spi: number; remote: IpAddress; remotePort: number }
+  /** Counters since the SA was added; `last` is the time of the last packet. Regularly, for liveness and status. */
+  | { type: 'usage'; direction: 'in' | 'out'; spi: number; packets: bigint; bytes: bigint; last: Instant };
+
+/** The five values that choose a policy; ports are 0 where the protocol has none. Seen from this gateway. */
+export interface PacketHeader {
+  local: IpAddress;
+  remote: IpAddress;
+  protocol: number;
+  localPort: number;
+  remotePort: number;
+}
+
+/** What a data plane can do; negotiation never offers what is not listed. */
+export interface Capabilities {
+  encryption: readonly EncryptionName[];
+  integrity: readonly IntegrityName[];
+  esn: boolean;
+  /** Largest replay window, packets. */
+  replayWindow: number;
+  plainEsp: boolean;
+  udpEncapsulation: boolean;
+  firstInbound: boolean;
+  /** Whether packets wait for an SA instead of being dropped. */
+  holds: boolean;
+}
+
+/** What is installed, with counters. */
+export interface Snapshot {
+  policies: Policy[];
+  sas: InstalledSa[];
+  /** Packets dropped by cause. */
+  drops: Record<string, bigint>;
+}
+
+/** An SA as it stands in the data plane: no keys. */
+export interface InstalledSa {
+  spi: number;
+  direction: 'in' | 'out';
+  policy: string;
+  inUse: boolean;
+  packets: bigint;
+  bytes: bigint;
+  /** Time of the last packet that passed, or undefined. */
+  last?: Instant;
+}

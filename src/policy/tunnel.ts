@@ -1,0 +1,54 @@
+// A tunnel as the core knows it: configuration with every default filled in, every name resolved to a row.
+
+import type { IpAddress } from '../wire/address.ts';
+import type { ProposalTemplate } from './proposal.ts';
+import type { SelectorSet } from './sad.ts';
+
+/** One PAD entry (RFC 4301 §4.4.3) with the SPD entries it may negotiate. Durations in milliseconds. */
+export interface Tunnel {
+  name: string;
+  /** `now`: bring it up and keep it up; `on-traffic`: at the first packet; `wait`: only answer. */
+  start: 'now' | 'on-traffic' | 'wait';
+  local: { address: IpAddress; identity: Identity };
+  /** Candidate addresses in order of preference; empty means any address, then the identity decides. */
+  remote: { addresses: IpAddress[]; identity: Identity };
+  auth: { method: 'psk'; secret: string };
+  encapsulation: 'auto' | 'udp' | 'esp';
+  ike: {
+    proposals: ProposalTemplate[];
+    /** Rekey after this time, less jitter. */
+    lifetime: number;
+  };
+  children: ChildTemplate[];
+  retransmit: Retransmit;
+  /** Idle time after which liveness is checked (RFC 7296 §2.4); 0 switches it off. */
+  liveness: number;
+  /** NAT keepalive interval (RFC 3948 §4). */
+  keepalive: number;
+}
+
+export interface ChildTemplate {
+  /** Unique within the tunnel; the policy id is `tunnel/child`. */
+  name: string;
+  selectors: SelectorSet;
+  /** First the ones with key exchange methods when PFS is wanted. */
+  proposals: ProposalTemplate[];
+  lifetime: { time: number; bytes?: bigint; packets?: bigint };
+  /** Packets. */
+  replayWindow: number;
+}
+
+/** `first` × `factor`ⁿ up to `cap`, at most `sends` transmissions, each interval ± `jitter` (0 to 1). */
+export interface Retransmit {
+  first: number;
+  factor: number;
+  cap: number;
+  sends: number;
+  jitter: number;
+}
+
+/** RFC 7296 §3.5. `value` is text: an address, a name, or for key ids the text itself. */
+export interface Identity {
+  type: 'ipv4' | 'ipv6' | 'fqdn' | 'email' | 'key-id';
+  value: string;
+}

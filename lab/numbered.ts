@@ -1,0 +1,55 @@
+// Numbered UDP: `numbered.ts send ADDRESS PORT RATE` sends until SIGTERM, then prints how many;
+// `numbered.ts receive ADDRESS PORT` counts until SIGTERM, then prints what came, as one JSON line.
+
+import { createSocket } from 'node:dgram';
+
+const [role, address, port, rate] = process.argv.slice(2);
+const socket = createSocket(address!.includes(':') ? 'udp6' : 'udp4');
+const TICK = 5; // ms
+
+if (role === 'send') send(Number(rate));
+else receive();
+
+/** Sends what is due by the clock on every tick, so a late tick catches up. */
+function send(perSecond: number): void {
+  let sent = 0;
+  const start = performance.now();
+  const timer = setInterval(() => {
+    const due = Math.floor(((performance.now() - start) / 1000) * perSecond);
+    for (; sent < due; sent++) {
+      const datagram = Buffer.alloc(64);
+      datagram.writeUInt32BE(sent);
+      socket.send(datagram, Number(port), address, () => {}); // an unreachable route is a loss like any other
+    }
+  }, TICK);
+  process.on('SIGTERM', () => {
+    clearInterval(timer);
+    setTimeout(() => finish({ sent }), 50);
+  });
+}
+
+function receive(): void {
+  const seen = new Set<number>();
+  let duplicates = 0;
+  let received = 0;
+  let lastAt = 0;
+  let longestGap = 0;
+  socket.on('message', (datagram) => {
+    const now = performance.now();
+    if (lastAt > 0) longestGap = Math.max(longestGap, now - lastAt);
+    lastAt = now;
+    received++;
+    const number = datagram.readUInt32BE();
+    if (seen.has(number)) duplicates++;
+    seen.add(number);
+  });
+  socket.on('error', () => {});
+  socket.bind(Number(port), address, () => console.log('ready'));
+  process.on('SIGTERM', () =>
+    finish({ received, distinct: seen.size, duplicates, longestGap: Math.round(longestGap) }),
+  );
+}
+
+function finish(result: object): void {
+  process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
+}

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Runs native/core's driver under each sanitizer: threads at work while SAs are added, switched and removed.
+set -eu
+cd "$(dirname "$0")/.."
+for sanitizer in address undefined thread; do
+  printf 'native/core under the %s sanitizer … ' "$sanitizer"
+  make -C native --no-print-directory driver SAN="$sanitizer" > /dev/null
+  native/build/driver-"$sanitizer"
+  echo ok
+done

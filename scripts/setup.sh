@@ -1,0 +1,75 @@
+#!/bin/sh
+# Brings a Debian 12 machine to where `npm run demo` (argument: demo), `npm test` (test) or a build (build) can run.
+# Installs only what is missing, says what it does, and does nothing when all is there.
+set -eu
+cd "$(dirname "$0")/.."
+goal=${1:-demo}
+
+say() { printf '\033[2m[setup]\033[0m %s\n' "$*" >&2; }
+fail() {
+  printf '[setup] %s\n        %s\n' "$1" "$2" >&2
+  exit 3
+}
+
+# Debian package, and a file that shows it is there.
+needs() {
+  case $goal in
+    build) ;;
+    demo) echo 'nftables /usr/sbin/nft
+iproute2 /sbin/ip
+iperf3 /usr/bin/iperf3
+iputils-ping /bin/ping' ;;
+    test) echo 'nftables /usr/sbin/nft
+iproute2 /sbin/ip
+iperf3 /usr/bin/iperf3
+iputils-ping /bin/ping
+libssl-dev /usr/include/openssl/evp.h
+strongswan-charon /usr/lib/ipsec/charon
+strongswan-swanctl /usr/sbin/swanctl
+libstrongswan-extra-plugins /usr/lib/ipsec/plugins/libstrongswan-curve25519.so
+libstrongswan-standard-plugins /usr/lib/ipsec/plugins/libstrongswan-openssl.so
+libcharon-extra-plugins /usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so' ;;
+  esac
+}
+
+missing_packages() {
+  needs | while read -r package file; do [ -e "$file" ] || printf '%s ' "$package"; done
+}
+
+# A package must not start its daemon here: policy-rc.d says so for the time of the installation.
+install_packages() {
+  say "installing Debian packages: $*"
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' > $policy && chmod +x $policy
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT INT TERM
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" > /dev/null
+}
+
+packages=$(missing_packages)
+if [ -n "$packages" ]; then
+  if [ "$(id -u)" = 0 ]; then
+    # shellcheck disable=SC2086
+    install_packages $packages
+  elif [ "$goal" = demo ]; then
+    fail "missing Debian packages: $packages" "as root: apt-get install $packages"
+  else
+    say "missing Debian packages: $packages(tests that need them are skipped; as root: apt-get install $packages)"
+  fi
+fi
+
+if ! cmp -s package-lock.json node_modules/.setup-lock; then
+  say 'installing npm packages'
+  npm ci --no-fund --no-audit --loglevel=error
+  [ -x node_modules/.bin/node ] && [ -e node_modules/node/bin/node ] || npm rebuild --foreground-scripts node
+  cp package-lock.json node_modules/.setup-lock
+fi
+scripts/node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 24 ? 0 : 1)' ||
+  fail 'the npm package "node" did not bring Node 24' 'run: npm rebuild --foreground-scripts node'
+
+make -q -C native > /dev/null 2>&1 || {
+  say 'building the native addon'
+  make -C native --no-print-directory > /dev/null
+}

@@ -62,7 +62,8 @@ fi
 
 if ! cmp -s package-lock.json node_modules/.setup-lock; then
   say 'installing npm packages'
-  npm ci --no-fund --no-audit --loglevel=error
+  # Not `npm ci`: it refuses a lock file without the packages of platforms that a mirror does not carry.
+  npm install --no-save --no-fund --no-audit --loglevel=error
   [ -x node_modules/.bin/node ] && [ -e node_modules/node/bin/node ] || npm rebuild --foreground-scripts node
   cp package-lock.json node_modules/.setup-lock
 fi

@@ -1,0 +1,73 @@
+// A running gateway in a namespace: its configuration, its daemon, its command line.
+
+import type { ChildProcess } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Finished, runAsync, start } from './netns.ts';
+
+const ISTHMUS = [process.execPath, '--disable-warning=ExperimentalWarning', 'src/cli/isthmus.ts'];
+
+export interface Site {
+  namespace: string;
+  folder: string;
+  configure(text: string): void;
+  start(...flags: string[]): Promise<void>;
+  /** Exit code and output of `isthmus COMMAND…` against this site's daemon. */
+  isthmus(...args: string[]): Promise<Finished>;
+  kill(signal: NodeJS.Signals): Promise<void>;
+  /** All that the daemon wrote. */
+  log(): string;
+  pid(): number | undefined;
+}
+
+/** `secrets` become files beside the configuration, readable by their owner only. */
+export function createSite(namespace: string, secrets: Record<string, string>): Site {
+  const folder = join('/run/lab', namespace);
+  const socket = join(folder, 'control.sock');
+  const file = join(folder, 'isthmus.yaml');
+  let daemon: ChildProcess | undefined;
+  let written = '';
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  for (const [name, value] of Object.entries(secrets))
+    writeFileSync(join(folder, name), `${value}\n`, { mode: 0o600 });
+
+  const isthmus = (...args: string[]) =>
+    runAsync(namespace, ISTHMUS[0]!, ...ISTHMUS.slice(1), ...args, '--socket', socket);
+
+  return {
+    namespace,
+    folder,
+    isthmus,
+    configure: (text) => writeFileSync(file, text, { mode: 0o600 }),
+    async start(...flags) {
+      daemon = start(namespace, [...ISTHMUS, 'run', file, '--socket', socket, ...flags]);
+      for (const stream of [daemon.stdout!, daemon.stderr!]) stream.on('data', (chunk) => (written += chunk));
+      await ready(daemon, () => written, isthmus);
+    },
+    kill: (signal) => end(daemon, signal),
+    log: () => written,
+    pid: () => daemon?.pid,
+  };
+}
+
+/** The daemon is ready once it answers; it has ten seconds. */
+async function ready(daemon: ChildProcess, log: () => string, isthmus: Site['isthmus']): Promise<void> {
+  for (let attempt = 0; attempt < 50; attempt++) {
+    if (daemon.exitCode !== null) break;
+    if ((await isthmus('status', '--json')).status <= 1) return;
+    await pause(50);
+  }
+  throw new Error(`the daemon does not answer; it said:\n${log()}`);
+}
+
+function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {
+  return new Promise((resolve) => {
+    if (!child || child.exitCode !== null || child.signalCode !== null) return resolve();
+    child.once('exit', () => resolve());
+    child.kill(signal);
+  });
+}
+
+export function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

@@ -1,0 +1,141 @@
+// Carries events into the core and its actions out. Holds no decision of the protocol.
+
+import { DataPlaneError, type DataPlane } from '../dataplane/dataplane.ts';
+import type { Action, Core, Event, Failure, Job, JobResult } from '../ike/boundary.ts';
+import type { ReportCode } from '../ike/errors.ts';
+import type { Change, InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
+import type { Log } from './report.ts';
+
+export interface DaemonParts {
+  core: Core;
+  plane: DataPlane;
+  /** Hands a datagram to the socket; never waits. */
+  send: (action: Extract<Action, { type: 'send' }>) => void;
+  runJob: (job: Job) => Promise<JobResult>;
+  /** Milliseconds of CLOCK_BOOTTIME. */
+  clock: () => Instant;
+  log: Log;
+}
+
+export interface Daemon {
+  feed(event: Event): void;
+  /** Resolves with the code of `command-done`. */
+  command(command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): Promise<ReportCode>;
+  /** What the data plane said last; refreshed every second. */
+  snapshot(): Snapshot;
+  /** Asks for a snapshot now. */
+  refresh(): Promise<Snapshot>;
+  /** Says goodbye to the peers, at most until the deadline (ms from now), and stops all timers. */
+  stop(deadline: number): Promise<void>;
+}
+
+const USAGE_INTERVAL = 1000;
+/** A timer longer than this is armed again: the clock of the timer may stop while the machine sleeps. */
+const LONGEST_TIMER = 3_600_000;
+
+export function createDaemon(parts: DaemonParts): Daemon {
+  const { core, plane, clock, log } = parts;
+  const commands = new Map<number, (outcome: ReportCode) => void>();
+  let nextCommand = 1;
+  let timer: NodeJS.Timeout | undefined;
+  let stopped = false;
+  let changes: Promise<void> = Promise.resolve();
+  let last: Snapshot = { policies: [], sas: [], drops: {} };
+
+  function feed(event: Event): void {
+    if (stopped) return;
+    for (const action of core.handle(event, clock())) perform(action);
+    arm();
+  }
+
+  function perform(action: Action): void {
+    switch (action.type) {
+      case 'send':
+        return parts.send(action);
+      case 'dataplane':
+        return install(action.id, action.changes);
+      case 'job':
+        parts.runJob(action.job).then((result) => feed({ type: 'job-done', id: action.id, result }));
+        return;
+      case 'command-done':
+        commands.get(action.id)?.(action.outcome);
+        commands.delete(action.id);
+        return;
+      case 'report':
+        return log(action);
+    }
+  }
+
+  /** One change set at a time, in the core's order. */
+  function install(id: number, wanted: Change[]): void {
+    changes = changes
+      .then(() => plane.apply(wanted))
+      .then(
+        () => feed({ type: 'applied', id }),
+        (error: unknown) => feed({ type: 'applied', id, failed: failureOf(error) }),
+      );
+  }
+
+  function arm(): void {
+    clearTimeout(timer);
+    const next = core.nextTimeout();
+    if (next === undefined || stopped) return;
+    const delay = Math.min(Math.max(next - clock(), 0), LONGEST_TIMER);
+    timer = setTimeout(() => feed({ type: 'timeout' }), delay);
+  }
+
+  async function refresh(): Promise<Snapshot> {
+    const before = new Map(last.sas.map((sa) => [keyOf(sa), sa.packets]));
+    last = await plane.snapshot();
+    for (const sa of last.sas) {
+      if (sa.last === undefined || before.get(keyOf(sa)) === sa.packets) continue;
+      const { direction, spi, packets, bytes } = sa;
+      feed({ type: 'dataplane', event: { type: 'usage', direction, spi, packets, bytes, last: sa.last } });
+    }
+    return last;
+  }
+
+  const poll = setInterval(() => {
+    refresh().catch((error: unknown) => log(brokenPlane(error)));
+  }, USAGE_INTERVAL);
+  plane.onEvent((event) => feed({ type: 'dataplane', event }));
+
+  return {
+    feed,
+    refresh,
+    snapshot: () => last,
+    command(command, tunnel, child) {
+      const id = nextCommand++;
+      const done = new Promise<ReportCode>((resolve) => commands.set(id, resolve));
+      feed({ type: 'command', id, command, tunnel, ...(child === undefined ? {} : { child }) });
+      return done;
+    },
+    async stop(deadline) {
+      feed({ type: 'shutdown', deadline: clock() + deadline });
+      await goodbye(core, clock, deadline);
+      stopped = true;
+      clearTimeout(timer);
+      clearInterval(poll);
+      await changes;
+    },
+  };
+}
+
+/** The core has nothing left to wait for once no timeout is due before the deadline. */
+async function goodbye(core: Core, clock: () => Instant, deadline: number): Promise<void> {
+  const end = clock() + deadline;
+  while (clock() < end && core.nextTimeout() !== undefined) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+function keyOf(sa: InstalledSa): string {
+  return `${sa.direction} ${sa.spi}`;
+}
+
+function failureOf(error: unknown): Failure {
+  const message = error instanceof Error ? error.message : String(error);
+  return { reason: error instanceof DataPlaneError ? error.reason : 'refused', message };
+}
+
+function brokenPlane(error: unknown): { code: ReportCode; detail: Record<string, unknown> } {
+  return { code: 'BUG_DATAPLANE', detail: { message: failureOf(error).message } };
+}

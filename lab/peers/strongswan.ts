@@ -1,0 +1,142 @@
+// strongSwan from Debian in a namespace, with its userspace data plane (kernel-libipsec: UDP encapsulation only).
+
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Finished, runAsync, start } from '../netns.ts';
+import { pause } from '../site.ts';
+
+const CHARON = '/usr/lib/ipsec/charon';
+
+export interface StrongswanTunnel {
+  localAddress: string;
+  remoteAddress: string;
+  localId?: string;
+  remoteId?: string;
+  psk: string;
+  local: string;
+  remote: string;
+  /** Proposals in strongSwan's words. */
+  ike: string;
+  esp: string;
+}
+
+export interface Strongswan {
+  start(): Promise<void>;
+  configure(tunnel: StrongswanTunnel): Promise<void>;
+  swanctl(...args: string[]): Promise<Finished>;
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  log(): string;
+}
+
+export function strongswanIsMissing(): string | undefined {
+  return existsSync(CHARON)
+    ? undefined
+    : 'strongSwan is missing: apt-get install strongswan-charon strongswan-swanctl';
+}
+
+/** Each daemon has its own pid file, its own configuration folder and its own vici socket. */
+export function createStrongswan(namespace: string): Strongswan {
+  const folder = join('/run/lab', `${namespace}-strongswan`);
+  const socket = `unix://${folder}/vici`;
+  mkdirSync(join(folder, 'swanctl/conf.d'), { recursive: true });
+  writeFileSync(join(folder, 'charon.pid'), '');
+  writeFileSync(join(folder, 'strongswan.conf'), strongswanConf(socket));
+  const environment = {
+    ...process.env,
+    STRONGSWAN_CONF: join(folder, 'strongswan.conf'),
+    SWANCTL_DIR: join(folder, 'swanctl'),
+  };
+  let charon: ChildProcess | undefined;
+  let written = '';
+
+  const swanctl = (...args: string[]) =>
+    runAsync(
+      namespace,
+      'env',
+      `STRONGSWAN_CONF=${environment.STRONGSWAN_CONF}`,
+      `SWANCTL_DIR=${environment.SWANCTL_DIR}`,
+      'swanctl',
+      ...args,
+      '--uri',
+      socket,
+    );
+
+  return {
+    swanctl,
+    log: () => written,
+    async start() {
+      const prepare = `touch /run/charon.pid && mount --bind ${folder}/charon.pid /run/charon.pid && exec ${CHARON}`;
+      charon = start(namespace, ['unshare', '-m', 'sh', '-c', prepare], { env: environment });
+      for (const stream of [charon.stdout!, charon.stderr!]) stream.on('data', (chunk) => (written += chunk));
+      for (let attempt = 0; attempt < 100; attempt++) {
+        if ((await swanctl('--stats')).status === 0) return;
+        await pause(50);
+      }
+      throw new Error(`strongSwan does not answer:\n${written}`);
+    },
+    async configure(tunnel) {
+      writeFileSync(join(folder, 'swanctl/swanctl.conf'), swanctlConf(tunnel), { mode: 0o600 });
+      const loaded = await swanctl('--load-all', '--clear');
+      if (loaded.status !== 0) throw new Error(`swanctl --load-all: ${loaded.output}`);
+    },
+    stop: (signal = 'SIGTERM') => end(charon, signal),
+  };
+}
+
+function strongswanConf(socket: string): string {
+  return `charon {
+  load_modular = no
+  load = random nonce openssl curve25519 chapoly hmac kdf aes sha2 sha1 gmp pem pkcs1 x509 pubkey constraints socket-default kernel-libipsec kernel-netlink vici
+  install_virtual_ip = no
+  retransmit_base = 1.4
+  retransmit_timeout = 0.5
+  plugins {
+    vici { socket = ${socket} }
+    kernel-libipsec { allow_peer_ts = yes }
+  }
+  filelog { stderr { default = 1
+    ike = 2
+    flush_line = yes } }
+}
+`;
+}
+
+function swanctlConf(tunnel: StrongswanTunnel): string {
+  const localId = tunnel.localId ?? tunnel.localAddress;
+  const remoteId = tunnel.remoteId ?? tunnel.remoteAddress;
+  return `connections {
+  tunnel {
+    version = 2
+    local_addrs = ${tunnel.localAddress}
+    remote_addrs = ${tunnel.remoteAddress}
+    encap = yes
+    mobike = no
+    proposals = ${tunnel.ike}
+    local { auth = psk
+      id = ${localId} }
+    remote { auth = psk
+      id = ${remoteId} }
+    children {
+      child {
+        local_ts = ${tunnel.local}
+        remote_ts = ${tunnel.remote}
+        esp_proposals = ${tunnel.esp}
+        start_action = none
+      }
+    }
+  }
+}
+secrets {
+  ike-tunnel { secret = "${tunnel.psk}" }
+}
+`;
+}
+
+function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {
+  return new Promise((resolve) => {
+    if (!child || child.exitCode !== null || child.signalCode !== null) return resolve();
+    child.once('exit', () => resolve());
+    child.kill(signal);
+  });
+}

@@ -1,0 +1,396 @@
+// IANA's registries (IKEv2 Parameters) as tables: name to number. Numbers stay numbers; names are for people.
+
+import type { Names } from './codec.ts';
+
+/** The registry's name of a number, or the number itself. */
+export function nameOf(table: Names, number: number): string {
+  for (const name in table) if (table[name] === number) return name;
+  return String(number);
+}
+
+/** RFC 7296 §3.1 */
+export const EXCHANGE = {
+  IKE_SA_INIT: 34,
+  IKE_AUTH: 35,
+  CREATE_CHILD_SA: 36,
+  INFORMATIONAL: 37,
+  /** RFC 5723 */
+  IKE_SESSION_RESUME: 38,
+  /** RFC 9242 */
+  IKE_INTERMEDIATE: 43,
+  /** RFC 9370 */
+  IKE_FOLLOWUP_KE: 44,
+} as const satisfies Names;
+
+/** RFC 7296 §3.2 */
+export const PAYLOAD = {
+  NONE: 0,
+  SA: 33,
+  KE: 34,
+  IDi: 35,
+  IDr: 36,
+  CERT: 37,
+  CERTREQ: 38,
+  AUTH: 39,
+  Nonce: 40,
+  N: 41,
+  D: 42,
+  V: 43,
+  TSi: 44,
+  TSr: 45,
+  SK: 46,
+  CP: 47,
+  EAP: 48,
+  /** RFC 7383 */
+  SKF: 53,
+} as const satisfies Names;
+
+/** RFC 7296 §3.3.1 */
+export const PROTOCOL = { NONE: 0, IKE: 1, AH: 2, ESP: 3 } as const satisfies Names;
+
+/** RFC 7296 §3.3.2; 6 to 12 are RFC 9370. */
+export const TRANSFORM = {
+  ENCR: 1,
+  PRF: 2,
+  INTEG: 3,
+  KE: 4,
+  ESN: 5,
+  ADDKE1: 6,
+  ADDKE2: 7,
+  ADDKE3: 8,
+  ADDKE4: 9,
+  ADDKE5: 10,
+  ADDKE6: 11,
+  ADDKE7: 12,
+} as const satisfies Names;
+
+/** RFC 7296 §3.3.5 */
+export const TRANSFORM_ATTRIBUTE = { KEY_LENGTH: 14 } as const satisfies Names;
+
+/** Transform type 1. */
+export const ENCR = {
+  DES_IV64: 1,
+  DES: 2,
+  '3DES': 3,
+  BLOWFISH: 7,
+  NULL: 11,
+  AES_CBC: 12,
+  AES_CTR: 13,
+  AES_CCM_8: 14,
+  AES_CCM_12: 15,
+  AES_CCM_16: 16,
+  AES_GCM_8: 18,
+  AES_GCM_12: 19,
+  AES_GCM_16: 20,
+  NULL_AUTH_AES_GMAC: 21,
+  CAMELLIA_CBC: 23,
+  CAMELLIA_CTR: 24,
+  CAMELLIA_CCM_8: 25,
+  CAMELLIA_CCM_12: 26,
+  CAMELLIA_CCM_16: 27,
+  CHACHA20_POLY1305: 28,
+  AES_CCM_8_IIV: 29,
+  AES_GCM_16_IIV: 30,
+  CHACHA20_POLY1305_IIV: 31,
+} as const satisfies Names;
+
+/** Transform type 2. */
+export const PRF = {
+  HMAC_MD5: 1,
+  HMAC_SHA1: 2,
+  HMAC_TIGER: 3,
+  AES128_XCBC: 4,
+  HMAC_SHA2_256: 5,
+  HMAC_SHA2_384: 6,
+  HMAC_SHA2_512: 7,
+  AES128_CMAC: 8,
+} as const satisfies Names;
+
+/** Transform type 3. */
+export const INTEG = {
+  NONE: 0,
+  HMAC_MD5_96: 1,
+  HMAC_SHA1_96: 2,
+  DES_MAC: 3,
+  KPDK_MD5: 4,
+  AES_XCBC_96: 5,
+  HMAC_MD5_128: 6,
+  HMAC_SHA1_160: 7,
+  AES_CMAC_96: 8,
+  AES_128_GMAC: 9,
+  AES_192_GMAC: 10,
+  AES_256_GMAC: 11,
+  HMAC_SHA2_256_128: 12,
+  HMAC_SHA2_384_192: 13,
+  HMAC_SHA2_512_256: 14,
+} as const satisfies Names;
+
+/** Transform types 4 and 6 to 12, and the group of a KE payload. */
+export const KE_METHOD = {
+  NONE: 0,
+  MODP_768: 1,
+  MODP_1024: 2,
+  MODP_1536: 5,
+  MODP_2048: 14,
+  MODP_3072: 15,
+  MODP_4096: 16,
+  MODP_6144: 17,
+  MODP_8192: 18,
+  ECP_256: 19,
+  ECP_384: 20,
+  ECP_521: 21,
+  MODP_1024_160: 22,
+  MODP_2048_224: 23,
+  MODP_2048_256: 24,
+  ECP_192: 25,
+  ECP_224: 26,
+  BRAINPOOL_224: 27,
+  BRAINPOOL_256: 28,
+  BRAINPOOL_384: 29,
+  BRAINPOOL_512: 30,
+  CURVE25519: 31,
+  CURVE448: 32,
+  ML_KEM_512: 35,
+  ML_KEM_768: 36,
+  ML_KEM_1024: 37,
+} as const satisfies Names;
+
+/** Transform type 5. */
+export const ESN = { NO_ESN: 0, ESN: 1 } as const satisfies Names;
+
+/** The registry of transform ids of each transform type. */
+export const TRANSFORM_IDS: Readonly<Record<number, Names>> = {
+  1: ENCR,
+  2: PRF,
+  3: INTEG,
+  4: KE_METHOD,
+  5: ESN,
+  6: KE_METHOD,
+  7: KE_METHOD,
+  8: KE_METHOD,
+  9: KE_METHOD,
+  10: KE_METHOD,
+  11: KE_METHOD,
+  12: KE_METHOD,
+};
+
+/** RFC 7296 §3.5 */
+export const ID_TYPE = {
+  ID_IPV4_ADDR: 1,
+  ID_FQDN: 2,
+  ID_RFC822_ADDR: 3,
+  ID_IPV6_ADDR: 5,
+  ID_DER_ASN1_DN: 9,
+  ID_DER_ASN1_GN: 10,
+  ID_KEY_ID: 11,
+  /** RFC 7619 */
+  ID_NULL: 13,
+} as const satisfies Names;
+
+/** RFC 7296 §3.6 */
+export const CERT_ENCODING = {
+  PKCS7_X509: 1,
+  PGP: 2,
+  DNS_SIGNED_KEY: 3,
+  X509_SIGNATURE: 4,
+  KERBEROS_TOKEN: 6,
+  CRL: 7,
+  ARL: 8,
+  SPKI: 9,
+  X509_ATTRIBUTE: 10,
+  HASH_AND_URL_X509: 12,
+  HASH_AND_URL_BUNDLE: 13,
+  /** RFC 4806 */
+  OCSP_CONTENT: 14,
+  /** RFC 7670 */
+  RAW_PUBLIC_KEY: 15,
+} as const satisfies Names;
+
+/** RFC 7296 §3.8 */
+export const AUTH_METHOD = {
+  RSA_SIGNATURE: 1,
+  SHARED_KEY_MIC: 2,
+  DSS_SIGNATURE: 3,
+  ECDSA_256: 9,
+  ECDSA_384: 10,
+  ECDSA_521: 11,
+  GENERIC_SECURE_PASSWORD: 12,
+  /** RFC 7619 */
+  NULL: 13,
+  /** RFC 7427 */
+  DIGITAL_SIGNATURE: 14,
+} as const satisfies Names;
+
+/** RFC 7296 §3.10.1. Below 16384 errors, above status. */
+export const NOTIFY = {
+  UNSUPPORTED_CRITICAL_PAYLOAD: 1,
+  INVALID_IKE_SPI: 4,
+  INVALID_MAJOR_VERSION: 5,
+  INVALID_SYNTAX: 7,
+  INVALID_MESSAGE_ID: 9,
+  INVALID_SPI: 11,
+  NO_PROPOSAL_CHOSEN: 14,
+  INVALID_KE_PAYLOAD: 17,
+  AUTHENTICATION_FAILED: 24,
+  SINGLE_PAIR_REQUIRED: 34,
+  NO_ADDITIONAL_SAS: 35,
+  INTERNAL_ADDRESS_FAILURE: 36,
+  FAILED_CP_REQUIRED: 37,
+  TS_UNACCEPTABLE: 38,
+  INVALID_SELECTORS: 39,
+  /** RFC 4555 */
+  UNACCEPTABLE_ADDRESSES: 40,
+  UNEXPECTED_NAT_DETECTED: 41,
+  /** RFC 5026 */
+  USE_ASSIGNED_HOA: 42,
+  TEMPORARY_FAILURE: 43,
+  CHILD_SA_NOT_FOUND: 44,
+  /** RFC 8784 has no error of its own; RFC 9370 §2.2.4 */
+  STATE_NOT_FOUND: 47,
+  /** RFC 9611 */
+  TS_MAX_QUEUE: 48,
+  INITIAL_CONTACT: 16384,
+  SET_WINDOW_SIZE: 16385,
+  ADDITIONAL_TS_POSSIBLE: 16386,
+  IPCOMP_SUPPORTED: 16387,
+  NAT_DETECTION_SOURCE_IP: 16388,
+  NAT_DETECTION_DESTINATION_IP: 16389,
+  COOKIE: 16390,
+  USE_TRANSPORT_MODE: 16391,
+  HTTP_CERT_LOOKUP_SUPPORTED: 16392,
+  REKEY_SA: 16393,
+  ESP_TFC_PADDING_NOT_SUPPORTED: 16394,
+  NON_FIRST_FRAGMENTS_ALSO: 16395,
+  /** RFC 4555 */
+  MOBIKE_SUPPORTED: 16396,
+  ADDITIONAL_IP4_ADDRESS: 16397,
+  ADDITIONAL_IP6_ADDRESS: 16398,
+  NO_ADDITIONAL_ADDRESSES: 16399,
+  UPDATE_SA_ADDRESSES: 16400,
+  COOKIE2: 16401,
+  NO_NATS_ALLOWED: 16402,
+  /** RFC 4478 */
+  AUTH_LIFETIME: 16403,
+  /** RFC 4739 */
+  MULTIPLE_AUTH_SUPPORTED: 16404,
+  ANOTHER_AUTH_FOLLOWS: 16405,
+  /** RFC 5685 */
+  REDIRECT_SUPPORTED: 16406,
+  REDIRECT: 16407,
+  REDIRECTED_FROM: 16408,
+  /** RFC 5723 */
+  TICKET_LT_OPAQUE: 16409,
+  TICKET_REQUEST: 16410,
+  TICKET_ACK: 16411,
+  TICKET_NACK: 16412,
+  TICKET_OPAQUE: 16413,
+  LINK_ID: 16414,
+  /** RFC 5840 */
+  USE_WESP_MODE: 16415,
+  /** RFC 5857 */
+  ROHC_SUPPORTED: 16416,
+  /** RFC 5998 */
+  EAP_ONLY_AUTHENTICATION: 16417,
+  /** RFC 6023 */
+  CHILDLESS_IKEV2_SUPPORTED: 16418,
+  /** RFC 6290 */
+  QUICK_CRASH_DETECTION: 16419,
+  /** RFC 6311 */
+  IKEV2_MESSAGE_ID_SYNC_SUPPORTED: 16420,
+  IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED: 16421,
+  IKEV2_MESSAGE_ID_SYNC: 16422,
+  IPSEC_REPLAY_COUNTER_SYNC: 16423,
+  /** RFC 6467 */
+  SECURE_PASSWORD_METHODS: 16424,
+  /** RFC 6631 */
+  PSK_PERSIST: 16425,
+  PSK_CONFIRM: 16426,
+  /** RFC 6867 */
+  ERX_SUPPORTED: 16427,
+  /** RFC 7383 */
+  IKEV2_FRAGMENTATION_SUPPORTED: 16430,
+  /** RFC 7427 */
+  SIGNATURE_HASH_ALGORITHMS: 16431,
+  /** RFC 7651 */
+  CLONE_IKE_SA_SUPPORTED: 16432,
+  CLONE_IKE_SA: 16433,
+  /** RFC 8019 */
+  PUZZLE: 16434,
+  /** RFC 8784 */
+  USE_PPK: 16435,
+  PPK_IDENTITY: 16436,
+  NO_PPK_AUTH: 16437,
+  /** RFC 9242 */
+  INTERMEDIATE_EXCHANGE_SUPPORTED: 16438,
+  /** RFC 8983 */
+  IP4_ALLOWED: 16439,
+  IP6_ALLOWED: 16440,
+  /** RFC 9370 */
+  ADDITIONAL_KEY_EXCHANGE: 16441,
+  /** RFC 9347 */
+  USE_AGGFRAG: 16442,
+  /** RFC 9593 */
+  SUPPORTED_AUTH_METHODS: 16443,
+  /** RFC 9611 */
+  SA_RESOURCE_INFO: 16444,
+} as const satisfies Names;
+
+/** RFC 7296 §3.13.1 */
+export const TS_TYPE = {
+  TS_IPV4_ADDR_RANGE: 7,
+  TS_IPV6_ADDR_RANGE: 8,
+  /** RFC 4595 */
+  TS_FC_ADDR_RANGE: 9,
+  /** RFC 9478 */
+  TS_SECLABEL: 10,
+} as const satisfies Names;
+
+/** RFC 7296 §3.15 */
+export const CFG_TYPE = { CFG_REQUEST: 1, CFG_REPLY: 2, CFG_SET: 3, CFG_ACK: 4 } as const satisfies Names;
+
+/** RFC 7296 §3.15.1 */
+export const CFG_ATTRIBUTE = {
+  INTERNAL_IP4_ADDRESS: 1,
+  INTERNAL_IP4_NETMASK: 2,
+  INTERNAL_IP4_DNS: 3,
+  INTERNAL_IP4_NBNS: 4,
+  INTERNAL_IP4_DHCP: 6,
+  APPLICATION_VERSION: 7,
+  INTERNAL_IP6_ADDRESS: 8,
+  INTERNAL_IP6_DNS: 10,
+  INTERNAL_IP6_DHCP: 12,
+  INTERNAL_IP4_SUBNET: 13,
+  SUPPORTED_ATTRIBUTES: 14,
+  INTERNAL_IP6_SUBNET: 15,
+  MIP6_HOME_PREFIX: 16,
+  INTERNAL_IP6_LINK: 17,
+  INTERNAL_IP6_PREFIX: 18,
+  /** RFC 8598 */
+  INTERNAL_DNS_DOMAIN: 25,
+  INTERNAL_DNSSEC_TA: 26,
+} as const satisfies Names;
+
+/** RFC 7427 §4, for SIGNATURE_HASH_ALGORITHMS. */
+export const HASH_ALGORITHM = {
+  SHA1: 1,
+  SHA2_256: 2,
+  SHA2_384: 3,
+  SHA2_512: 4,
+  /** RFC 8420 */
+  IDENTITY: 5,
+} as const satisfies Names;
+
+/** IP protocols that are met in selectors and headers. */
+export const IP_PROTOCOL = {
+  ANY: 0,
+  ICMP: 1,
+  IPV4: 4,
+  TCP: 6,
+  UDP: 17,
+  IPV6: 41,
+  GRE: 47,
+  ESP: 50,
+  AH: 51,
+  ICMPV6: 58,
+  SCTP: 132,
+} as const satisfies Names;

@@ -70,7 +70,7 @@ fi
 scripts/node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 24 ? 0 : 1)' ||
   fail 'the npm package "node" did not bring Node 24' 'run: npm rebuild --foreground-scripts node'
 
-make -q -C native > /dev/null 2>&1 || {
+[ ! -f native/Makefile ] || make -q -C native > /dev/null 2>&1 || {
   say 'building the native addon'
   make -C native --no-print-directory > /dev/null
 }

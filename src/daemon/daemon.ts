@@ -1,6 +1,6 @@
 // Carries events into the core and its actions out. Holds no decision of the protocol.
 
-import { DataPlaneError, type DataPlane } from '../dataplane/dataplane.ts';
+import { type DataPlane, DataPlaneError } from '../dataplane/dataplane.ts';
 import type { Action, Core, Event, Failure, Job, JobResult } from '../ike/boundary.ts';
 import type { ReportCode } from '../ike/errors.ts';
 import type { Change, InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
@@ -124,7 +124,8 @@ export function createDaemon(parts: DaemonParts): Daemon {
 /** The core has nothing left to wait for once no timeout is due before the deadline. */
 async function goodbye(core: Core, clock: () => Instant, deadline: number): Promise<void> {
   const end = clock() + deadline;
-  while (clock() < end && core.nextTimeout() !== undefined) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (clock() < end && core.nextTimeout() !== undefined)
+    await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
 function keyOf(sa: InstalledSa): string {

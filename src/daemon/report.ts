@@ -49,7 +49,14 @@ function asText(report: Report, time: Date, suppressed: number): string {
 
 function asJson(report: Report, time: Date, suppressed: number): string {
   const { code, tunnel, detail } = report;
-  const fields = { time: time.toISOString(), level: levelOf(code), code, tunnel, message: sentenceOf(report), ...detail };
+  const fields = {
+    time: time.toISOString(),
+    level: levelOf(code),
+    code,
+    tunnel,
+    message: sentenceOf(report),
+    ...detail,
+  };
   return JSON.stringify(suppressed > 0 ? { ...fields, suppressed } : fields, plainValue);
 }
 
@@ -61,8 +68,12 @@ function levelOf(code: ReportCode): Level {
 
 /** A peer's text must not forge lines or drive a terminal: control characters are escaped, length is bounded. */
 function printable(value: unknown): string {
-  const text = typeof value === 'string' ? value : value === undefined ? '?' : JSON.stringify(value, plainValue);
-  const escaped = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => `\\u${c.codePointAt(0)!.toString(16).padStart(4, '0')}`);
+  const text =
+    typeof value === 'string' ? value : value === undefined ? '?' : JSON.stringify(value, plainValue);
+  const escaped = text.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (c) => `\\u${c.codePointAt(0)!.toString(16).padStart(4, '0')}`,
+  );
   return escaped.length > 400 ? `${escaped.slice(0, 400)}…` : escaped;
 }
 

@@ -1,6 +1,6 @@
 // Traffic selectors (RFC 7296 §3.13.1, RFC 4301 §4.4.1.1): which packets.
 
-import type { IpAddress } from '../wire/address.ts';
+import { addressBytes, familyOf, type IpAddress } from '../wire/address.ts';
 
 /** An inclusive range of addresses and ports of one protocol. `protocol` 0 is any; any port is 0 to 65535. */
 export interface Selector {
@@ -9,4 +9,84 @@ export interface Selector {
   endPort: number;
   start: IpAddress;
   end: IpAddress;
+}
+
+/** What both ranges hold, or undefined. */
+export function intersect(a: Selector, b: Selector): Selector | undefined {
+  if (familyOf(a.start) !== familyOf(b.start)) return undefined;
+  if (a.protocol !== 0 && b.protocol !== 0 && a.protocol !== b.protocol) return undefined;
+  const start = compareAddresses(a.start, b.start) > 0 ? a.start : b.start;
+  const end = compareAddresses(a.end, b.end) < 0 ? a.end : b.end;
+  const startPort = Math.max(a.startPort, b.startPort);
+  const endPort = Math.min(a.endPort, b.endPort);
+  if (compareAddresses(start, end) > 0 || startPort > endPort) return undefined;
+  return { protocol: a.protocol || b.protocol, startPort, endPort, start, end };
+}
+
+export function contains(outer: Selector, inner: Selector): boolean {
+  const common = intersect(outer, inner);
+  return common !== undefined && sameSelector(common, inner);
+}
+
+export function sameSelector(a: Selector, b: Selector): boolean {
+  return (
+    a.protocol === b.protocol &&
+    a.startPort === b.startPort &&
+    a.endPort === b.endPort &&
+    a.start === b.start &&
+    a.end === b.end
+  );
+}
+
+/** Narrowing (RFC 7296 §2.9): what of `offered` is also in `allowed`, without repetition. Empty: nothing in common. */
+export function narrow(offered: readonly Selector[], allowed: readonly Selector[]): Selector[] {
+  const common = offered.flatMap((a) =>
+    allowed.map((b) => intersect(a, b)).filter((both) => both !== undefined),
+  );
+  return common.filter(
+    (selector, index) => !common.some((other, i) => i < index && contains(other, selector)),
+  );
+}
+
+/** The selector of one address, for the packet that triggered a negotiation (RFC 7296 §2.9). */
+export function exactly(address: IpAddress, protocol: number, port: number): Selector {
+  const ports = port === 0 ? { startPort: 0, endPort: 65535 } : { startPort: port, endPort: port };
+  return { protocol, ...ports, start: address, end: address };
+}
+
+/** Negative, zero or positive; both of one family. */
+export function compareAddresses(a: IpAddress, b: IpAddress): number {
+  const [left, right] = [addressBytes(a), addressBytes(b)];
+  const at = left.findIndex((byte, index) => byte !== right[index]);
+  return at === -1 ? 0 : left[at]! - right[at]!;
+}
+
+/** `10.1.0.0/16`, or `10.1.0.5-10.1.0.9 udp 53` where it is no prefix or not any packet. */
+export function selectorText(selector: Selector): string {
+  const range = prefixText(selector) ?? `${selector.start}-${selector.end}`;
+  const protocol = selector.protocol === 0 ? '' : ` protocol ${selector.protocol}`;
+  const anyPort = selector.startPort === 0 && selector.endPort === 65535;
+  const port =
+    selector.startPort === selector.endPort
+      ? selector.startPort
+      : `${selector.startPort}-${selector.endPort}`;
+  return `${range}${protocol}${anyPort ? '' : ` port ${port}`}`;
+}
+
+function prefixText({ start, end }: Selector): string | undefined {
+  const bits = prefixLength(start, end);
+  return bits === undefined ? undefined : `${start}/${bits}`;
+}
+
+/** The prefix length when the range is one prefix. */
+export function prefixLength(start: IpAddress, end: IpAddress): number | undefined {
+  const [low, high] = [bitsOf(start), bitsOf(end)];
+  const length = [...low].findIndex((bit, index) => bit !== high[index]);
+  if (length === -1) return low.length;
+  const isPrefix = !low.slice(length).includes('1') && !high.slice(length).includes('0');
+  return isPrefix ? length : undefined;
+}
+
+function bitsOf(address: IpAddress): string {
+  return Array.from(addressBytes(address), (byte) => byte.toString(2).padStart(8, '0')).join('');
 }

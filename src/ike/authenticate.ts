@@ -1,0 +1,93 @@
+// Who is there (RFC 7296 §2.15). The only place that can say that a peer is verified.
+
+import { concat } from '../crypto/bytes.ts';
+import { authOctets, macedId } from '../crypto/keymat.ts';
+import type { Identity } from '../policy/tunnel.ts';
+import { addressBytes, formatAddress } from '../wire/address.ts';
+import { ID_TYPE } from '../wire/numbers.ts';
+import type { Context } from './context.ts';
+import type { IkeSa, Secrets } from './sa.ts';
+
+declare const verified: unique symbol;
+
+/** A peer that proved its identity. Only `verifiedPeer` makes one, so `established` cannot be built without it. */
+export type VerifiedPeer = { readonly identity: Identity; readonly [verified]: true };
+
+/** The verdict of `psk-verify` is the proof. */
+export function verifiedPeer(
+  identity: Identity,
+  verdict: { type: 'psk-verify'; valid: boolean },
+): VerifiedPeer | undefined {
+  return verdict.valid ? ({ identity } as VerifiedPeer) : undefined;
+}
+
+/** The octets that the initiator or the responder signs. */
+export function signedOctets(
+  context: Context,
+  secrets: Secrets,
+  byInitiator: boolean,
+  idBody: Uint8Array,
+): Uint8Array {
+  const prf = secrets.suite.prf!;
+  const skP = byInitiator ? secrets.keys.pi : secrets.keys.pr;
+  const mac = macedId(context.provider, prf, skP, idBody);
+  return byInitiator
+    ? authOctets(secrets.initiatorMessage, secrets.nr, mac)
+    : authOctets(secrets.responderMessage, secrets.ni, mac);
+}
+
+/** The ID payload without its generic header: type, three reserved bytes, data (RFC 7296 §3.5). */
+export function idBody({ idType, data }: { idType: number; data: Uint8Array }): Uint8Array {
+  return concat([Uint8Array.of(idType, 0, 0, 0), data]);
+}
+
+export function encodeIdentity(identity: Identity): { idType: number; data: Uint8Array } {
+  const text = new TextEncoder().encode(identity.value);
+  switch (identity.type) {
+    case 'ipv4':
+      return { idType: ID_TYPE.ID_IPV4_ADDR, data: addressBytes(identity.value) };
+    case 'ipv6':
+      return { idType: ID_TYPE.ID_IPV6_ADDR, data: addressBytes(identity.value) };
+    case 'fqdn':
+      return { idType: ID_TYPE.ID_FQDN, data: text };
+    case 'email':
+      return { idType: ID_TYPE.ID_RFC822_ADDR, data: text };
+    case 'key-id':
+      return { idType: ID_TYPE.ID_KEY_ID, data: text };
+  }
+}
+
+/** Undefined for types we do not authenticate and for bytes that are not of their type. */
+export function decodeIdentity({ idType, data }: { idType: number; data: Uint8Array }): Identity | undefined {
+  const text = () => new TextDecoder('utf-8').decode(data);
+  switch (idType) {
+    case ID_TYPE.ID_IPV4_ADDR:
+      return data.length === 4 ? { type: 'ipv4', value: formatAddress(data) } : undefined;
+    case ID_TYPE.ID_IPV6_ADDR:
+      return data.length === 16 ? { type: 'ipv6', value: formatAddress(data) } : undefined;
+    case ID_TYPE.ID_FQDN:
+      return { type: 'fqdn', value: text() };
+    case ID_TYPE.ID_RFC822_ADDR:
+      return { type: 'email', value: text() };
+    case ID_TYPE.ID_KEY_ID:
+      return { type: 'key-id', value: text() };
+    default:
+      return undefined;
+  }
+}
+
+/** Type-strict; names without regard to case (RFC 7296 §3.5 leaves it open; DNS names have none). */
+export function sameIdentity(a: Identity, b: Identity): boolean {
+  if (a.type !== b.type) return false;
+  return a.type === 'fqdn' || a.type === 'email'
+    ? a.value.toLowerCase() === b.value.toLowerCase()
+    : a.value === b.value;
+}
+
+/** The candidates that expect this identity; the second stage of the choice of a tunnel. */
+export function expecting(context: Context, sa: IkeSa, identity: Identity): string[] {
+  return sa.candidates.filter((name) => {
+    const expected = context.tunnels.get(name)?.tunnel.remote.identity;
+    return expected !== undefined && sameIdentity(expected, identity);
+  });
+}

@@ -1,0 +1,218 @@
+// Child SAs: from a chosen suite and keys to entries of the SAD, and how they end.
+
+import { childKeys, type DirectionKeys } from '../crypto/keymat.ts';
+import { encryptionRow } from '../crypto/suites.ts';
+import type { ChosenSuite } from '../policy/proposal.ts';
+import { suiteText } from '../policy/proposal.ts';
+import type { Change, SaParameters, SelectorSet } from '../policy/sad.ts';
+import { narrow, type Selector, selectorText } from '../policy/selector.ts';
+import type { ChildTemplate, Tunnel } from '../policy/tunnel.ts';
+import { familyOf } from '../wire/address.ts';
+import type { Payload, TrafficSelector } from '../wire/ikev2.ts';
+import { PAYLOAD, TS_TYPE } from '../wire/numbers.ts';
+import { applyChanges, type Context, jittered, report } from './context.ts';
+import type { ChildSa, Established, IkeSa } from './sa.ts';
+
+/** The SPD entry of a child. */
+export function policyId(tunnel: string, child: string): string {
+  return `${tunnel}/${child}`;
+}
+
+/** A rekey comes this much earlier than the lifetime at the most, so that two sides seldom meet. */
+const LIFETIME_JITTER = 0.1;
+/** An inbound SA still takes what is under way when it is deleted. */
+export const DRAIN = 5000;
+
+export function rekeyTime(context: Context, lifetime: number): number {
+  return context.now + jittered(context, lifetime * (1 - LIFETIME_JITTER), LIFETIME_JITTER);
+}
+
+export interface NewChild {
+  template: ChildTemplate;
+  suite: ChosenSuite;
+  spiIn: number;
+  spiOut: number;
+  selectors: SelectorSet;
+  /** Whether we began the exchange that makes it. */
+  initiator: boolean;
+  ni: Uint8Array;
+  nr: Uint8Array;
+  secret?: Uint8Array;
+}
+
+/** The child and the changes that install it: inbound first, for the peer may send at once. */
+export function makeChild(
+  context: Context,
+  sa: IkeSa,
+  tunnel: Tunnel,
+  ike: { suite: ChosenSuite; skD: Uint8Array },
+  made: NewChild,
+): { child: ChildSa; changes: Change[] } {
+  const { suite, ni, nr, secret } = made;
+  const keys = childKeys(context.provider, {
+    prf: ike.suite.prf!,
+    skD: ike.skD,
+    encryption: suite.encryption,
+    integrity: suite.integrity,
+    ni,
+    nr,
+    ...(secret ? { secret } : {}),
+  });
+  const [keyIn, keyOut] = made.initiator
+    ? [keys.responder, keys.initiator]
+    : [keys.initiator, keys.responder];
+  const child: ChildSa = {
+    name: made.template.name,
+    spiIn: made.spiIn,
+    spiOut: made.spiOut,
+    suite,
+    selectors: made.selectors,
+    since: context.now,
+    rekeyAt: rekeyTime(context, made.template.lifetime.time),
+    used: false,
+  };
+  const inbound = entry(sa, tunnel, made, 'in', keyIn);
+  const outbound = entry(sa, tunnel, made, 'out', keyOut);
+  return {
+    child,
+    changes: [
+      { type: 'add-inbound', sa: inbound },
+      { type: 'add-outbound', sa: outbound },
+    ],
+  };
+}
+
+function entry(
+  sa: IkeSa,
+  tunnel: Tunnel,
+  made: NewChild,
+  direction: 'in' | 'out',
+  keys: DirectionKeys,
+): SaParameters {
+  const { template, suite } = made;
+  return {
+    spi: direction === 'in' ? made.spiIn : made.spiOut,
+    direction,
+    protocol: 'esp',
+    mode: 'tunnel',
+    policy: policyId(tunnel.name, template.name),
+    local: sa.local.address,
+    remote: sa.remote.address,
+    ...(inUdp(sa, tunnel) ? { udp: { localPort: sa.local.port, remotePort: sa.remote.port } } : {}),
+    encryption: { ...suite.encryption, key: keys.encryption },
+    ...(suite.integrity ? { integrity: { name: suite.integrity, key: keys.integrity } } : {}),
+    esn: suite.esn === true,
+    replayWindow: template.replayWindow,
+    selectors: made.selectors,
+    lifetime: limits(template, suite),
+  };
+}
+
+/** ESP travels in UDP when a NAT was found (RFC 7296 §2.23) or the configuration says so. */
+function inUdp(sa: IkeSa, tunnel: Tunnel): boolean {
+  if (tunnel.encapsulation === 'auto') return sa.nat.local || sa.nat.remote;
+  return tunnel.encapsulation === 'udp';
+}
+
+/** The configured limits within what the algorithm and the sequence numbers allow; soft at nine tenths. */
+function limits(template: ChildTemplate, suite: ChosenSuite): SaParameters['lifetime'] {
+  const { packetLimit } = encryptionRow(suite.encryption.name);
+  // RFC 4303 §3.3.3: without ESN the number must not cycle.
+  const wrap = suite.esn ? packetLimit : 2n ** 32n - 1n;
+  const packets = [packetLimit, wrap, template.lifetime.packets ?? packetLimit].reduce((a, b) =>
+    a < b ? a : b,
+  );
+  const { bytes } = template.lifetime;
+  return {
+    hardPackets: packets,
+    softPackets: (packets * 9n) / 10n,
+    ...(bytes === undefined ? {} : { hardBytes: bytes, softBytes: (bytes * 9n) / 10n }),
+  };
+}
+
+/** Sends with this child from now on. */
+export function useChild(context: Context, sa: IkeSa, established: Established, child: ChildSa): void {
+  if (child.used) return;
+  for (const other of established.children) if (other.name === child.name) other.used = false;
+  child.used = true;
+  applyChanges(context, [
+    {
+      type: 'use-outbound',
+      policy: policyId(established.tunnel, child.name),
+      spi: child.spiOut,
+      remote: sa.remote.address,
+    },
+  ]);
+}
+
+/** Takes the child out: outbound at once, inbound after the drain. */
+export function removeChild(context: Context, established: Established, child: ChildSa): void {
+  established.children = established.children.filter((other) => other !== child);
+  applyChanges(context, [{ type: 'remove', direction: 'out', spi: child.spiOut }]);
+  context.removals.push({
+    at: context.now + DRAIN,
+    change: { type: 'remove', direction: 'in', spi: child.spiIn },
+  });
+}
+
+/** For SAs that were installed and are not wanted: no traffic can have used them. */
+export function dropChild(context: Context, child: Pick<ChildSa, 'spiIn' | 'spiOut'>): void {
+  applyChanges(context, [
+    { type: 'remove', direction: 'out', spi: child.spiOut },
+    { type: 'remove', direction: 'in', spi: child.spiIn },
+  ]);
+}
+
+export function reportChild(
+  context: Context,
+  code: 'CHILD_ESTABLISHED' | 'CHILD_REKEYED',
+  tunnel: string,
+  child: ChildSa,
+): void {
+  report(context, code, tunnel, {
+    child: child.name,
+    suite: suiteText(child.suite),
+    local: child.selectors.local.map(selectorText).join(', '),
+    remote: child.selectors.remote.map(selectorText).join(', '),
+    spiIn: child.spiIn,
+    spiOut: child.spiOut,
+  });
+}
+
+/** TSi and TSr as we send them; the sender of the request is the initiator (RFC 7296 §2.9). */
+export function selectorPayloads(selectors: SelectorSet, initiator: boolean): Payload[] {
+  const [tsi, tsr] = initiator ? [selectors.local, selectors.remote] : [selectors.remote, selectors.local];
+  return [
+    { type: PAYLOAD.TSi, critical: false, selectors: tsi.map(toWire) },
+    { type: PAYLOAD.TSr, critical: false, selectors: tsr.map(toWire) },
+  ];
+}
+
+function toWire(selector: Selector): TrafficSelector {
+  const tsType = familyOf(selector.start) === 4 ? TS_TYPE.TS_IPV4_ADDR_RANGE : TS_TYPE.TS_IPV6_ADDR_RANGE;
+  return { tsType, ...selector };
+}
+
+/** Address ranges only; a type nobody knows cannot be matched (RFC 7296 §3.13.1). */
+export function fromWire(selectors: readonly TrafficSelector[]): Selector[] {
+  return selectors.flatMap(({ tsType: _, raw, ...range }) =>
+    raw === undefined && 'start' in range ? [range as Selector] : [],
+  );
+}
+
+/** The first child whose selectors have something in common with the request, and what that is. */
+export function narrowTo(
+  templates: readonly ChildTemplate[],
+  offered: SelectorSet,
+): { template: ChildTemplate; selectors: SelectorSet } | undefined {
+  for (const template of templates) {
+    const local = narrow(offered.local, template.selectors.local);
+    const remote = narrow(offered.remote, template.selectors.remote);
+    if (local.length > 0 && remote.length > 0) return { template, selectors: { local, remote } };
+  }
+  return undefined;
+}
+
+export function selectorsText({ local, remote }: SelectorSet): string {
+  return `${local.map(selectorText).join(', ')} to ${remote.map(selectorText).join(', ')}`;
+}

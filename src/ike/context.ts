@@ -1,0 +1,120 @@
+// What every handler is given: the clock, the crypto, the tables that IkeSas share, and the list of actions to add to.
+
+import { hex } from '../crypto/bytes.ts';
+import type { Provider } from '../crypto/provider.ts';
+import type { Capabilities, Change, Instant } from '../policy/sad.ts';
+import type { Tunnel } from '../policy/tunnel.ts';
+import type { Action, Job } from './boundary.ts';
+import type { ReportCode } from './errors.ts';
+import type { IkeSa } from './sa.ts';
+
+/** A tunnel and what we are doing about it. */
+export interface TunnelState {
+  tunnel: Tunnel;
+  /** It should be up: tried for ever. */
+  wanted: boolean;
+  /** Failed attempts since it was last established. */
+  attempt: number;
+  retryAt?: Instant;
+  /** Commands that wait for the outcome of `up`. */
+  waiting: number[];
+  /** IKE SAs of this tunnel by SPI, the newest last. */
+  sas: string[];
+}
+
+/** A failed negotiation, for the operator. */
+export interface NegotiationFailure {
+  at: Instant;
+  code: ReportCode;
+  tunnel?: string;
+  detail: Record<string, unknown>;
+}
+
+export interface Context {
+  now: Instant;
+  provider: Provider;
+  capabilities: Capabilities | undefined;
+  tunnels: Map<string, TunnelState>;
+  sas: Map<string, IkeSa>;
+  /** Which SA waits for the outcome of a job or a change. */
+  waits: Map<number, string>;
+  failures: NegotiationFailure[];
+  removals: { at: Instant; change: Change }[];
+  actions: Action[];
+  nextId: number;
+}
+
+const MOST_FAILURES = 50;
+
+export function startJob(context: Context, sa: IkeSa, job: Job): number {
+  const id = context.nextId++;
+  context.waits.set(id, sa.spi);
+  context.actions.push({ type: 'job', id, job });
+  return id;
+}
+
+/** The outcome comes as `applied` with the id returned. */
+export function install(context: Context, sa: IkeSa, changes: Change[]): number {
+  const id = context.nextId++;
+  context.waits.set(id, sa.spi);
+  context.actions.push({ type: 'dataplane', id, changes });
+  return id;
+}
+
+/** Changes whose outcome nobody waits for. */
+export function applyChanges(context: Context, changes: Change[]): void {
+  if (changes.length > 0) context.actions.push({ type: 'dataplane', id: context.nextId++, changes });
+}
+
+export function report(
+  context: Context,
+  code: ReportCode,
+  tunnel?: string,
+  detail: Record<string, unknown> = {},
+): void {
+  context.actions.push({ type: 'report', code, ...(tunnel === undefined ? {} : { tunnel }), detail });
+}
+
+/** A report that is also kept: the last fifty failed negotiations, strangers included. */
+export function reportFailure(
+  context: Context,
+  code: ReportCode,
+  tunnel: string | undefined,
+  detail: Record<string, unknown>,
+): void {
+  report(context, code, tunnel, detail);
+  context.failures.push({ at: context.now, code, ...(tunnel === undefined ? {} : { tunnel }), detail });
+  if (context.failures.length > MOST_FAILURES) context.failures.shift();
+}
+
+export function commandDone(context: Context, id: number | undefined, outcome: ReportCode): void {
+  if (id !== undefined) context.actions.push({ type: 'command-done', id, outcome });
+}
+
+/** Random, never zero, not in use (RFC 7296 §2.6). */
+export function drawIkeSpi(context: Context): string {
+  for (;;) {
+    const spi = hex(context.provider.random(8));
+    if (!/^0+$/.test(spi) && !context.sas.has(spi)) return spi;
+  }
+}
+
+/** Random, above the reserved ones (RFC 4303 §2.1). */
+export function drawEspSpi(context: Context): number {
+  for (;;) {
+    const [a, b, c, d] = context.provider.random(4);
+    const spi = ((a! << 24) | (b! << 16) | (c! << 8) | d!) >>> 0;
+    if (spi >= 256) return spi;
+  }
+}
+
+/** A factor between 1 - jitter and 1 + jitter. */
+export function jittered(context: Context, value: number, jitter: number): number {
+  const [a, b] = context.provider.random(2);
+  return Math.round(value * (1 + jitter * (((a! << 8) | b!) / 32767.5 - 1)));
+}
+
+/** The first candidate's tunnel: the one it is, once there is only one left. */
+export function tunnelOf(context: Context, sa: IkeSa): TunnelState | undefined {
+  return context.tunnels.get(sa.candidates[0] ?? '');
+}

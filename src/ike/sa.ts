@@ -1,0 +1,167 @@
+// The IKE SA as plain data: what it knows in each state. No functions, no key handles; structuredClone restores it.
+
+import type { IkeKeys } from '../crypto/keymat.ts';
+import type { ChosenSuite } from '../policy/proposal.ts';
+import type { Instant, SelectorSet } from '../policy/sad.ts';
+import type { Payload } from '../wire/ikev2.ts';
+import type { VerifiedPeer } from './authenticate.ts';
+import type { Endpoint } from './boundary.ts';
+
+export interface IkeSa {
+  version: 1;
+  /** Our own SPI, 16 hex digits: the key of the gateway's table. */
+  spi: string;
+  peerSpi: string;
+  /** The original initiator (RFC 7296 §2.2): decides flags and keys, for the life of the SA. */
+  initiator: boolean;
+  /** The tunnels it may still become; each payload narrows the list. */
+  candidates: string[];
+  local: Endpoint;
+  remote: Endpoint;
+  /** A NAT was detected: who is behind one. */
+  nat: { local: boolean; remote: boolean };
+  window: Window;
+  state: State;
+}
+
+/** Message ids (RFC 7296 §2.2, §2.3); our window is one in each direction. */
+export interface Window {
+  nextRequest: number;
+  sent?: { id: number; bytes: Uint8Array; sends: number; due: Instant };
+  nextReceived: number;
+  /** Kept to be sent again, byte for byte (RFC 7296 §2.1). */
+  answered?: { id: number; bytes: Uint8Array };
+}
+
+/** What both sides know once IKE_SA_INIT is done. */
+export interface Secrets {
+  suite: ChosenSuite;
+  keys: IkeKeys;
+  /** RFC 7296 §2.15: the first messages and nonces, which AUTH covers. */
+  initiatorMessage: Uint8Array;
+  responderMessage: Uint8Array;
+  ni: Uint8Array;
+  nr: Uint8Array;
+}
+
+/** Our half of a first exchange. */
+export interface InitOffer {
+  nonce: Uint8Array;
+  group: number;
+  handle: string;
+  public: Uint8Array;
+  cookie?: Uint8Array;
+  retries: number;
+  halfOpenUntil: Instant;
+}
+
+export type State =
+  | { name: 'offering'; job: number; group: number; retries: number }
+  | { name: 'init-sent'; offer: InitOffer; message: Uint8Array }
+  | {
+      name: 'init-finishing';
+      job: number;
+      offer: InitOffer;
+      suite: ChosenSuite;
+      message: Uint8Array;
+      answer: Uint8Array;
+      nr: Uint8Array;
+    }
+  | { name: 'auth-signing'; job: number; secrets: Secrets }
+  | { name: 'auth-sent'; secrets: Secrets; childSpi: number }
+  | { name: 'auth-verifying'; job: number; secrets: Secrets; childSpi: number; response: Uint8Array }
+  | { name: 'init-answering'; job: number; suite: ChosenSuite; request: Uint8Array; until: Instant }
+  | { name: 'init-answered'; secrets: Secrets; until: Instant }
+  | { name: 'peer-verifying'; job: number; secrets: Secrets; request: Uint8Array; until: Instant }
+  | { name: 'answer-signing'; job: number; secrets: Secrets; request: Uint8Array; peer: VerifiedPeer }
+  | ({ name: 'established' } & Established)
+  | { name: 'deleted' };
+
+export interface Established {
+  peer: VerifiedPeer;
+  tunnel: string;
+  suite: ChosenSuite;
+  keys: IkeKeys;
+  since: Instant;
+  rekeyAt: Instant;
+  lastHeard: Instant;
+  lastSent: Instant;
+  children: ChildSa[];
+  /** Own exchanges still to be started, in order. */
+  tasks: Task[];
+  /** The own exchange under way, if any. */
+  own?: OwnExchange;
+  /** The peer's request that waits for a job or for the data plane. */
+  serving?: Serving;
+  /** Replaced by a rekeyed SA; only deletes are answered. */
+  replacedBy?: string;
+}
+
+export interface ChildSa {
+  name: string;
+  spiIn: number;
+  spiOut: number;
+  suite: ChosenSuite;
+  selectors: SelectorSet;
+  since: Instant;
+  rekeyAt: Instant;
+  /** The policy sends with it. */
+  used: boolean;
+  /** The peer has rekeyed it; it only waits for its DELETE. */
+  replaced?: boolean;
+}
+
+/** Something we want to do, by its own exchange. `command` is the operator's, answered when it is done. */
+export type Task = (
+  | { type: 'create'; child: string; packet?: SelectorSet }
+  | { type: 'rekey-child'; spiIn: number; child: string }
+  | { type: 'rekey-ike' }
+  | { type: 'delete-child'; spiIn: number }
+  | { type: 'delete-ike' }
+  | { type: 'liveness' }
+) & { command?: number; notBefore?: Instant };
+
+/** Our half of a CREATE_CHILD_SA. */
+interface CreateOffer {
+  nonce: Uint8Array;
+  /** Our new SPI: a number for a child, 16 hex digits for an IKE SA. */
+  spi: number | string;
+  group?: number;
+  handle?: string;
+}
+
+export type OwnExchange = { task: Task } & (
+  | { step: 'offering'; job: number; group: number; rival?: Rival }
+  | { step: 'sent'; offer?: CreateOffer; rival?: Rival }
+  | {
+      step: 'finishing';
+      job: number;
+      offer: CreateOffer;
+      rival?: Rival;
+      suite: ChosenSuite;
+      response: Uint8Array;
+    }
+  | { step: 'installing'; job: number; rival?: Rival; child: ChildSa; nonce: Uint8Array }
+);
+
+/** The peer's rekey of the same SA, made while ours was under way (RFC 7296 §2.8.1, §2.8.2). */
+export interface Rival {
+  /** Of the SA that the peer's exchange made. */
+  spi: number | string;
+  /** The lower of that exchange's two nonces. */
+  nonce: Uint8Array;
+}
+
+export type Serving = { messageId: number; request: Uint8Array } & (
+  | { step: 'answering'; job: number }
+  | {
+      step: 'installing';
+      job: number;
+      child: ChildSa;
+      /** The SPI of the child that this one replaces. */
+      replaces?: number;
+      /** Sent once the data plane holds the new SA. */
+      answer: Payload[];
+      exchange: number;
+    }
+);

@@ -1,0 +1,44 @@
+// What should be up, and what is done about it: attempts, back-off, commands that wait.
+
+import { type Context, commandDone, jittered, reportFailure, type TunnelState, tunnelOf } from './context.ts';
+import type { ReportCode } from './errors.ts';
+import type { IkeSa } from './sa.ts';
+
+const FIRST_RETRY = 1000;
+const LONGEST_RETRY = 60_000;
+
+export function tunnelEstablished(context: Context, sa: IkeSa, name: string): void {
+  const state = context.tunnels.get(name)!;
+  state.attempt = 0;
+  delete state.retryAt;
+  if (!state.sas.includes(sa.spi)) state.sas.push(sa.spi);
+  for (const command of state.waiting.splice(0)) commandDone(context, command, 'OK');
+}
+
+/** An established SA ended: a tunnel that should be up is tried again at once, unless another SA carries it. */
+export function tunnelLost(context: Context, sa: IkeSa, name: string): void {
+  const state = context.tunnels.get(name);
+  if (!state) return;
+  state.sas = state.sas.filter((spi) => spi !== sa.spi);
+  if (state.wanted && state.sas.length === 0) state.retryAt = context.now;
+}
+
+/** An attempt of ours failed. */
+export function giveUp(context: Context, sa: IkeSa, code: ReportCode, detail: Record<string, unknown>): void {
+  context.sas.delete(sa.spi);
+  sa.state = { name: 'deleted' };
+  const state = tunnelOf(context, sa);
+  reportFailure(context, code, sa.candidates[0], detail);
+  if (!state) return;
+  state.sas = state.sas.filter((spi) => spi !== sa.spi);
+  for (const command of state.waiting.splice(0)) commandDone(context, command, code);
+  scheduleRetry(context, state);
+}
+
+export function scheduleRetry(context: Context, state: TunnelState): void {
+  if (state.wanted) state.retryAt = context.now + jittered(context, retryDelay(state), 0.1);
+}
+
+export function retryDelay(state: TunnelState): number {
+  return Math.min(FIRST_RETRY * 2 ** Math.max(state.attempt - 1, 0), LONGEST_RETRY);
+}

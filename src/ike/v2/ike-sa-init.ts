@@ -1,0 +1,408 @@
+// IKE_SA_INIT (RFC 7296 §1.2, §2.6, §2.7, §2.23).
+//
+//   HDR, SAi1, KEi, Ni, N(NAT_DETECTION_*)  -->
+//                                           <--  HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*)
+
+import { concat, unhex } from '../../crypto/bytes.ts';
+import { ikeKeys, skeyseed } from '../../crypto/keymat.ts';
+import { KEY_EXCHANGE, keyExchangeRow } from '../../crypto/suites.ts';
+import { choose, proposalText, templateText, toAnswer, toProposals } from '../../policy/proposal.ts';
+import type { Tunnel } from '../../policy/tunnel.ts';
+import { addressBytes } from '../../wire/address.ts';
+import { findNotify, findPayload, type Message, NO_SPI, type Payload } from '../../wire/ikev2.ts';
+import { EXCHANGE, NOTIFY, nameOf, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
+import type { Endpoint, JobResult } from '../boundary.ts';
+import { type Context, drawIkeSpi, report, reportFailure, startJob, tunnelOf } from '../context.ts';
+import type { IkeSa, InitOffer, Secrets, State } from '../sa.ts';
+import { giveUp } from '../tunnels.ts';
+import { sendRequest, sendResponse } from '../window.ts';
+import { beginAuth } from './ike-auth.ts';
+import { notifyPayload } from './payloads.ts';
+
+const NONCE_BYTES = 32;
+/** INVALID_KE_PAYLOAD and COOKIE make us start again, but not for ever. */
+const MOST_RETRIES = 4;
+const HALF_OPEN = 30_000;
+
+/** A new attempt at a tunnel, as initiator. */
+export function initiate(context: Context, tunnel: Tunnel, remote: Endpoint): IkeSa {
+  const sa: IkeSa = {
+    version: 1,
+    spi: drawIkeSpi(context),
+    peerSpi: NO_SPI,
+    initiator: true,
+    candidates: [tunnel.name],
+    local: { transport: 'udp', address: tunnel.local.address, port: 500 },
+    remote,
+    nat: { local: false, remote: false },
+    window: { nextRequest: 0, nextReceived: 0 },
+    state: { name: 'deleted' },
+  };
+  context.sas.set(sa.spi, sa);
+  offer(context, sa, keyExchangeRow(tunnel.ike.proposals[0]!.keyExchange[0]!).id, 0);
+  return sa;
+}
+
+function offer(context: Context, sa: IkeSa, group: number, retries: number): void {
+  sa.state = { name: 'offering', job: startJob(context, sa, { type: 'offer', group }), group, retries };
+}
+
+export function offered(
+  context: Context,
+  sa: IkeSa,
+  state: State & { name: 'offering' },
+  result: JobResult,
+): void {
+  if (result.type !== 'offer') return giveUp(context, sa, 'BUG_JOB', { message: failureText(result) });
+  const nonce = context.provider.random(NONCE_BYTES);
+  request(context, sa, {
+    nonce,
+    group: state.group,
+    handle: result.handle,
+    public: result.public,
+    retries: state.retries,
+    halfOpenUntil: context.now + HALF_OPEN,
+  });
+}
+
+function request(context: Context, sa: IkeSa, init: InitOffer): void {
+  const { tunnel } = tunnelOf(context, sa)!;
+  const payloads: Payload[] = [
+    ...(init.cookie ? [notifyPayload(NOTIFY.COOKIE, init.cookie)] : []),
+    {
+      type: PAYLOAD.SA,
+      critical: false,
+      proposals: toProposals(tunnel.ike.proposals, PROTOCOL.IKE, new Uint8Array(0), { keyExchange: true }),
+    },
+    { type: PAYLOAD.KE, critical: false, group: init.group, data: init.public },
+    { type: PAYLOAD.Nonce, critical: false, data: init.nonce },
+    ...natDetection(context, sa, tunnel.encapsulation === 'udp'),
+  ];
+  sa.window.nextRequest = 0;
+  const message = sendRequest(context, sa, EXCHANGE.IKE_SA_INIT, payloads);
+  sa.state = { name: 'init-sent', offer: init, message };
+}
+
+/** An answer that nobody protects: errors in it are hints, and retransmission goes on (RFC 7296 §2.21.1). */
+export function initAnswered(
+  context: Context,
+  sa: IkeSa,
+  state: State & { name: 'init-sent' },
+  message: Message,
+  bytes: Uint8Array,
+): void {
+  const { payloads } = message;
+  const cookie = findNotify(payloads, NOTIFY.COOKIE);
+  if (cookie) return retryWithCookie(context, sa, state.offer, cookie.data);
+  const other = findNotify(payloads, NOTIFY.INVALID_KE_PAYLOAD);
+  if (other) return retryWithGroup(context, sa, state.offer, other.data);
+  const error = payloads.find((payload) => payload.type === PAYLOAD.N && payload.notifyType < 16384);
+  if (error?.type === PAYLOAD.N) return hint(context, sa, error.notifyType);
+  const [saPayload, ke, nonce] = [
+    findPayload(payloads, PAYLOAD.SA),
+    findPayload(payloads, PAYLOAD.KE),
+    findPayload(payloads, PAYLOAD.Nonce),
+  ];
+  const { tunnel } = tunnelOf(context, sa)!;
+  const chosen =
+    saPayload && choose(tunnel.ike.proposals, saPayload.proposals, PROTOCOL.IKE, { keyExchange: true });
+  if (!chosen || !ke || !nonce || ke.group !== state.offer.group || !isNonce(nonce.data)) return;
+  if (keyExchangeRow(chosen.suite.keyExchange!).id !== ke.group || message.header.responderSpi === NO_SPI)
+    return;
+  sa.peerSpi = message.header.responderSpi;
+  detectNat(context, sa, message);
+  floatPort(sa);
+  const job = startJob(context, sa, {
+    type: 'finish',
+    group: ke.group,
+    handle: state.offer.handle,
+    public: ke.data,
+  });
+  delete sa.window.sent;
+  sa.state = {
+    name: 'init-finishing',
+    job,
+    offer: state.offer,
+    suite: chosen.suite,
+    message: state.message,
+    answer: bytes,
+    nr: nonce.data,
+  };
+}
+
+function retryWithCookie(context: Context, sa: IkeSa, init: InitOffer, cookie: Uint8Array): void {
+  // RFC 7296 §2.6: 1 to 64 bytes; everything else of the request stays.
+  if (cookie.length === 0 || cookie.length > 64 || init.retries >= MOST_RETRIES) return;
+  request(context, sa, { ...init, cookie, retries: init.retries + 1 });
+}
+
+/** Only a group that we offered (RFC 7296 §1.2); anything else would be a downgrade by a stranger. */
+function retryWithGroup(context: Context, sa: IkeSa, init: InitOffer, data: Uint8Array): void {
+  const group = data.length === 2 ? (data[0]! << 8) | data[1]! : 0;
+  const { tunnel } = tunnelOf(context, sa)!;
+  const ours = tunnel.ike.proposals.flatMap(({ keyExchange }) =>
+    keyExchange.map((name) => keyExchangeRow(name).id),
+  );
+  if (!ours.includes(group) || group === init.group || init.retries >= MOST_RETRIES) return;
+  startJob(context, sa, { type: 'forget', handle: init.handle });
+  delete sa.window.sent;
+  offer(context, sa, group, init.retries + 1);
+}
+
+function hint(context: Context, sa: IkeSa, notify: number): void {
+  const { tunnel } = tunnelOf(context, sa)!;
+  const remote = sa.remote.address;
+  if (notify === NOTIFY.NO_PROPOSAL_CHOSEN) {
+    const configured = tunnel.ike.proposals.map(templateText).join(' or ');
+    return reportFailure(context, 'PEER_REFUSED_PROPOSAL', tunnel.name, {
+      remote,
+      what: 'IKE SA',
+      configured,
+    });
+  }
+  reportFailure(context, 'PEER_ERROR', tunnel.name, {
+    remote,
+    exchange: 'IKE_SA_INIT',
+    notify: nameOf(NOTIFY, notify),
+  });
+}
+
+export function initFinished(
+  context: Context,
+  sa: IkeSa,
+  state: State & { name: 'init-finishing' },
+  result: JobResult,
+): void {
+  if (result.type !== 'finish') {
+    const peer = result.type === 'failed' && result.fault === 'peer';
+    return giveUp(context, sa, peer ? 'PEER_BAD_PUBLIC_VALUE' : 'BUG_JOB', {
+      remote: sa.remote.address,
+      message: failureText(result),
+    });
+  }
+  beginAuth(
+    context,
+    sa,
+    secretsOf(context, sa, {
+      suite: state.suite,
+      secret: result.secret,
+      ni: state.offer.nonce,
+      nr: state.nr,
+      initiatorMessage: state.message,
+      responderMessage: state.answer,
+    }),
+  );
+}
+
+/** A stranger's request. Nothing is kept before the proposal, the nonce and the group fit. */
+export function initRequested(
+  context: Context,
+  message: Message,
+  bytes: Uint8Array,
+  path: { local: Endpoint; remote: Endpoint },
+  candidates: Tunnel[],
+): void {
+  const { payloads } = message;
+  const [saPayload, ke, nonce] = [
+    findPayload(payloads, PAYLOAD.SA),
+    findPayload(payloads, PAYLOAD.KE),
+    findPayload(payloads, PAYLOAD.Nonce),
+  ];
+  if (!saPayload || !ke || !nonce || !isNonce(nonce.data))
+    return refuse(context, message, path, NOTIFY.INVALID_SYNTAX);
+  const fits = candidates.flatMap((tunnel) => {
+    const chosen = choose(tunnel.ike.proposals, saPayload.proposals, PROTOCOL.IKE, { keyExchange: true });
+    return chosen ? [{ tunnel, ...chosen }] : [];
+  });
+  const [best] = fits;
+  if (!best) {
+    const offered = saPayload.proposals.map(proposalText).join(' or ');
+    const configured =
+      candidates.flatMap((tunnel) => tunnel.ike.proposals.map(templateText)).join(' or ') ||
+      'nothing from there';
+    reportFailure(context, 'PEER_NO_PROPOSAL', candidates[0]?.name, {
+      remote: path.remote.address,
+      what: 'IKE SA',
+      offered,
+      configured,
+    });
+    return refuse(context, message, path, NOTIFY.NO_PROPOSAL_CHOSEN);
+  }
+  const { id: group } = keyExchangeRow(best.suite.keyExchange!);
+  if (ke.group !== group)
+    return refuse(context, message, path, NOTIFY.INVALID_KE_PAYLOAD, Uint8Array.of(group >> 8, group & 0xff));
+  const sa: IkeSa = {
+    version: 1,
+    spi: drawIkeSpi(context),
+    peerSpi: message.header.initiatorSpi,
+    initiator: false,
+    candidates: fits.map(({ tunnel }) => tunnel.name),
+    ...path,
+    nat: { local: false, remote: false },
+    window: { nextRequest: 0, nextReceived: 0 },
+    state: { name: 'deleted' },
+  };
+  context.sas.set(sa.spi, sa);
+  detectNat(context, sa, message);
+  const job = startJob(context, sa, { type: 'answer', group, public: ke.data });
+  sa.state = {
+    name: 'init-answering',
+    job,
+    suite: best.suite,
+    request: bytes,
+    until: context.now + HALF_OPEN,
+  };
+}
+
+export function initAnswerReady(
+  context: Context,
+  sa: IkeSa,
+  state: State & { name: 'init-answering' },
+  request: Message,
+  result: JobResult,
+): void {
+  if (result.type !== 'answer') {
+    reportFailure(context, 'PEER_BAD_PUBLIC_VALUE', sa.candidates[0], {
+      remote: sa.remote.address,
+      message: failureText(result),
+    });
+    context.sas.delete(sa.spi);
+    return refuse(context, request, sa, NOTIFY.INVALID_SYNTAX);
+  }
+  const proposals = findPayload(request.payloads, PAYLOAD.SA)!.proposals;
+  const { tunnel } = tunnelOf(context, sa)!;
+  const chosen = choose(tunnel.ike.proposals, proposals, PROTOCOL.IKE, { keyExchange: true })!;
+  const nonce = context.provider.random(NONCE_BYTES);
+  const group = KEY_EXCHANGE.find(({ name }) => name === state.suite.keyExchange)!.id;
+  const answer: Payload[] = [
+    {
+      type: PAYLOAD.SA,
+      critical: false,
+      proposals: [toAnswer(state.suite, chosen.proposal.number, PROTOCOL.IKE, new Uint8Array(0))],
+    },
+    { type: PAYLOAD.KE, critical: false, group, data: result.public },
+    { type: PAYLOAD.Nonce, critical: false, data: nonce },
+    ...natDetection(context, sa, tunnel.encapsulation === 'udp'),
+  ];
+  const bytes = sendResponse(context, sa, EXCHANGE.IKE_SA_INIT, 0, answer);
+  const secrets = secretsOf(context, sa, {
+    suite: state.suite,
+    secret: result.secret,
+    ni: findPayload(request.payloads, PAYLOAD.Nonce)!.data,
+    nr: nonce,
+    initiatorMessage: state.request,
+    responderMessage: bytes,
+  });
+  sa.state = { name: 'init-answered', secrets, until: state.until };
+}
+
+/** An answer without state. */
+export function refuse(
+  context: Context,
+  { header }: Message,
+  path: { local: Endpoint; remote: Endpoint },
+  notify: number,
+  data?: Uint8Array,
+): void {
+  const sa: IkeSa = {
+    version: 1,
+    spi: NO_SPI,
+    peerSpi: header.initiatorSpi,
+    initiator: false,
+    candidates: [],
+    local: path.local,
+    remote: path.remote,
+    nat: { local: false, remote: false },
+    window: { nextRequest: 0, nextReceived: 0 },
+    state: { name: 'deleted' },
+  };
+  sendResponse(context, sa, header.exchange, header.messageId, [notifyPayload(notify, data)]);
+}
+
+function secretsOf(
+  context: Context,
+  sa: IkeSa,
+  made: Omit<Secrets, 'keys'> & { secret: Uint8Array },
+): Secrets {
+  const { secret, ...rest } = made;
+  const { suite, ni, nr } = made;
+  const seed = skeyseed(context.provider, suite.prf!, ni, nr, secret);
+  const [initiatorSpi, responderSpi] = sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi];
+  const keys = ikeKeys(context.provider, {
+    prf: suite.prf!,
+    encryption: suite.encryption,
+    integrity: suite.integrity,
+    skeyseed: seed,
+    ni,
+    nr,
+    initiatorSpi,
+    responderSpi,
+  });
+  return { ...rest, keys };
+}
+
+/** RFC 7296 §2.10: 16 to 256 bytes. */
+export function isNonce(data: Uint8Array): boolean {
+  return data.length >= 16 && data.length <= 256;
+}
+
+/** SHA-1 over SPIs, address and port (RFC 7296 §2.23). A false source hash makes every peer use UDP. */
+function natDetection(context: Context, sa: IkeSa, force: boolean): Payload[] {
+  const source = force ? context.provider.random(20) : natHash(context, sa, sa.local);
+  return [
+    notifyPayload(NOTIFY.NAT_DETECTION_SOURCE_IP, source),
+    notifyPayload(NOTIFY.NAT_DETECTION_DESTINATION_IP, natHash(context, sa, sa.remote)),
+  ];
+}
+
+function natHash(context: Context, sa: IkeSa, { address, port }: Endpoint): Uint8Array {
+  const [initiatorSpi, responderSpi] = sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi];
+  const bytes = concat([
+    unhex(initiatorSpi),
+    unhex(responderSpi),
+    addressBytes(address),
+    Uint8Array.of(port >> 8, port & 0xff),
+  ]);
+  return context.provider.sha1(bytes);
+}
+
+function detectNat(context: Context, sa: IkeSa, { header, payloads }: Message): void {
+  const of = (endpoint: Endpoint) =>
+    context.provider.sha1(
+      concat([
+        unhex(header.initiatorSpi),
+        unhex(header.responderSpi),
+        addressBytes(endpoint.address),
+        Uint8Array.of(endpoint.port >> 8, endpoint.port & 0xff),
+      ]),
+    );
+  const hashes = (type: number) =>
+    payloads.flatMap((payload) =>
+      payload.type === PAYLOAD.N && payload.notifyType === type ? [payload.data] : [],
+    );
+  const differs = (type: number, endpoint: Endpoint) => {
+    const sent = hashes(type);
+    return sent.length > 0 && !sent.some((hash) => context.provider.equal(hash, of(endpoint)));
+  };
+  sa.nat = {
+    remote: differs(NOTIFY.NAT_DETECTION_SOURCE_IP, sa.remote),
+    local: differs(NOTIFY.NAT_DETECTION_DESTINATION_IP, sa.local),
+  };
+  const { tunnel } = tunnelOf(context, sa) ?? {};
+  if (tunnel?.encapsulation === 'udp') sa.nat.local = true;
+}
+
+/** RFC 7296 §2.23: with a NAT in between the initiator goes on from port 4500. */
+function floatPort(sa: IkeSa): void {
+  if (!sa.nat.local && !sa.nat.remote) return;
+  sa.local = { ...sa.local, port: 4500 };
+  sa.remote = { ...sa.remote, port: 4500 };
+}
+
+export function failureText(result: JobResult): string {
+  return result.type === 'failed' ? result.message : `unexpected ${result.type}`;
+}
+
+export function reportConnecting(context: Context, sa: IkeSa, attempt: number): void {
+  report(context, 'IKE_CONNECTING', sa.candidates[0], { remote: sa.remote.address, attempt });
+}

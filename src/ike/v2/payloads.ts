@@ -1,0 +1,25 @@
+// Payloads that every exchange needs.
+
+import type { Payload } from '../../wire/ikev2.ts';
+import { PAYLOAD } from '../../wire/numbers.ts';
+
+const NONE = new Uint8Array(0);
+
+export function notifyPayload(
+  notifyType: number,
+  data: Uint8Array = NONE,
+  protocol = 0,
+  spi: Uint8Array = NONE,
+): Payload {
+  return { type: PAYLOAD.N, critical: false, protocol, spi, notifyType, data };
+}
+
+export function spiBytes(spi: number): Uint8Array {
+  return Uint8Array.of(spi >>> 24, (spi >> 16) & 0xff, (spi >> 8) & 0xff, spi & 0xff);
+}
+
+export function spiNumber(bytes: Uint8Array): number | undefined {
+  return bytes.length === 4
+    ? ((bytes[0]! << 24) | (bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!) >>> 0
+    : undefined;
+}

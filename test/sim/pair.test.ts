@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Pair } from '../../src/sim/pair.ts';
+import { CALM, sendPacket } from '../../src/sim/pair.ts';
+import { sites } from './sites.ts';
+
+function established(pair: Pair): Pair {
+  pair.command(pair.a, 'up', 't');
+  pair.run(1000);
+  assert.equal(pair.a.gateway.tunnels()[0]!.state, 'established', pair.ladder());
+  return pair;
+}
+
+/** Both ways, and both sides hold the same live SAs and no others. */
+function agree(pair: Pair): void {
+  assert.equal(sendPacket(pair, pair.a, 't/net'), 'received', pair.ladder());
+  assert.equal(sendPacket(pair, pair.b, 't/net'), 'received', pair.ladder());
+  pair.run(10_000);
+  for (const [from, to] of [
+    [pair.a, pair.b],
+    [pair.b, pair.a],
+  ] as const) {
+    assert.deepEqual([...from.outbound.keys()].sort(), [...to.inbound.keys()].sort(), pair.ladder());
+    assert.equal(from.outbound.size, 1, pair.ladder());
+    assert.equal(from.gateway.tunnels()[0]!.children.length, 1, pair.ladder());
+  }
+}
+
+test('two messages each way make an IKE SA and a child', () => {
+  agree(established(sites()));
+});
+
+test('both sides start at once: one tunnel carries the traffic in the end', () => {
+  const pair = sites();
+  pair.command(pair.a, 'up', 't');
+  pair.command(pair.b, 'up', 't');
+  pair.run(5000);
+  assert.equal(sendPacket(pair, pair.a, 't/net'), 'received', pair.ladder());
+  assert.equal(sendPacket(pair, pair.b, 't/net'), 'received', pair.ladder());
+});
+
+for (const side of ['a', 'b'] as const) {
+  test(`child rekey by ${side}: a packet passes at every moment`, () => {
+    const pair = established(sites());
+    const id = pair.command(pair[side], 'rekey', 't', 'net');
+    for (let i = 0; i < 200; i++) {
+      pair.run(5);
+      assert.equal(sendPacket(pair, pair.a, 't/net'), 'received', pair.ladder());
+      assert.equal(sendPacket(pair, pair.b, 't/net'), 'received', pair.ladder());
+    }
+    assert.equal(pair[side].outcomes.get(id), 'OK');
+    assert.ok(pair[side].reports.includes('CHILD_REKEYED'));
+    agree(pair);
+  });
+
+  test(`IKE rekey by ${side}: children go over, the old SA goes`, () => {
+    const pair = established(sites());
+    const before = pair.a.gateway.tunnels()[0]!.ikeSa!.spis;
+    pair.command(pair[side], 'rekey', 't');
+    pair.run(2000);
+    assert.notDeepEqual(pair.a.gateway.tunnels()[0]!.ikeSa!.spis, before);
+    assert.deepEqual(pair.a.gateway.tunnels()[0]!.ikeSa!.spis, pair.b.gateway.tunnels()[0]!.ikeSa!.spis);
+    agree(pair);
+  });
+}
+
+test('simultaneous rekey of a child (RFC 7296 §2.8.1): one new child stays', () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const pair = established(sites(seed));
+    pair.command(pair.a, 'rekey', 't', 'net');
+    pair.command(pair.b, 'rekey', 't', 'net');
+    for (let i = 0; i < 50; i++) {
+      pair.run(20);
+      assert.equal(sendPacket(pair, pair.a, 't/net'), 'received', pair.ladder());
+      assert.equal(sendPacket(pair, pair.b, 't/net'), 'received', pair.ladder());
+    }
+    agree(pair);
+  }
+});
+
+test('simultaneous rekey of the IKE SA (RFC 7296 §2.8.2): both use the same new one', () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const pair = established(sites(seed));
+    pair.command(pair.a, 'rekey', 't');
+    pair.command(pair.b, 'rekey', 't');
+    pair.run(3000);
+    assert.deepEqual(
+      pair.a.gateway.tunnels()[0]!.ikeSa!.spis,
+      pair.b.gateway.tunnels()[0]!.ikeSa!.spis,
+      pair.ladder(),
+    );
+    agree(pair);
+  }
+});
+
+test('down deletes on both sides', () => {
+  const pair = established(sites());
+  const id = pair.command(pair.a, 'down', 't');
+  pair.run(10_000);
+  assert.equal(pair.a.outcomes.get(id), 'OK');
+  for (const side of [pair.a, pair.b]) {
+    assert.equal(side.gateway.tunnels()[0]!.state, 'down', pair.ladder());
+    assert.equal(side.inbound.size + side.outbound.size, 0, pair.ladder());
+  }
+});
+
+test('a wrong key is named on both sides', () => {
+  const pair = sites(1, { auth: { method: 'psk', secret: 'another' } });
+  const id = pair.command(pair.a, 'up', 't');
+  pair.run(1000);
+  assert.equal(pair.a.outcomes.get(id), 'PEER_REFUSED_AUTH', pair.ladder());
+  assert.ok(pair.b.reports.includes('PEER_AUTH_FAILED'));
+});
+
+test('no common algorithms: both lists stand in the report', () => {
+  const proposals = [
+    {
+      encryption: [{ name: 'aes-cbc' as const, keyBits: 128 }],
+      integrity: ['hmac-sha2-256-128' as const],
+      prf: ['hmac-sha2-256' as const],
+      keyExchange: ['ecp-384' as const],
+      additionalKeyExchange: [],
+      esn: [],
+    },
+  ];
+  const pair = sites(1, { ike: { proposals, lifetime: 1e7 } });
+  pair.command(pair.a, 'up', 't');
+  pair.run(1000);
+  const [failure] = pair.b.gateway.failures();
+  assert.equal(failure!.code, 'PEER_NO_PROPOSAL');
+  assert.equal(failure!.detail.offered, 'aes-cbc-128 / hmac-sha2-256-128 / prf-hmac-sha2-256 / ecp-384');
+  assert.ok(pair.a.reports.includes('PEER_REFUSED_PROPOSAL'));
+});
+
+test('the other group is asked for (INVALID_KE_PAYLOAD) and then used', () => {
+  const [proposal] = sites().a.gateway.tunnels().length > 0 ? [undefined] : [];
+  assert.equal(proposal, undefined);
+  const ecp = (name: 'ecp-256') => [
+    {
+      encryption: [{ name: 'aes-gcm-16' as const, keyBits: 256 }],
+      integrity: [],
+      prf: ['hmac-sha2-256' as const],
+      keyExchange: [name],
+      additionalKeyExchange: [],
+      esn: [],
+    },
+  ];
+  const pair = sites(1, {}, { ike: { proposals: ecp('ecp-256'), lifetime: 1e7 } });
+  agree(established(pair));
+});
+
+test('30 % loss, duplicates and delay: established within 60 s, then rekeys leave both sides agreeing', () => {
+  for (let seed = 0; seed < 200; seed++) {
+    const pair = sites(seed);
+    pair.weather = { loss: 0.3, duplicate: 0.1, delay: [1, 60], work: [0, 30], refuse: 0 };
+    pair.command(pair.a, 'up', 't');
+    pair.run(60_000);
+    pair.command(pair.a, 'rekey', 't', 'net');
+    pair.command(pair.b, 'rekey', 't');
+    pair.run(30_000);
+    pair.command(pair.b, 'rekey', 't', 'net');
+    pair.run(60_000);
+    pair.weather = CALM;
+    pair.run(120_000);
+    assert.equal(pair.a.gateway.tunnels()[0]!.state, 'established', `seed ${seed}\n${pair.ladder()}`);
+    agree(pair);
+  }
+});

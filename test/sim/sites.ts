@@ -1,0 +1,70 @@
+// Two sites for simulations, and the provider they use: real algorithms, seeded randomness.
+
+import { createNodeProvider } from '../../src/crypto/node-provider.ts';
+import type { Provider } from '../../src/crypto/provider.ts';
+import type { Tunnel } from '../../src/policy/tunnel.ts';
+import { createPair, type Pair } from '../../src/sim/pair.ts';
+
+const A = '192.0.2.1';
+const B = '198.51.100.1';
+
+export function seededProvider(random: () => number): Provider {
+  return {
+    ...createNodeProvider(),
+    random: (length) => Uint8Array.from({ length }, () => Math.floor(random() * 256)),
+  };
+}
+
+export function tunnel(side: 'a' | 'b', changes: Partial<Tunnel> = {}): Tunnel {
+  const [own, other] = side === 'a' ? [A, B] : [B, A];
+  const net = (n: number) => [
+    { protocol: 0, startPort: 0, endPort: 65535, start: `10.${n}.0.0`, end: `10.${n}.255.255` },
+  ];
+  return {
+    name: 't',
+    start: 'wait',
+    local: { address: own, identity: { type: 'ipv4', value: own } },
+    remote: { addresses: [other], identity: { type: 'ipv4', value: other } },
+    auth: { method: 'psk', secret: 'same on both sides' },
+    encapsulation: 'udp',
+    ike: {
+      proposals: [
+        {
+          encryption: [{ name: 'aes-gcm-16', keyBits: 256 }],
+          integrity: [],
+          prf: ['hmac-sha2-256'],
+          keyExchange: ['x25519', 'ecp-256'],
+          additionalKeyExchange: [],
+          esn: [],
+        },
+      ],
+      lifetime: 14_400_000,
+    },
+    children: [
+      {
+        name: 'net',
+        selectors: { local: net(side === 'a' ? 1 : 2), remote: net(side === 'a' ? 2 : 1) },
+        proposals: [
+          {
+            encryption: [{ name: 'aes-gcm-16', keyBits: 256 }],
+            integrity: [],
+            prf: [],
+            keyExchange: ['x25519'],
+            additionalKeyExchange: [],
+            esn: [true, false],
+          },
+        ],
+        lifetime: { time: 3_600_000 },
+        replayWindow: 1024,
+      },
+    ],
+    retransmit: { first: 500, factor: 1.5, cap: 16_000, sends: 12, jitter: 0.1 },
+    liveness: 30_000,
+    keepalive: 20_000,
+    ...changes,
+  };
+}
+
+export function sites(seed = 1, a: Partial<Tunnel> = {}, b: Partial<Tunnel> = {}): Pair {
+  return createPair(seed, { a: tunnel('a', a), b: tunnel('b', b) }, seededProvider);
+}

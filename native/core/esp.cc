@@ -1,0 +1,103 @@
+#include "esp.h"
+
+namespace isthmus {
+
+namespace {
+
+constexpr uint8_t NEXT_IPV4 = 4, NEXT_IPV6 = 41, NEXT_NONE = 59;
+constexpr uint8_t ECN = 0x03, CE = 0x03, NOT_ECT = 0x00;
+
+/** Padding bytes so that text, padding and the two trailer bytes fill blocks and end on 4 bytes (RFC 4303 §2.4). */
+size_t padding(const CipherShape& shape, size_t innerBytes) {
+  const size_t unit = shape.blockBytes < 4 ? 4 : shape.blockBytes;
+  return (unit - (innerBytes + 2) % unit) % unit;
+}
+
+bool overHard(const Sa& sa, size_t bytes) {
+  const uint64_t packets = sa.packets.load(std::memory_order_relaxed), sent = sa.bytes.load(std::memory_order_relaxed);
+  return (sa.hardPackets != 0 && packets >= sa.hardPackets) || (sa.hardBytes != 0 && sent + bytes > sa.hardBytes);
+}
+
+/** RFC 4303 §2.4: 1, 2, 3 … */
+bool isPadding(const uint8_t* bytes, size_t length) {
+  for (size_t i = 0; i < length; i++) {
+    if (bytes[i] != i + 1) return false;
+  }
+  return true;
+}
+
+/** RFC 6040 §4.2: congestion seen outside is told inside; where inside cannot be told, the packet is dropped. */
+bool copyCongestion(Inner& inner, uint8_t outerEcn) {
+  if ((outerEcn & ECN) != CE) return true;
+  uint8_t* packet = inner.packet;
+  if (inner.flow.family == 6) {
+    const uint8_t innerEcn = (packet[1] >> 4) & ECN;
+    if (innerEcn == NOT_ECT) return false;
+    packet[1] |= uint8_t(CE << 4);
+    return true;
+  }
+  if ((packet[1] & ECN) == NOT_ECT) return false;
+  if ((packet[1] & ECN) == CE) return true;
+  packet[1] |= CE;
+  put16(packet + 10, 0);
+  put16(packet + 10, foldSum(sumBytes(packet, inner.flow.transport, 0)));
+  return true;
+}
+
+}  // namespace
+
+size_t espBytes(const Sa& sa, size_t innerBytes) {
+  const CipherShape& shape = sa.cipher.shape();
+  return ESP_HEADER + shape.ivBytes + innerBytes + padding(shape, innerBytes) + 2 + shape.icvBytes;
+}
+
+Drop encapsulate(OutboundSa& sa, uint8_t* buffer, size_t innerBytes, size_t& size) {
+  const uint64_t most = sa.esn ? UINT64_MAX : UINT32_MAX;
+  if (sa.sequence == most) return Drop::sequence;
+  if (overHard(sa, innerBytes)) return Drop::lifetime;
+  const CipherShape& shape = sa.cipher.shape();
+  uint8_t* inner = buffer + innerOffset(sa);
+  const size_t pad = padding(shape, innerBytes);
+  uint8_t* tail = inner + innerBytes;
+  for (size_t i = 0; i < pad; i++) tail[i] = uint8_t(i + 1);
+  tail[pad] = uint8_t(pad);
+  tail[pad + 1] = inner[0] >> 4 == 6 ? NEXT_IPV6 : NEXT_IPV4;
+  const uint64_t sequence = ++sa.sequence;
+  put32(buffer, sa.spi);
+  put32(buffer + 4, uint32_t(sequence));
+  if (!sa.cipher.seal(buffer, innerBytes + pad + 2, sequence, sa.esn)) return Drop::malformed;
+  add(sa.packets, 1);
+  add(sa.bytes, innerBytes);
+  size = espBytes(sa, innerBytes);
+  return Drop::none;
+}
+
+Drop decapsulate(InboundSa& sa, uint8_t* esp, size_t bytes, uint8_t outerEcn, Inner& inner) {
+  const CipherShape& shape = sa.cipher.shape();
+  const size_t before = ESP_HEADER + shape.ivBytes;
+  if (bytes < before + shape.icvBytes + 4 || bytes % 4 != 0) return Drop::malformed;
+  const uint64_t sequence = sa.replay.guess(be32(esp + 4));
+  if (!sa.replay.fresh(sequence)) return Drop::replay;
+  if (!sa.cipher.unseal(esp, bytes, sequence, sa.esn)) return Drop::authentication;
+  sa.replay.accept(sequence);
+  const size_t textBytes = bytes - before - shape.icvBytes;
+  uint8_t* text = esp + before;
+  const size_t pad = text[textBytes - 2];
+  const uint8_t next = text[textBytes - 1];
+  if (pad + 2 > textBytes || !isPadding(text + textBytes - 2 - pad, pad)) return Drop::padding;
+  if (next == NEXT_NONE) return Drop::dummy;  // RFC 4303 §2.6
+  if (overHard(sa, textBytes)) return Drop::lifetime;
+  inner.packet = text;
+  inner.bytes = textBytes - 2 - pad;
+  const bool readable = readFlow(text, inner.bytes, inner.flow);
+  if (!readable || next != (inner.flow.family == 6 ? NEXT_IPV6 : NEXT_IPV4)) return Drop::malformed;
+  // What follows the inner packet is traffic flow confidentiality padding (RFC 4303 §2.7).
+  inner.bytes = inner.flow.length;
+  if (!sa.selectors.holds(inner.flow, false)) return Drop::selector;  // RFC 4301 §5.2 step 4
+  if (!copyCongestion(inner, outerEcn)) return Drop::malformed;
+  add(sa.packets, 1);
+  add(sa.bytes, inner.bytes);
+  return Drop::none;
+}
+
+}  // namespace isthmus

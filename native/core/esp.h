@@ -1,0 +1,33 @@
+// ESP in tunnel mode (RFC 4303), one packet at a time, in place. Knows no sockets.
+#pragma once
+
+#include "sad.h"
+
+namespace isthmus {
+
+constexpr size_t ESP_HEADER = 8;
+/** Header, IV, padding, trailer and ICV of any suite we have, with room to spare. */
+constexpr size_t ESP_OVERHEAD = ESP_HEADER + 16 + 16 + 2 + 32;
+
+/** Where the inner packet must stand in the buffer that `encapsulate` is given. */
+inline size_t innerOffset(const Sa& sa) { return ESP_HEADER + sa.cipher.shape().ivBytes; }
+
+/**
+ * Makes an ESP packet around the inner packet that stands at `innerOffset` in `buffer`.
+ * `size` becomes the bytes of the whole. Takes a sequence number only when nothing else is in the way.
+ */
+Drop encapsulate(OutboundSa& sa, uint8_t* buffer, size_t innerBytes, size_t& size);
+
+struct Inner {
+  uint8_t* packet;
+  size_t bytes;
+  Flow flow;
+};
+
+/** Opens an ESP packet in place. The window moves only for a packet that passed every check. */
+Drop decapsulate(InboundSa& sa, uint8_t* esp, size_t bytes, uint8_t outerEcn, Inner& inner);
+
+/** Bytes that tunnel mode adds to an inner packet of that size, without the outer IP and UDP headers. */
+size_t espBytes(const Sa& sa, size_t innerBytes);
+
+}  // namespace isthmus

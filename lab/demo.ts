@@ -123,6 +123,7 @@ function configure(labLifetime: string): void {
 
 /** The time from `up` to the first answered ping, the tunnel having been down. */
 async function establish(): Promise<void> {
+  for (const site of [siteA, siteB]) await site.isthmus('down', 'office');
   const up = await siteA.isthmus('up', 'office', '--json');
   demand(up.status === 0, `the tunnel does not come up:\n${up.output}\n${siteA.log()}\n${siteB.log()}`);
   result.ping_sent = 20;

@@ -13,6 +13,10 @@ export interface TunnelState {
   tunnel: Tunnel;
   /** It should be up: tried for ever. */
   wanted: boolean;
+  /** Taken out of the configuration; gone with its last SA. */
+  removed?: true;
+  /** When the attempt began that led to the present SA. */
+  startedAt?: Instant;
   /** Failed attempts since it was last established. */
   attempt: number;
   retryAt?: Instant;

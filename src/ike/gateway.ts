@@ -74,6 +74,8 @@ export interface TunnelView {
     local: Endpoint;
     remote: Endpoint;
     since: Instant;
+    /** Milliseconds from the attempt's begin; missing where the peer began. */
+    establishedIn?: number;
     rekeyAt: Instant;
     nat: boolean;
   };
@@ -94,6 +96,8 @@ export interface ChildView {
 export interface Gateway extends Core {
   tunnels(): TunnelView[];
   failures(): readonly NegotiationFailure[];
+  /** Our IKE SPIs that are in use, 16 hex digits each. */
+  spis(): string[];
 }
 
 const COOKIE_THRESHOLD = 30;
@@ -122,7 +126,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       return context.actions.splice(0);
     },
     nextTimeout: () => nextTimeout(context),
-    tunnels: () => [...context.tunnels.values()].map((state) => viewOf(context, state)),
+    tunnels: () =>
+      [...context.tunnels.values()].filter(({ removed }) => !removed).map((state) => viewOf(context, state)),
+    spis: () => [...context.sas.keys()],
     failures: () => context.failures,
   };
 }
@@ -204,6 +210,7 @@ function receiveStranger(
     return refuse(context, message, path, NOTIFY.COOKIE, cookies.make(message, path.remote, context.now));
   }
   const candidates = [...context.tunnels.values()]
+    .filter(({ removed }) => !removed)
     .map(({ tunnel }) => tunnel)
     .filter((tunnel) => mayBe(tunnel, path));
   initRequested(context, message, bytes, path, candidates);
@@ -452,15 +459,16 @@ function configure(context: Context, change: ConfigChange): void {
   const existing = context.tunnels.get(tunnel.name);
   const state: TunnelState = existing ?? { tunnel, wanted: false, attempt: 0, waiting: [], sas: [] };
   state.tunnel = tunnel;
+  delete state.removed;
   context.tunnels.set(tunnel.name, state);
   applyChanges(
     context,
-    tunnel.children.map((child, order) => ({
+    tunnel.children.map((child) => ({
       type: 'add-policy',
       policy: {
         id: policyId(tunnel.name, child.name),
         action: 'protect',
-        order,
+        order: child.order,
         selectors: child.selectors,
         acquire: tunnel.start !== 'wait',
       },
@@ -480,11 +488,13 @@ function removeTunnel(context: Context, name: string): void {
     context,
     state.tunnel.children.map((child) => ({ type: 'remove-policy', policy: policyId(name, child.name) })),
   );
+  if (state.sas.length === 0) context.tunnels.delete(name);
+  else state.removed = true;
 }
 
 function command(context: Context, event: Event & { type: 'command' }): void {
   const state = context.tunnels.get(event.tunnel);
-  if (!state) return commandDone(context, event.id, 'CONFIG_UNKNOWN_TUNNEL');
+  if (!state || state.removed) return commandDone(context, event.id, 'CONFIG_UNKNOWN_TUNNEL');
   switch (event.command) {
     case 'up':
       state.wanted = true;
@@ -538,6 +548,7 @@ function connect(context: Context, state: TunnelState): void {
   }
   const address = addresses[state.attempt % addresses.length]!;
   delete state.retryAt;
+  if (state.attempt === 0) state.startedAt = context.now;
   state.attempt++;
   const sa = initiate(context, tunnel, { transport: 'udp', address, port: 500 });
   state.sas.push(sa.spi);
@@ -687,6 +698,9 @@ function viewOf(context: Context, state: TunnelState): TunnelView {
       local: sa.local,
       remote: sa.remote,
       since: established.since,
+      ...(sa.initiator && state.startedAt !== undefined
+        ? { establishedIn: established.since - state.startedAt }
+        : {}),
       rekeyAt: established.rekeyAt,
       nat: sa.nat.local || sa.nat.remote,
     },

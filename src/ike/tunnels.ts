@@ -20,6 +20,7 @@ export function tunnelLost(context: Context, sa: IkeSa, name: string): void {
   const state = context.tunnels.get(name);
   if (!state) return;
   state.sas = state.sas.filter((spi) => spi !== sa.spi);
+  if (state.removed && state.sas.length === 0) context.tunnels.delete(name);
   if (state.wanted && state.sas.length === 0) state.retryAt = context.now;
 }
 

@@ -202,3 +202,86 @@ function transformText({ type, id, keyBits }: Transform): string {
 function sized(name: string, keyBits: number): string {
   return name === 'chacha20-poly1305' ? name : `${name}-${keyBits}`;
 }
+
+/** Which kinds of suite a text may name. */
+export type SuiteKind = 'ike' | 'esp';
+
+/** Every implemented row that a suite may leave unnamed, in order of preference. */
+const PREFERRED_PRF = PRF.filter(({ status }) => status === 'implemented').map(({ name }) => name);
+const PREFERRED_KEY_EXCHANGE = KEY_EXCHANGE.filter(({ status }) => status === 'implemented').map(
+  ({ name }) => name,
+);
+
+/**
+ * `aes-gcm-16-256 / prf-hmac-sha2-384 / x25519 | ecp-256`: the kinds in any order, alternatives of one kind by `|`.
+ * An IKE suite without a PRF or a group takes all we have. A complaint where the text names what we cannot do.
+ */
+export function parseTemplate(text: string, kind: SuiteKind): ProposalTemplate | { complaint: string } {
+  const template: ProposalTemplate = {
+    encryption: [],
+    integrity: [],
+    prf: [],
+    keyExchange: [],
+    additionalKeyExchange: [],
+    esn: kind === 'esp' ? [true, false] : [],
+  };
+  for (const token of text.split(/[/|]/).map((part) => part.trim())) {
+    const complaint = addToken(template, token, kind);
+    if (complaint) return { complaint };
+  }
+  return completed(template, kind, text);
+}
+
+function completed(
+  template: ProposalTemplate,
+  kind: SuiteKind,
+  text: string,
+): ProposalTemplate | { complaint: string } {
+  if (template.encryption.length === 0) return { complaint: `"${text}" names no encryption` };
+  const combined = template.encryption.filter(({ name }) => encryptionRow(name).tagBytes > 0).length;
+  if (combined > 0 && combined < template.encryption.length)
+    return { complaint: `"${text}" mixes encryption with and without its own integrity: write two suites` };
+  if (combined > 0 && template.integrity.length > 0)
+    return { complaint: `"${text}": ${template.encryption[0]!.name} has its own integrity` };
+  if (combined === 0 && template.integrity.length === 0)
+    return { complaint: `"${text}" needs an integrity algorithm such as hmac-sha2-256-128` };
+  if (kind === 'ike' && template.prf.length === 0) template.prf = [...PREFERRED_PRF];
+  if (kind === 'ike' && template.keyExchange.length === 0) template.keyExchange = [...PREFERRED_KEY_EXCHANGE];
+  return template;
+}
+
+function addToken(template: ProposalTemplate, token: string, kind: SuiteKind): string | undefined {
+  if (token === 'esn' || token === 'no-esn') {
+    if (kind === 'ike') return `${token} belongs to ESP`;
+    template.esn = [token === 'esn'];
+    return undefined;
+  }
+  const prf = token.startsWith('prf-') ? PRF.find(({ name }) => name === token.slice(4)) : undefined;
+  if (prf) {
+    if (kind === 'esp') return `${token} belongs to IKE`;
+    template.prf.push(prf.name);
+    return refusal(prf, token);
+  }
+  const integrity = INTEGRITY.find(({ name }) => name === token);
+  if (integrity) {
+    template.integrity.push(integrity.name);
+    return refusal(integrity, token);
+  }
+  const keyExchange = KEY_EXCHANGE.find(({ name }) => name === token);
+  if (keyExchange) {
+    template.keyExchange.push(keyExchange.name);
+    return refusal(keyExchange, token);
+  }
+  const encryption = ENCRYPTION.find(({ name }) => token === name || token.startsWith(`${name}-`));
+  const sizes: readonly number[] = encryption?.keyBits ?? [];
+  const keyBits =
+    token === encryption?.name ? sizes.at(-1)! : Number(token.slice((encryption?.name.length ?? 0) + 1));
+  if (!encryption || (sizes.length > 0 && !sizes.includes(keyBits))) return `unknown algorithm "${token}"`;
+  template.encryption.push({ name: encryption.name, keyBits });
+  return refusal(encryption, token);
+}
+
+function refusal(row: { status: string; reason?: string }, token: string): string | undefined {
+  if (row.status === 'planned') return `${token} is known but not implemented yet`;
+  return row.status === 'refused' ? `${token} is refused: ${row.reason}` : undefined;
+}

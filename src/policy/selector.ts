@@ -1,6 +1,6 @@
 // Traffic selectors (RFC 7296 §3.13.1, RFC 4301 §4.4.1.1): which packets.
 
-import { addressBytes, familyOf, type IpAddress } from '../wire/address.ts';
+import { addressBytes, familyOf, formatAddress, type IpAddress, parseAddress } from '../wire/address.ts';
 
 /** An inclusive range of addresses and ports of one protocol. `protocol` 0 is any; any port is 0 to 65535. */
 export interface Selector {
@@ -89,4 +89,54 @@ export function prefixLength(start: IpAddress, end: IpAddress): number | undefin
 
 function bitsOf(address: IpAddress): string {
   return Array.from(addressBytes(address), (byte) => byte.toString(2).padStart(8, '0')).join('');
+}
+
+/** The fewest prefixes that cover the range exactly. */
+export function prefixesOf({ start, end }: Pick<Selector, 'start' | 'end'>): {
+  address: IpAddress;
+  length: number;
+}[] {
+  const size = addressBytes(start).length;
+  const bits = size * 8;
+  const last = integerOf(end);
+  const prefixes: { address: IpAddress; length: number }[] = [];
+  for (let at = integerOf(start); at <= last; ) {
+    let free = 0;
+    while (free < bits && (at & ((2n << BigInt(free)) - 1n)) === 0n && at + (2n << BigInt(free)) - 1n <= last)
+      free++;
+    prefixes.push({ address: addressOf(at, size), length: bits - free });
+    at += 1n << BigInt(free);
+  }
+  return prefixes;
+}
+
+function integerOf(address: IpAddress): bigint {
+  return addressBytes(address).reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+}
+
+function addressOf(value: bigint, size: number): IpAddress {
+  return formatAddress(
+    Uint8Array.from({ length: size }, (_, index) =>
+      Number((value >> BigInt(8 * (size - 1 - index))) & 0xffn),
+    ),
+  );
+}
+
+/** Every packet of a prefix, host bits cleared; undefined where the text is none. `10.1.0.0/16`, `fd01::/64`, `10.1.0.5`. */
+export function selectorOf(text: string): Selector | undefined {
+  const [left, right, more] = text.split('/');
+  const bytes = more === undefined ? parseAddress(left!.trim()) : undefined;
+  if (!bytes || (right !== undefined && !/^\d{1,3}$/.test(right))) return undefined;
+  const length = right === undefined ? bytes.length * 8 : Number(right);
+  if (length > bytes.length * 8) return undefined;
+  const ends = [0, 0xff].map((fill) =>
+    formatAddress(bytes.map((byte, index) => masked(byte, fill, length - 8 * index))),
+  );
+  return { protocol: 0, startPort: 0, endPort: 65535, start: ends[0]!, end: ends[1]! };
+}
+
+/** The byte with all but its first `kept` bits taken from `fill`. */
+function masked(byte: number, fill: number, kept: number): number {
+  const mask = kept >= 8 ? 0xff : kept <= 0 ? 0 : (0xff << (8 - kept)) & 0xff;
+  return (byte & mask) | (fill & ~mask & 0xff);
 }

@@ -30,6 +30,8 @@ export interface Tunnel {
 export interface ChildTemplate {
   /** Unique within the tunnel; the policy id is `tunnel/child`. */
   name: string;
+  /** Place in the SPD: lower is asked first. */
+  order: number;
   selectors: SelectorSet;
   /** First the ones with key exchange methods when PFS is wanted. */
   proposals: ProposalTemplate[];

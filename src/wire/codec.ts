@@ -135,7 +135,8 @@ export class Writer {
   }
 
   put(bytes: Uint8Array): void {
-    this.#bytes.set(bytes, this.skip(bytes.length));
+    const at = this.skip(bytes.length); // first: it may replace what is written to
+    this.#bytes.set(bytes, at);
   }
 
   /** Writes a number over bytes that `skip` made: lengths, counts and checksums are known last. */

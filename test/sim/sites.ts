@@ -43,6 +43,7 @@ export function tunnel(side: 'a' | 'b', changes: Partial<Tunnel> = {}): Tunnel {
     children: [
       {
         name: 'net',
+        order: 0,
         selectors: { local: net(side === 'a' ? 1 : 2), remote: net(side === 'a' ? 2 : 1) },
         proposals: [
           {

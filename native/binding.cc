@@ -1,0 +1,525 @@
+// What JavaScript sees of core/. Arguments are checked in TypeScript (src/native.ts); a wrong kind here throws a TypeError.
+
+#include <node_api.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine.h"
+#include "netlink.h"
+
+namespace {
+
+using namespace isthmus;
+
+/** Both data plane objects of one daemon: the sockets, and the engine where there is one. */
+struct Plane {
+  Port port;
+  Engine engine;
+  napi_threadsafe_function wake = nullptr;
+  bool running = false;
+
+  void stop(napi_threadsafe_function_release_mode mode) {
+    if (!running) return;
+    running = false;
+    port.stop();
+    engine.stop();
+    napi_release_threadsafe_function(wake, mode);
+  }
+};
+
+// Reading arguments
+
+struct Bytes {
+  const uint8_t* data = nullptr;
+  size_t length = 0;
+};
+
+class Arguments {
+ public:
+  static constexpr size_t MOST = 20;
+
+  Arguments(napi_env env, napi_callback_info info) : env_(env) { napi_get_cb_info(env, info, &count_, values_, nullptr, nullptr); }
+
+  uint32_t number() {
+    uint32_t value = 0;
+    check(napi_get_value_uint32(env_, next(), &value));
+    return value;
+  }
+  int32_t integer() {
+    int32_t value = 0;
+    check(napi_get_value_int32(env_, next(), &value));
+    return value;
+  }
+  uint64_t big() {
+    uint64_t value = 0;
+    bool lossless = true;
+    check(napi_get_value_bigint_uint64(env_, next(), &value, &lossless));
+    return value;
+  }
+  bool flag() {
+    bool value = false;
+    check(napi_get_value_bool(env_, next(), &value));
+    return value;
+  }
+  std::string text() {
+    char buffer[64] = "";
+    size_t length = 0;
+    check(napi_get_value_string_utf8(env_, next(), buffer, sizeof buffer, &length));
+    return std::string(buffer, length);
+  }
+  Bytes bytes() { return bytesOf(next()); }
+  Bytes bytesOf(napi_value value) {
+    Bytes bytes;
+    void* data = nullptr;
+    napi_typedarray_type type;
+    check(napi_get_typedarray_info(env_, value, &type, &bytes.length, &data, nullptr, nullptr));
+    if (ok_ && type != napi_uint8_array) ok_ = false;
+    bytes.data = static_cast<const uint8_t*>(data);
+    return ok_ ? bytes : Bytes{};
+  }
+  Address address() { return addressOf(bytes()); }
+  Address addressOf(Bytes bytes) {
+    Address address{};
+    if (bytes.length != 4 && bytes.length != 16) {
+      ok_ = false;
+      return address;
+    }
+    address.family = bytes.length == 4 ? 4 : 6;
+    memcpy(address.bytes.data(), bytes.data, bytes.length);
+    return address;
+  }
+  Endpoint endpoint() {
+    const Address at = address();
+    return {at, uint16_t(number())};
+  }
+  /** Forty bytes each: family, protocol, start port, end port, two of nothing, start, end. */
+  std::vector<Selector> selectors() {
+    constexpr size_t SIZE = 40;
+    const Bytes packed = bytes();
+    std::vector<Selector> all;
+    for (size_t at = 0; at + SIZE <= packed.length; at += SIZE) {
+      const uint8_t* p = packed.data + at;
+      Selector selector{p[0], p[1], be16(p + 2), be16(p + 4), {}, {}};
+      memcpy(selector.start.data(), p + 8, 16);
+      memcpy(selector.end.data(), p + 24, 16);
+      all.push_back(selector);
+    }
+    return all;
+  }
+  napi_value value() { return next(); }
+  Plane* plane() {
+    void* data = nullptr;
+    check(napi_get_value_external(env_, next(), &data));
+    return static_cast<Plane*>(data);
+  }
+  /** False, and an exception waits in JavaScript, when anything was of the wrong kind. */
+  bool ok() {
+    if (!ok_) napi_throw_type_error(env_, nullptr, "isthmus.node: argument of the wrong kind");
+    return ok_;
+  }
+
+ private:
+  napi_value next() {
+    if (at_ >= count_ || at_ >= MOST) {
+      ok_ = false;
+      napi_value none;
+      napi_get_undefined(env_, &none);
+      return none;
+    }
+    return values_[at_++];
+  }
+  void check(napi_status status) {
+    if (status != napi_ok) ok_ = false;
+  }
+
+  napi_env env_;
+  napi_value values_[MOST];
+  size_t count_ = MOST, at_ = 0;
+  bool ok_ = true;
+};
+
+// Making results
+
+napi_value toNumber(napi_env env, double value) {
+  napi_value result;
+  napi_create_double(env, value, &result);
+  return result;
+}
+
+napi_value toText(napi_env env, const std::string& value) {
+  napi_value result;
+  napi_create_string_utf8(env, value.data(), value.size(), &result);
+  return result;
+}
+
+napi_value toFlag(napi_env env, bool value) {
+  napi_value result;
+  napi_get_boolean(env, value, &result);
+  return result;
+}
+
+napi_value toBytes(napi_env env, const uint8_t* bytes, size_t length) {
+  napi_value buffer, result;
+  void* data = nullptr;
+  napi_create_arraybuffer(env, length, &data, &buffer);
+  if (length > 0) memcpy(data, bytes, length);
+  napi_create_typedarray(env, napi_uint8_array, length, buffer, 0, &result);
+  return result;
+}
+
+napi_value toAddress(napi_env env, const Address& address) { return toBytes(env, address.bytes.data(), address.family == 4 ? 4 : 16); }
+
+napi_value toCounters(napi_env env, const std::vector<uint64_t>& values) {
+  napi_value buffer, result;
+  void* data = nullptr;
+  napi_create_arraybuffer(env, values.size() * 8, &data, &buffer);
+  if (!values.empty()) memcpy(data, values.data(), values.size() * 8);
+  napi_create_typedarray(env, napi_biguint64_array, values.size(), buffer, 0, &result);
+  return result;
+}
+
+/** An array of values. */
+class List {
+ public:
+  explicit List(napi_env env) : env_(env) { napi_create_array(env, &array_); }
+  void push(napi_value value) { napi_set_element(env_, array_, count_++, value); }
+  napi_value done() const { return array_; }
+
+ private:
+  napi_env env_;
+  napi_value array_;
+  uint32_t count_ = 0;
+};
+
+// The clock, netlink
+
+napi_value jsBootTime(napi_env env, napi_callback_info) { return toNumber(env, double(bootTime())); }
+
+napi_value jsNetlink(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const Bytes request = arguments.bytes();
+  const int answers = arguments.integer();
+  if (!arguments.ok()) return nullptr;
+  std::vector<uint8_t> answer;
+  const std::string failed = netlinkRequest(request.data, request.length, answers, answer);
+  return failed.empty() ? toBytes(env, answer.data(), answer.size()) : toText(env, failed);
+}
+
+napi_value jsDropNames(napi_env env, napi_callback_info) {
+  List names(env);
+  for (const char* name : dropNames) names.push(toText(env, name));
+  return names.done();
+}
+
+// Port
+
+napi_value jsCreate(napi_env env, napi_callback_info) {
+  napi_value result;
+  napi_create_external(
+      env, new Plane,
+      [](napi_env, void* data, void*) {
+        static_cast<Plane*>(data)->stop(napi_tsfn_abort);
+        delete static_cast<Plane*>(data);
+      },
+      nullptr, &result);
+  return result;
+}
+
+napi_value jsOpenPort(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const napi_value list = arguments.value();
+  Port::Options options;
+  options.ikePort = uint16_t(arguments.number());
+  options.natPort = uint16_t(arguments.number());
+  options.mark = arguments.number();
+  options.rawEsp = arguments.flag();
+  uint32_t count = 0;
+  napi_get_array_length(env, list, &count);
+  for (uint32_t i = 0; i < count; i++) {
+    napi_value element;
+    napi_get_element(env, list, i, &element);
+    options.addresses.push_back(arguments.addressOf(arguments.bytesOf(element)));
+  }
+  if (!arguments.ok()) return nullptr;
+  return toText(env, plane->port.open(options));
+}
+
+napi_value jsOpenTun(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const std::string name = arguments.text();
+  if (!arguments.ok()) return nullptr;
+  return toText(env, plane->engine.openTun(name.c_str()));
+}
+
+void wakeUp(void* wake) { napi_call_threadsafe_function(static_cast<napi_threadsafe_function>(wake), nullptr, napi_tsfn_nonblocking); }
+
+/** The listener is called without arguments when datagrams or events wait; several waits may become one call. */
+napi_value jsStart(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const napi_value listener = arguments.value();
+  if (!arguments.ok() || plane->running) return nullptr;
+  napi_value name = toText(env, "isthmus");
+  // One waiting call is enough: it takes everything.
+  if (napi_create_threadsafe_function(env, listener, nullptr, name, 1, 1, nullptr, nullptr, nullptr, nullptr, &plane->wake) != napi_ok) return nullptr;
+  plane->running = true;
+  plane->engine.start(&plane->port, wakeUp, plane->wake);
+  plane->port.start(&plane->engine, wakeUp, plane->wake);
+  return nullptr;
+}
+
+napi_value jsStop(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  if (arguments.ok()) plane->stop(napi_tsfn_release);
+  return nullptr;
+}
+
+napi_value jsSend(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const Endpoint local = arguments.endpoint(), remote = arguments.endpoint();
+  const Bytes bytes = arguments.bytes();
+  if (!arguments.ok()) return nullptr;
+  return toFlag(env, plane->port.send(local, remote, bytes.data, bytes.length));
+}
+
+/** Five elements a datagram: local address, local port, remote address, remote port, bytes. */
+napi_value jsTake(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  if (!arguments.ok()) return nullptr;
+  List list(env);
+  for (const Datagram& datagram : plane->port.take()) {
+    list.push(toAddress(env, datagram.local.address));
+    list.push(toNumber(env, datagram.local.port));
+    list.push(toAddress(env, datagram.remote.address));
+    list.push(toNumber(env, datagram.remote.port));
+    list.push(toBytes(env, datagram.bytes.data(), datagram.bytes.size()));
+  }
+  return list.done();
+}
+
+napi_value jsSetKnown(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const Bytes spis = arguments.bytes();
+  if (!arguments.ok()) return nullptr;
+  std::unordered_set<uint64_t> known;
+  for (size_t at = 0; at + 8 <= spis.length; at += 8) {
+    uint64_t spi;
+    memcpy(&spi, spis.data + at, 8);
+    known.insert(spi);
+  }
+  plane->port.setKnown(std::move(known));
+  return nullptr;
+}
+
+// Engine
+
+napi_value jsAddPolicy(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  Policy policy;
+  policy.id = arguments.number();
+  policy.action = Action(arguments.number());
+  policy.order = arguments.integer();
+  policy.acquire = arguments.flag();
+  policy.selectors.local = arguments.selectors();
+  policy.selectors.remote = arguments.selectors();
+  if (!arguments.ok()) return nullptr;
+  return toNumber(env, double(plane->engine.addPolicy(std::move(policy))));
+}
+
+napi_value jsRemovePolicy(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const uint32_t id = arguments.number();
+  if (arguments.ok()) plane->engine.removePolicy(id);
+  return nullptr;
+}
+
+napi_value jsAddSa(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const bool inbound = arguments.flag();
+  SaSpec spec{};
+  spec.spi = arguments.number();
+  spec.policy = arguments.number();
+  spec.local = arguments.address();
+  spec.remote = arguments.address();
+  spec.udp = arguments.flag();
+  spec.remotePort = uint16_t(arguments.number());
+  spec.esn = arguments.flag();
+  spec.window = arguments.number();
+  spec.softPackets = arguments.big();
+  spec.hardPackets = arguments.big();
+  spec.softBytes = arguments.big();
+  spec.hardBytes = arguments.big();
+  spec.selectors.local = arguments.selectors();
+  spec.selectors.remote = arguments.selectors();
+  spec.cipher.algorithm = Algorithm(arguments.number());
+  const Bytes key = arguments.bytes();
+  spec.cipher.digestBits = arguments.integer();
+  const Bytes integrityKey = arguments.bytes();
+  if (!arguments.ok()) return nullptr;
+  spec.cipher.key = key.data;
+  spec.cipher.keyBytes = key.length;
+  spec.cipher.integrityKey = integrityKey.data;
+  spec.cipher.integrityKeyBytes = integrityKey.length;
+  return toNumber(env, double(inbound ? plane->engine.addInbound(spec) : plane->engine.addOutbound(spec)));
+}
+
+napi_value jsUseOutbound(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const uint32_t policy = arguments.number(), spi = arguments.number();
+  if (!arguments.ok()) return nullptr;
+  return toNumber(env, double(plane->engine.useOutbound(policy, spi)));
+}
+
+napi_value jsMove(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const bool inbound = arguments.flag();
+  const uint32_t spi = arguments.number();
+  const Endpoint remote = arguments.endpoint();
+  if (!arguments.ok()) return nullptr;
+  return toFlag(env, plane->engine.move(inbound, spi, remote));
+}
+
+napi_value jsRemoveSa(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const bool inbound = arguments.flag();
+  const uint32_t spi = arguments.number();
+  if (arguments.ok()) plane->engine.remove(inbound, spi);
+  return nullptr;
+}
+
+/** Twelve elements an event: type, policy, spi, inbound, hard, then addresses, protocol and ports of its packet or endpoint. */
+napi_value jsTakeEvents(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  if (!arguments.ok()) return nullptr;
+  List list(env);
+  for (const Event& event : plane->engine.takeEvents()) {
+    const Flow& flow = event.flow;
+    const size_t size = flow.family == 6 ? 16 : 4;
+    list.push(toNumber(env, double(event.type)));
+    list.push(toNumber(env, event.policy));
+    list.push(toNumber(env, event.spi));
+    list.push(toFlag(env, event.inbound));
+    list.push(toFlag(env, event.hard));
+    list.push(toBytes(env, flow.source, size));
+    list.push(toBytes(env, flow.destination, size));
+    list.push(toNumber(env, flow.protocol));
+    list.push(toNumber(env, flow.sourcePort));
+    list.push(toNumber(env, flow.destinationPort));
+    list.push(toAddress(env, event.remote.address));
+    list.push(toNumber(env, event.remote.port));
+  }
+  return list.done();
+}
+
+/** Seven counters an SA: spi, policy, inbound, in use, packets, bytes, time of the last. */
+napi_value jsSas(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  if (!arguments.ok()) return nullptr;
+  const Tables& tables = plane->engine.tables();
+  std::vector<uint64_t> values;
+  const auto push = [&values](const Sa& sa, bool inbound, bool inUse) {
+    for (const uint64_t value : {uint64_t(sa.spi), uint64_t(sa.policy), uint64_t(inbound), uint64_t(inUse), sa.packets.load(), sa.bytes.load(), sa.last.load()})
+      values.push_back(value);
+  };
+  for (const auto& [spi, sa] : tables.inbound) push(*sa, true, true);
+  for (const auto& [spi, sa] : tables.outbound) {
+    bool inUse = false;
+    for (const Policy& policy : tables.policies) inUse = inUse || policy.use == sa;
+    push(*sa, false, inUse);
+  }
+  return toCounters(env, values);
+}
+
+/** One counter a cause: outbound, then inbound with what the sockets dropped. */
+napi_value jsDrops(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  if (!arguments.ok()) return nullptr;
+  std::vector<uint64_t> values;
+  for (const Counter& counter : plane->engine.outboundDrops) values.push_back(counter.load());
+  for (size_t i = 0; i < DROPS; i++) values.push_back(plane->engine.inboundDrops[i].load() + plane->port.dropped[i].load());
+  return toCounters(env, values);
+}
+
+// The batch entry points that the threads use, without threads: for the differential test.
+
+struct Collected final : Engine::Sink {
+  Collected(napi_env env, List& into) : env(env), into(into) {}
+  void esp(const Sa&, const uint8_t* bytes, size_t length, size_t segment) override {
+    for (size_t at = 0; at < length; at += segment) into.push(toBytes(env, bytes + at, std::min(segment, length - at)));
+  }
+  void inner(const uint8_t* frame, size_t length) override { into.push(toBytes(env, frame, length)); }
+  napi_env env;
+  List& into;
+};
+
+/** ESP packets that become of the frames (each behind its virtio header), in one batch. */
+napi_value jsOutbound(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const Bytes frame = arguments.bytes();
+  if (!arguments.ok()) return nullptr;
+  List list(env);
+  Collected sink(env, list);
+  plane->engine.setSink(&sink);
+  plane->engine.outbound(plane->engine.tables(), frame.data, frame.length);
+  plane->engine.flush();
+  plane->engine.setSink(nullptr);
+  return list.done();
+}
+
+/** Frames (each behind its virtio header) that become of one ESP packet. */
+napi_value jsInbound(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const Bytes esp = arguments.bytes();
+  const uint32_t ecn = arguments.number();
+  const Endpoint remote = arguments.endpoint();
+  if (!arguments.ok()) return nullptr;
+  List list(env);
+  Collected sink(env, list);
+  std::vector<uint8_t> copy(esp.data, esp.data + esp.length);
+  plane->engine.setSink(&sink);
+  plane->engine.begin();
+  plane->engine.receive({copy.data(), copy.size(), uint8_t(ecn), remote});
+  plane->engine.end();
+  plane->engine.setSink(nullptr);
+  return list.done();
+}
+
+napi_value init(napi_env env, napi_value exports) {
+  const std::pair<const char*, napi_callback> functions[] = {
+      {"bootTime", jsBootTime}, {"netlink", jsNetlink},           {"dropNames", jsDropNames}, {"create", jsCreate},
+      {"openPort", jsOpenPort}, {"openTun", jsOpenTun},           {"start", jsStart},         {"stop", jsStop},
+      {"send", jsSend},         {"take", jsTake},                 {"setKnown", jsSetKnown},   {"addPolicy", jsAddPolicy},
+      {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},
+      {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},
+      {"outbound", jsOutbound}, {"inbound", jsInbound},
+  };
+  for (const auto& [name, function] : functions) {
+    napi_value value;
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value);
+    napi_set_named_property(env, exports, name, value);
+  }
+  return exports;
+}
+
+}  // namespace
+
+NAPI_MODULE(isthmus, init)

@@ -1,0 +1,160 @@
+#!/usr/bin/env node
+// The command line: every command, its words, its exit code.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { complaintText } from '../config/complaint.ts';
+import { loadConfig } from '../config/load.ts';
+import { createClient, NoDaemon } from '../control/client.ts';
+import { flushHost } from '../daemon/run.ts';
+import { EXIT, exitCodeOf, explain, UsageError } from './exit.ts';
+import { run } from './run.ts';
+import { printStatus, SHOW, type ShowWhat } from './show.ts';
+
+const USAGE = `usage: isthmus COMMAND [--json] [--socket PATH]
+
+  check FILE              every complaint about a configuration file
+  run FILE                the daemon; SIGHUP reads FILE again, SIGTERM ends it
+  status [TUNNEL]         which tunnels pass traffic, since when, and why not
+  up TUNNEL               bring it up and keep it up
+  down TUNNEL             take it down; its networks stay guarded
+  rekey TUNNEL [--child NAME]
+  reload [--dry-run]      read the file again; prints what happens to each tunnel
+  show sa|policy|config|failures
+  flush                   remove every device, route, rule and guard of ours
+
+  --log error|warn|info|debug, with run: how much it says
+  exit codes: 0 yes, 1 no, 2 unusable input, 3 missing permission or kernel feature, 4 no daemon, 5 our fault`;
+
+const OPTIONS = {
+  json: { type: 'boolean', default: false },
+  socket: { type: 'string', default: '/run/isthmus/control.sock' },
+  child: { type: 'string' },
+  'dry-run': { type: 'boolean', default: false },
+  log: { type: 'string', default: 'info' },
+  version: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
+
+type Values = ReturnType<typeof parse>['values'];
+type Command = (operands: string[], options: Values) => Promise<number> | number;
+
+const COMMANDS: Record<string, Command> = {
+  check,
+  run: ([file], { socket, json, log }) => {
+    const level = (['error', 'warn', 'info', 'debug'] as const).find((one) => one === log);
+    if (!level) throw new UsageError(`--log ${log}: write error, warn, info or debug`);
+    return run({ file: operand(file, 'FILE'), socket, json, level });
+  },
+  status: async ([name], { socket, json }) => {
+    const answer = await createClient(socket).status.$get();
+    const status = await answer.json();
+    return printStatus(status, name, json);
+  },
+  up: tunnelCommand('up'),
+  down: tunnelCommand('down'),
+  rekey: tunnelCommand('rekey'),
+  reload,
+  show: async ([what], { socket, json }) => {
+    if (!what || !(what in SHOW)) throw new UsageError(`show what? ${Object.keys(SHOW).join(', ')}`);
+    return SHOW[what as ShowWhat](createClient(socket), json);
+  },
+  flush,
+};
+
+function check([file]: string[], { json }: Values): number {
+  const { config, complaints } = loadConfig(operand(file, 'FILE'));
+  if (json) print(JSON.stringify({ usable: config !== undefined, complaints }));
+  else for (const complaint of complaints) print(complaintText(complaint));
+  if (!config) return EXIT.input;
+  if (!json) print(`${file}: good, ${config.tunnels.length} tunnels`);
+  return EXIT.yes;
+}
+
+function tunnelCommand(command: 'up' | 'down' | 'rekey'): Command {
+  return async ([name], { socket, json, child }) => {
+    const param = { name: operand(name, 'TUNNEL'), command };
+    const one = createClient(socket).tunnels[':name'][':command'];
+    const answer = await (child === undefined
+      ? one.$post({ param })
+      : one[':child'].$post({ param: { ...param, child } }));
+    const outcome = await answer.json();
+    print(json ? JSON.stringify(outcome) : `${name}: ${outcome.sentence}`);
+    return outcome.code === 'OK' ? EXIT.yes : EXIT.no;
+  };
+}
+
+async function reload(_: string[], { socket, json, 'dry-run': dryRun }: Values): Promise<number> {
+  const client = createClient(socket);
+  const answer = await (dryRun ? client.plan.$get() : client.reload.$post());
+  const reloaded = await answer.json();
+  if (json) print(JSON.stringify(reloaded));
+  else if ('refused' in reloaded) for (const problem of reloaded.refused) print(problem);
+  else for (const { tunnel, effect } of reloaded.tunnels) print(`${tunnel}: ${effect}`);
+  return 'refused' in reloaded ? EXIT.input : EXIT.yes;
+}
+
+async function flush(_: string[], { socket, json }: Values): Promise<number> {
+  if (await answers(socket)) throw new UsageError('a daemon runs and would lose its ground: stop it first');
+  const removed = flushHost();
+  print(json ? JSON.stringify({ removed }) : `${removed} objects removed`);
+  return EXIT.yes;
+}
+
+async function answers(socket: string): Promise<boolean> {
+  if (!existsSync(socket)) return false;
+  try {
+    await createClient(socket).config.$get();
+    return true;
+  } catch (error) {
+    if (error instanceof NoDaemon) return false;
+    throw error;
+  }
+}
+
+function operand(value: string | undefined, name: string): string {
+  if (value === undefined) throw new UsageError(`${name} is missing\n\n${USAGE}`);
+  return value;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function parse() {
+  try {
+    return parseArgs({ options: OPTIONS, allowPositionals: true });
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message}\n\n${USAGE}`);
+  }
+}
+
+function version(): string {
+  const file = ['../../package.json', '../../../package.json']
+    .map((place) => new URL(place, import.meta.url))
+    .find((url) => existsSync(url))!;
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parse();
+  const [name, ...operands] = positionals;
+  if (values.version) {
+    print(version());
+    return EXIT.yes;
+  }
+  if (values.help || name === undefined) {
+    print(USAGE);
+    return values.help ? EXIT.yes : EXIT.input;
+  }
+  const command = COMMANDS[name];
+  if (!command) throw new UsageError(`there is no command ${name}\n\n${USAGE}`);
+  return command(operands, values);
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`${explain(error)}\n`);
+  process.exitCode = exitCodeOf(error);
+}

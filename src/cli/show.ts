@@ -1,0 +1,113 @@
+// What a daemon knows, as tables and as JSON.
+
+import type { createClient } from '../control/client.ts';
+import type { Status, TunnelStatus } from '../daemon/status.ts';
+import { EXIT, UsageError } from './exit.ts';
+import { size, span, table } from './table.ts';
+
+type Client = ReturnType<typeof createClient>;
+
+/** Exit code 0 when every tunnel (or the named one) is negotiated or better. */
+export function printStatus(status: Status, name: string | undefined, json: boolean): number {
+  const tunnels = status.tunnels.filter((tunnel) => name === undefined || tunnel.name === name);
+  if (name !== undefined && tunnels.length === 0) throw new UsageError(`there is no tunnel ${name}`);
+  if (json) print(JSON.stringify({ ...status, tunnels }));
+  else printTunnels({ ...status, tunnels });
+  const fine = tunnels.every(({ state }) => state === 'passing' || state === 'negotiated');
+  return fine ? EXIT.yes : EXIT.no;
+}
+
+function printTunnels({ tunnels, drops }: Status): void {
+  const rows = tunnels.flatMap((tunnel) => [tunnelRow(tunnel), ...tunnel.children.map(childRow)]);
+  print(
+    table(['TUNNEL', 'STATE', 'SINCE', 'PEER / NETWORKS', 'IN', 'OUT', 'LAST PROOF', 'ALGORITHMS'], rows),
+  );
+  for (const { name, why } of tunnels) if (why) print(`${name}: ${why}`);
+  const dropped = Object.entries(drops).filter(([, count]) => count > 0);
+  if (dropped.length > 0)
+    print(`dropped: ${dropped.map(([cause, count]) => `${cause} ${count}`).join(', ')}`);
+}
+
+function tunnelRow({ name, state, age, peer, algorithms }: TunnelStatus): string[] {
+  return [name, state, span(age), peer, '', '', '', algorithms ?? ''];
+}
+
+function childRow(child: TunnelStatus['children'][number]): string[] {
+  const { name, state, age, local, remote, algorithms } = child;
+  const proof = child.in.age === undefined ? 'none' : `${span(child.in.age)} ago`;
+  const networks = `${local.join(', ')} to ${remote.join(', ')}`;
+  return [
+    `  ${name}`,
+    state,
+    span(age),
+    networks,
+    size(child.in.bytes),
+    size(child.out.bytes),
+    proof,
+    algorithms,
+  ];
+}
+
+export const SHOW = {
+  async sa(client: Client, json: boolean) {
+    const sas = await (await client.sa.$get()).json();
+    return show(sas, json, () =>
+      table(
+        ['SPI', 'DIRECTION', 'CHILD', 'IN USE', 'PACKETS', 'BYTES'],
+        sas.map((sa) => [
+          sa.spi.toString(16).padStart(8, '0'),
+          sa.direction,
+          sa.policy,
+          sa.inUse ? 'yes' : 'no',
+          `${sa.packets}`,
+          size(sa.bytes),
+        ]),
+      ),
+    );
+  },
+  async policy(client: Client, json: boolean) {
+    const policies = await (await client.policy.$get()).json();
+    return show(policies, json, () =>
+      table(
+        ['ORDER', 'CHILD', 'ACTION', 'LOCAL', 'REMOTE'],
+        policies.map(({ order, id, action, selectors }) => [
+          `${order}`,
+          id,
+          action,
+          selectors.local.map(rangeText).join(', '),
+          selectors.remote.map(rangeText).join(', '),
+        ]),
+      ),
+    );
+  },
+  async config(client: Client, _json: boolean) {
+    print(JSON.stringify(await (await client.config.$get()).json(), undefined, 2));
+    return EXIT.yes;
+  },
+  async failures(client: Client, json: boolean) {
+    const failures = await (await client.failures.$get()).json();
+    return show(failures, json, () =>
+      failures
+        .map(
+          ({ ago, tunnel, sentence, code }) =>
+            `${span(ago)} ago  ${tunnel ?? 'stranger'}: ${sentence} [${code}]`,
+        )
+        .join('\n'),
+    );
+  },
+};
+
+export type ShowWhat = keyof typeof SHOW;
+
+function show(value: unknown, json: boolean, text: () => string): number {
+  print(json ? JSON.stringify(value) : text());
+  return EXIT.yes;
+}
+
+function rangeText({ start, end }: { start: string; end: string }): string {
+  return start === end ? start : `${start}-${end}`;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,314 @@
+// A configuration, read and resolved: every default filled in, every name a row, every secret read.
+
+import { type ProposalTemplate, parseTemplate, type SuiteKind } from '../policy/proposal.ts';
+import type { SelectorSet } from '../policy/sad.ts';
+import { intersect, prefixLength, type Selector, selectorOf, selectorText } from '../policy/selector.ts';
+import type { ChildTemplate, Identity, Tunnel } from '../policy/tunnel.ts';
+import { canonicalAddress, familyOf, type IpAddress } from '../wire/address.ts';
+import { type Complaint, complain, type Path, type Source } from './complaint.ts';
+import { DEFAULTS, RETRANSMIT } from './defaults.ts';
+import type { File, TunnelEntry } from './schema.ts';
+import { readSecret } from './secret.ts';
+
+export interface Config {
+  name: string;
+  addresses: IpAddress[];
+  /** Largest outer packet, bytes. */
+  mtu: number;
+  tunnels: Tunnel[];
+  /** By the name that tunnels use. */
+  secrets: Map<string, Uint8Array>;
+}
+
+/** One tunnel as it stands in a file. */
+export interface Entry {
+  name: string;
+  entry: TunnelEntry;
+  source: Source;
+}
+
+type Complain = (path: Path, problem: string, level?: 'warning') => undefined;
+
+/** Adds to `complaints`; the configuration is only of use when there is no error among them. */
+export function resolveConfig(
+  file: File,
+  entries: readonly Entry[],
+  source: Source,
+  complaints: Complaint[],
+): Config {
+  const addresses = listOf(file.gateway.address).flatMap((text) => {
+    const address = canonicalAddress(text);
+    if (!address) complaints.push(complain(source, ['gateway', 'address'], `"${text}" is not an IP address`));
+    return address ?? [];
+  });
+  const secrets = new Map<string, Uint8Array>();
+  let order = 0;
+  const tunnels = entries.flatMap(({ name, entry, source: from }) => {
+    const at: Complain = (path, problem, level) => {
+      const where = path[0] === 'defaults' ? path : ['tunnels', name, ...path];
+      complaints.push(complain(from, where, problem, level ? { level } : {}));
+    };
+    const tunnel = resolveTunnel(name, { ...file.defaults, ...entry }, addresses, secrets, at, order);
+    order += tunnel?.children.length ?? 0;
+    return tunnel ?? [];
+  });
+  complaints.push(...overlaps(tunnels, entries));
+  const { name, mtu } = file.gateway;
+  return { name, addresses, mtu: mtu ?? DEFAULTS.mtu, tunnels, secrets };
+}
+
+function resolveTunnel(
+  name: string,
+  entry: TunnelEntry,
+  own: readonly IpAddress[],
+  secrets: Map<string, Uint8Array>,
+  at: Complain,
+  order: number,
+): Tunnel | undefined {
+  if (name.includes('/')) return at([], 'a tunnel name must not contain a slash');
+  const remotes = peersOf(entry, at);
+  const local = own.find((address) => !remotes?.[0] || familyOf(address) === familyOf(remotes[0]));
+  if (remotes && !local) return at(['peer'], 'gateway.address has no address of the family of this peer');
+  const secret = secretOf(name, entry, secrets, at);
+  const remoteId = peerIdentity(entry, remotes, at);
+  const children = childrenOf(name, entry, order, at);
+  const ikeProposals = suitesOf(entry, 'ike-suites', 'ike', at);
+  const ikeLifetime = duration(entry, 'ike-lifetime', at);
+  const [liveness, keepalive] = [duration(entry, 'liveness', at), duration(entry, 'keepalive', at)];
+  if (!remotes || !local || !secret || !remoteId || !children || !ikeProposals) return undefined;
+  return {
+    name,
+    start: remotes.length === 0 ? 'wait' : (entry.start ?? DEFAULTS.start),
+    local: { address: local, identity: identityOf(entry.id ?? local) },
+    remote: { addresses: remotes, identity: remoteId },
+    auth: { method: 'psk', secret },
+    encapsulation: entry.encapsulation ?? DEFAULTS.encapsulation,
+    ike: { proposals: ikeProposals, lifetime: ikeLifetime ?? 0 },
+    children,
+    retransmit: { ...RETRANSMIT },
+    liveness: liveness ?? 0,
+    keepalive: keepalive ?? 0,
+  };
+}
+
+/** Empty: any address. */
+function peersOf(entry: TunnelEntry, at: Complain): IpAddress[] | undefined {
+  if (entry.peer === undefined) return at([], 'peer is missing: the address of the other gateway, or any');
+  const texts = listOf(entry.peer);
+  if (texts.length === 1 && texts[0] === 'any') return [];
+  const addresses = texts.map((text) => canonicalAddress(text));
+  const wrong = texts.find((_, index) => !addresses[index]);
+  if (wrong !== undefined) return at(['peer'], `"${wrong}" is not an IP address; names are not resolved yet`);
+  return addresses as IpAddress[];
+}
+
+function peerIdentity(
+  entry: TunnelEntry,
+  remotes: readonly IpAddress[] | undefined,
+  at: Complain,
+): Identity | undefined {
+  if (entry['peer-id'] !== undefined) return identityOf(entry['peer-id']);
+  if (!remotes) return undefined;
+  return remotes[0] === undefined
+    ? at([], 'a tunnel with peer: any needs peer-id, to know who may use it')
+    : identityOf(remotes[0]);
+}
+
+/** An address, `name@domain`, a dotted name; anything else is a key id (RFC 7296 §3.5). */
+export function identityOf(text: string): Identity {
+  const address = canonicalAddress(text);
+  if (address) return { type: familyOf(address) === 4 ? 'ipv4' : 'ipv6', value: address };
+  if (/^[^@\s]+@[^@\s]+$/.test(text)) return { type: 'email', value: text };
+  if (/^[a-z0-9-]+(\.[a-z0-9-]+)+$/i.test(text)) return { type: 'fqdn', value: text };
+  return { type: 'key-id', value: text };
+}
+
+function secretOf(
+  name: string,
+  entry: TunnelEntry,
+  secrets: Map<string, Uint8Array>,
+  at: Complain,
+): string | undefined {
+  if (!entry.auth) return at([], 'auth is missing: auth: { psk: { file: /etc/isthmus/NAME.psk } }');
+  const secret = readSecret(entry.auth.psk.file);
+  if ('complaint' in secret) return at(['auth', 'psk', 'file'], secret.complaint);
+  secrets.set(name, secret);
+  return name;
+}
+
+function childrenOf(
+  name: string,
+  entry: TunnelEntry,
+  order: number,
+  at: Complain,
+): ChildTemplate[] | undefined {
+  const proposals = suitesOf(entry, 'esp-suites', 'esp', at);
+  const described = describedChildren(name, entry, at);
+  if (!proposals || !described) return undefined;
+  const children = Object.entries(described).map(([child, { path, value }], index) => {
+    const merged = { ...entry, ...value };
+    if (child.includes('/')) return at(path, 'a child name must not contain a slash');
+    const selectors = selectorsOf(value, path, at);
+    const window = replayWindow(merged, path, at);
+    const time = duration(merged, 'lifetime', at) ?? 0;
+    const bytes = merged['lifetime-bytes'];
+    const packets = merged['lifetime-packets'];
+    return (
+      selectors &&
+      window && {
+        name: child,
+        order: order + index,
+        selectors,
+        proposals,
+        lifetime: {
+          time,
+          ...(bytes === undefined ? {} : { bytes: BigInt(bytes) }),
+          ...(packets === undefined ? {} : { packets: BigInt(packets) }),
+        },
+        replayWindow: window,
+      }
+    );
+  });
+  const good = children.filter((child) => child !== undefined && child !== 0);
+  return good.length === children.length ? good : undefined;
+}
+
+interface DescribedChild {
+  path: Path;
+  value: { local: string | string[]; remote: string | string[] };
+}
+
+function describedChildren(
+  name: string,
+  { local, remote, children }: TunnelEntry,
+  at: Complain,
+): Record<string, DescribedChild> | undefined {
+  if (children && (local !== undefined || remote !== undefined))
+    return at(['children'], 'write local and remote either in the tunnel or in its children');
+  if (children) {
+    return Object.fromEntries(
+      Object.entries(children).map(([child, value]) => [child, { path: ['children', child], value }]),
+    );
+  }
+  if (local === undefined) return at([], 'local is missing: the networks on this side');
+  if (remote === undefined) return at([], 'remote is missing: the networks on the other side');
+  return { [name]: { path: [], value: { local, remote } } };
+}
+
+function selectorsOf(value: DescribedChild['value'], path: Path, at: Complain): SelectorSet | undefined {
+  const [local, remote] = (['local', 'remote'] as const).map((side) => {
+    const parsed = listOf(value[side]).map((text) => parseSelector(text));
+    const wrong = parsed.find((one) => 'complaint' in one);
+    if (wrong && 'complaint' in wrong) return at([...path, side], wrong.complaint);
+    return parsed as Selector[];
+  });
+  return local && remote ? { local, remote } : undefined;
+}
+
+const PROTOCOLS: Record<string, number> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
+
+/** `10.1.0.0/16`, `10.1.0.5-10.1.0.9`, each with ` tcp`, ` udp 53` or ` tcp 80-90` behind it. */
+export function parseSelector(text: string): Selector | { complaint: string } {
+  const [range = '', protocol, ports, ...more] = text.trim().split(/\s+/);
+  const selector = range.includes('-') ? rangeOf(range) : selectorOf(range);
+  if (!selector || more.length > 0)
+    return { complaint: `"${text}" is not a network; write 10.1.0.0/16, 10.1.0.5-10.1.0.9 or fd01::/64` };
+  const length = prefixLength(selector.start, selector.end);
+  const given = canonicalAddress(range.split('/')[0]!);
+  if (range.includes('/') && given !== selector.start)
+    return {
+      complaint: `"${range}" is an address inside a network; the network is ${selector.start}/${length}`,
+    };
+  return protocol === undefined ? selector : withProtocol(selector, text, protocol, ports);
+}
+
+function rangeOf(text: string): Selector | undefined {
+  const [start, end] = text.split('-').map((one) => canonicalAddress(one));
+  if (!start || !end || familyOf(start) !== familyOf(end)) return undefined;
+  const whole = { protocol: 0, startPort: 0, endPort: 65535, start, end };
+  return intersect(whole, whole);
+}
+
+function withProtocol(
+  selector: Selector,
+  text: string,
+  protocol: string,
+  ports: string | undefined,
+): Selector | { complaint: string } {
+  const number = PROTOCOLS[protocol] ?? (/^\d{1,3}$/.test(protocol) ? Number(protocol) : undefined);
+  if (number === undefined || number > 255 || number === 0)
+    return {
+      complaint: `"${text}": unknown protocol ${protocol}; write tcp, udp, icmp, icmpv6, sctp or its number`,
+    };
+  if (ports === undefined) return { ...selector, protocol: number };
+  const [startPort, endPort = startPort] = ports.split('-').map(Number);
+  const valid = [startPort, endPort].every((port) => Number.isInteger(port) && port! > 0 && port! < 65536);
+  if (!valid || startPort! > endPort!)
+    return { complaint: `"${text}": ${ports} is not a port or a range of ports` };
+  return { ...selector, protocol: number, startPort: startPort!, endPort: endPort! };
+}
+
+function suitesOf(
+  entry: TunnelEntry,
+  key: 'ike-suites' | 'esp-suites',
+  kind: SuiteKind,
+  at: Complain,
+): ProposalTemplate[] | undefined {
+  const parsed = (entry[key] ?? DEFAULTS[key]).map((text) => parseTemplate(text, kind));
+  for (const [index, one] of parsed.entries()) {
+    if ('complaint' in one) return at([key, index], one.complaint);
+  }
+  return parsed as ProposalTemplate[];
+}
+
+function replayWindow(
+  entry: Pick<TunnelEntry, 'replay-window'>,
+  path: Path,
+  at: Complain,
+): number | undefined {
+  const window = entry['replay-window'] ?? DEFAULTS['replay-window'];
+  if (window >= 32 && window <= 4096 && window % 32 === 0) return window;
+  return at([...path, 'replay-window'], `${window} is not a multiple of 32 from 32 to 4096`);
+}
+
+const UNIT: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+function duration(
+  entry: TunnelEntry,
+  key: 'lifetime' | 'ike-lifetime' | 'liveness' | 'keepalive',
+  at: Complain,
+): number | undefined {
+  const text = entry[key] ?? DEFAULTS[key];
+  const [, digits, unit] = /^(\d{1,6})([smhd])$/.exec(text) ?? [];
+  if (digits === undefined || unit === undefined)
+    return at([key], `"${text}" is not a duration; write 30s, 10m, 4h or 1d`);
+  const value = Number(digits) * UNIT[unit]!;
+  if (key.endsWith('lifetime') && value < 10_000) return at([key], `${text} is too short: 10s at least`);
+  return value;
+}
+
+/** Two children that claim the same packets: the first in the file gets them. */
+function overlaps(tunnels: readonly Tunnel[], entries: readonly Entry[]): Complaint[] {
+  const all = tunnels.flatMap((tunnel) => tunnel.children.map((child) => ({ tunnel, child })));
+  return all.flatMap(({ tunnel, child }, index) => {
+    const earlier = all.slice(0, index).find((other) => overlap(other.child.selectors, child.selectors));
+    const entry = entries.find(({ name }) => name === tunnel.name);
+    if (!earlier || !entry) return [];
+    const problem = `${textOf(child.selectors)} overlaps ${earlier.tunnel.name}: ${textOf(earlier.child.selectors)}; packets of both go to ${earlier.tunnel.name}, which stands first`;
+    return [complain(entry.source, ['tunnels', tunnel.name], problem, { level: 'warning' })];
+  });
+}
+
+function overlap(a: SelectorSet, b: SelectorSet): boolean {
+  const meet = (left: readonly Selector[], right: readonly Selector[]) =>
+    left.some((one) => right.some((other) => intersect(one, other)));
+  return meet(a.local, b.local) && meet(a.remote, b.remote);
+}
+
+function textOf({ local, remote }: SelectorSet): string {
+  return `${local.map(selectorText).join(', ')} to ${remote.map(selectorText).join(', ')}`;
+}
+
+function listOf(value: string | readonly string[]): readonly string[] {
+  return typeof value === 'string' ? [value] : value;
+}

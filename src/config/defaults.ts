@@ -1,0 +1,29 @@
+// Every default in one table, with its reason.
+
+export const DEFAULTS = {
+  start: 'now',
+  encapsulation: 'auto',
+  /** AES-GCM first: fastest here and met by every current box; AES-CBC with HMAC for the older ones. */
+  'ike-suites': [
+    'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305',
+    'aes-cbc-256 | aes-cbc-128 / hmac-sha2-256-128 | hmac-sha2-384-192 | hmac-sha2-512-256',
+  ],
+  /** With a key exchange of its own (PFS) where the peer has one, and without where it has not. */
+  'esp-suites': [
+    'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305 / x25519 | ecp-256 | ecp-384 | modp-2048',
+    'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305',
+    'aes-cbc-256 | aes-cbc-128 / hmac-sha2-256-128 | hmac-sha2-384-192 | hmac-sha2-512-256',
+  ],
+  /** Vendors' usual values: 8 h or 24 h for IKE, 1 h for children; the earlier side rekeys. */
+  'ike-lifetime': '4h',
+  lifetime: '1h',
+  /** Reordering on fast links easily passes 64 packets. */
+  'replay-window': 1024,
+  liveness: '30s',
+  /** RFC 3948 §4: 20 seconds. */
+  keepalive: '20s',
+  mtu: 1500,
+} as const;
+
+/** docs/decisions/0001-retransmission.md */
+export const RETRANSMIT = { first: 500, factor: 1.5, cap: 16_000, sends: 12, jitter: 0.1 } as const;

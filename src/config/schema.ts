@@ -1,0 +1,66 @@
+// The configuration file, once: types, validation and the reference page come from here.
+
+import { z } from 'zod';
+
+const text = z.string().min(1);
+const oneOrMore = z.union([text, z.array(text).min(1)]);
+
+const auth = z.strictObject({
+  psk: z
+    .strictObject({ file: text.describe('file with the pre-shared key, readable by its owner only') })
+    .describe('both sides know the same secret'),
+});
+
+const limits = {
+  lifetime: text.optional().describe('rekey a child after this time'),
+  'lifetime-bytes': z.number().int().min(1_000_000).optional().describe('rekey a child after so many bytes'),
+  'lifetime-packets': z.number().int().min(1000).optional().describe('rekey a child after so many packets'),
+  'replay-window': z.number().int().optional().describe('packets, a multiple of 32 from 32 to 4096'),
+};
+
+/** What may stand in a tunnel and in `defaults`. */
+const tunnelShape = {
+  peer: oneOrMore.optional().describe('address of the other gateway, several in order of preference, or any'),
+  auth: auth.optional(),
+  id: text.optional().describe('how we call ourselves; our address when missing'),
+  'peer-id': text.optional().describe('how the peer calls itself; its address when missing'),
+  local: oneOrMore.optional().describe('networks on this side'),
+  remote: oneOrMore.optional().describe('networks on the other side'),
+  children: z
+    .record(text, z.strictObject({ local: oneOrMore, remote: oneOrMore, ...limits }))
+    .optional()
+    .describe('several pairs of networks, each with keys of its own'),
+  start: z
+    .enum(['now', 'on-traffic', 'wait'])
+    .optional()
+    .describe('now, at the first packet, or never by us'),
+  encapsulation: z
+    .enum(['auto', 'udp', 'esp'])
+    .optional()
+    .describe('ESP in UDP where there is NAT, always, or never'),
+  'ike-suites': z.array(text).min(1).optional().describe('algorithms of the IKE SA in order of preference'),
+  'esp-suites': z.array(text).min(1).optional().describe('algorithms of the children in order of preference'),
+  'ike-lifetime': text.optional().describe('rekey the IKE SA after this time'),
+  ...limits,
+  liveness: text.optional().describe('ask a silent peer after this time; 0s never'),
+  keepalive: text.optional().describe('keep a NAT open with a byte after this time without traffic'),
+};
+
+const tunnel = z.strictObject(tunnelShape);
+
+export const schema = z.strictObject({
+  include: z.array(text).optional().describe('further files with tunnels'),
+  gateway: z.strictObject({
+    name: text.describe('shown in status and log'),
+    address: oneOrMore.describe('our outer addresses, at most one of each family'),
+    mtu: z.number().int().min(1280).max(9000).optional().describe('largest outer packet, bytes'),
+  }),
+  defaults: tunnel.optional().describe('for every tunnel that does not say otherwise'),
+  tunnels: z.record(text, tunnel),
+});
+
+/** A file that `include` names: tunnels only. */
+export const includedSchema = z.strictObject({ tunnels: z.record(text, tunnel) });
+
+export type File = z.infer<typeof schema>;
+export type TunnelEntry = z.infer<typeof tunnel>;

@@ -1,0 +1,227 @@
+// Joins the parts to a running gateway: configuration, host, engine, core.
+
+import { complaintText } from '../config/complaint.ts';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../config/load.ts';
+import { type Plan, planReload } from '../config/plan.ts';
+import { createKeyExchanges, createNodeProvider } from '../crypto/node-provider.ts';
+import { createEngine } from '../dataplane/engine.ts';
+import { createHost, type Host, HostError } from '../host/host.ts';
+import { holderOf, preflight, thisMachine } from '../host/preflight.ts';
+import { OURS, wantedFor } from '../host/wanted.ts';
+import type { REPORTS, ReportCode } from '../ike/errors.ts';
+import { createGateway } from '../ike/gateway.ts';
+import { loadAddon } from '../native.ts';
+import { innerMtu } from '../policy/overhead.ts';
+import type { Snapshot } from '../policy/sad.ts';
+import { familyOf } from '../wire/address.ts';
+import { createDaemon } from './daemon.ts';
+import { createJobs } from './jobs.ts';
+import { IKE_PORT, NAT_PORT, openPort } from './port.ts';
+import { type Log, type Report, sentenceOf } from './report.ts';
+import { createTraffic, type Status, statusOfTunnel } from './status.ts';
+
+/** The file is refused; one line a complaint. */
+export class ConfigRefused extends Error {
+  readonly complaints: string[];
+  constructor(complaints: string[]) {
+    super(complaints.join('\n'));
+    this.name = 'ConfigRefused';
+    this.complaints = complaints;
+  }
+}
+
+export interface Outcome {
+  code: ReportCode;
+  sentence: string;
+}
+
+export interface Running {
+  command(command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): Promise<Outcome>;
+  status(): Promise<Status>;
+  snapshot(): Promise<Snapshot>;
+  config(): Config;
+  failures(): { ago: number; code: ReportCode; tunnel?: string; sentence: string; detail: object }[];
+  /** Throws ConfigRefused, and then nothing has changed. */
+  reload(options: { dryRun: boolean }): Plan[];
+  /** Says goodbye to the peers. Guards and routes stay. */
+  stop(): Promise<void>;
+}
+
+const GOODBYE = 2000;
+
+/** Throws ConfigRefused, HostError or AddonError; then nothing runs. */
+export function runDaemon(file: string, log: Log): Running {
+  let config = readConfig(file, log);
+  const addon = loadAddon();
+  const plane = addon.create();
+  const host = createHost(addon);
+  demandNothing(addon.openTun(plane, OURS.device), 'HOST_TUN');
+  applyHost(host, config, [config]);
+  const port = openPort(addon, plane, config.addresses, OURS.mark);
+  if ('failed' in port) throw new HostError('HOST_SOCKET', explainSocket(port.failed));
+  const engine = createEngine(addon, plane);
+  const provider = createNodeProvider();
+  const core = createGateway({ provider });
+  const traffic = createTraffic();
+  const daemon = createDaemon({
+    core,
+    plane: engine,
+    send: (action) => port.send(action),
+    runJob: createJobs({
+      provider,
+      keyExchanges: createKeyExchanges(),
+      secret: (name) => config.secrets.get(name),
+    }),
+    clock: addon.bootTime,
+    log,
+  });
+
+  addon.start(plane, () => {
+    engine.deliver();
+    for (const datagram of port.take()) daemon.feed({ type: 'datagram', ...datagram });
+    port.setKnown(core.spis());
+  });
+  daemon.feed({
+    type: 'configure',
+    changes: config.tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })),
+  });
+  port.setKnown(core.spis());
+  report(log, 'DAEMON_READY', {
+    name: config.name,
+    addresses: config.addresses.join(', '),
+    tunnels: config.tunnels.length,
+  });
+  for (const finding of preflight(thisMachine, familiesOf(config), [IKE_PORT, NAT_PORT]))
+    report(log, 'HOST_FINDING', { ...finding });
+
+  async function status(): Promise<Status> {
+    const snapshot = await daemon.refresh();
+    traffic.update(snapshot);
+    const now = addon.bootTime();
+    const failures = core.failures();
+    const stopped = host.stopped();
+    return {
+      name: config.name,
+      pid: process.pid,
+      tunnels: core.tunnels().flatMap((view) => {
+        const tunnel = config.tunnels.find(({ name }) => name === view.name);
+        const failure = failures.findLast((one) => one.tunnel === view.name);
+        return tunnel ? [statusOfTunnel(view, tunnel, traffic, failure, now)] : [];
+      }),
+      drops: {
+        ...Object.fromEntries(Object.entries(snapshot.drops).map(([name, count]) => [name, Number(count)])),
+        'cleartext-out': Number(stopped.out),
+        'cleartext-in': Number(stopped.in),
+      },
+    };
+  }
+
+  function reload({ dryRun }: { dryRun: boolean }): Plan[] {
+    const next = readConfig(file, log);
+    if (next.addresses.join() !== config.addresses.join())
+      throw new ConfigRefused([`${file}:1:1: gateway.address changed: restart the daemon to use it`]);
+    const plan = planReload(config, next);
+    if (dryRun) return plan;
+    applyHost(host, next, [config, next]);
+    config = next;
+    for (const { changes } of plan) daemon.feed({ type: 'configure', changes });
+    applyHost(host, next, [next]);
+    for (const { tunnel, effect } of plan) {
+      if (effect !== 'untouched') log({ code: 'CONFIG_RELOADED', tunnel, detail: { effect } });
+      if (effect === 'rekey') void daemon.command('rekey', tunnel);
+    }
+    return plan;
+  }
+
+  const sampling = setInterval(() => traffic.update(daemon.snapshot()), 1000);
+
+  return {
+    async command(command, tunnel, child) {
+      const code = await daemon.command(command, tunnel, child);
+      const failure = core.failures().findLast((one) => one.tunnel === tunnel && one.code === code);
+      return { code, sentence: sentenceOf({ code, ...(failure ? { detail: failure.detail } : {}) }) };
+    },
+    status,
+    snapshot: () => daemon.refresh(),
+    config: () => config,
+    failures: () =>
+      core.failures().map(({ at, code, tunnel, detail }) => ({
+        ago: addon.bootTime() - at,
+        code,
+        ...(tunnel === undefined ? {} : { tunnel }),
+        sentence: sentenceOf({ code, detail }),
+        detail,
+      })),
+    reload,
+    async stop() {
+      clearInterval(sampling);
+      await daemon.stop(GOODBYE);
+      addon.stop(plane);
+    },
+  };
+}
+
+/** Removes everything of ours from this machine. How many objects that were. */
+export function flushHost(): number {
+  return createHost(loadAddon()).flush();
+}
+
+function readConfig(file: string, log: Log): Config {
+  const { config, complaints } = loadConfig(file);
+  if (!config) throw new ConfigRefused(complaints.map(complaintText));
+  for (const complaint of complaints) report(log, 'CONFIG_WARNING', { problem: complaintText(complaint) });
+  return config;
+}
+
+/** What stands for all of the configurations, in the size of the first. */
+function applyHost(host: Host, size: Config, configs: readonly Config[]): void {
+  const pairs = configs.flatMap(({ tunnels }) =>
+    tunnels.flatMap(({ children }) => children.map(({ selectors }) => selectors)),
+  );
+  host.apply(wantedFor(pairs, host.addresses(), mtuOf(size)));
+}
+
+/** Of the device that all tunnels share: the least of them. */
+function mtuOf({ mtu, tunnels }: Config): number {
+  const each = tunnels.flatMap(({ local, children }) =>
+    children.map(({ proposals }) => innerMtu(mtu, familyOf(local.address), proposals)),
+  );
+  return Math.min(mtu, ...each);
+}
+
+function familiesOf({ tunnels }: Config): Set<4 | 6> {
+  return new Set(
+    tunnels.flatMap(({ children }) =>
+      children.flatMap(({ selectors }) => selectors.local.map(({ start }) => familyOf(start))),
+    ),
+  );
+}
+
+function demandNothing(failed: string, code: string): void {
+  if (failed === '') return;
+  const fix = failed.includes('busy')
+    ? 'another isthmus daemon runs here: isthmus status'
+    : failed.includes('not permitted')
+      ? 'run as root, or give CAP_NET_ADMIN'
+      : 'load the driver: modprobe tun';
+  throw new HostError(code, `${failed}; ${fix}`);
+}
+
+function explainSocket(failed: string): string {
+  const port = Number(/UDP port (\d+)/.exec(failed)?.[1] ?? 0);
+  if (!failed.includes('in use')) return `${failed}${hintOf(failed)}`;
+  const holder = holderOf(thisMachine, port) ?? 'another process';
+  return `${failed}: ${holder} holds it; stop the other IKE daemon first (systemctl stop strongswan ipsec)`;
+}
+
+function hintOf(failed: string): string {
+  if (failed.includes('assign')) return ': gateway.address is not an address of this machine (ip address)';
+  return failed.includes('ermission') || failed.includes('permitted')
+    ? ': run as root, or give CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE'
+    : '';
+}
+
+function report(log: Log, code: ReportCode & keyof typeof REPORTS, detail: Report['detail']): void {
+  log({ code, ...(detail ? { detail } : {}) });
+}

@@ -1,0 +1,193 @@
+// What an operator sees: each tunnel's state, since when, how much each way, and why it is not passing.
+
+import type { ChildView, TunnelView } from '../ike/gateway.ts';
+import type { InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
+import type { Tunnel } from '../policy/tunnel.ts';
+import { type Report, sentenceOf } from './report.ts';
+
+/** `passing`: authenticated packets came and went. `degraded`: one way only, or a child missing. */
+export type TunnelStateName = 'down' | 'connecting' | 'negotiated' | 'passing' | 'degraded';
+
+export interface Flow {
+  packets: number;
+  bytes: number;
+  /** Milliseconds since the last packet. */
+  age?: number;
+}
+
+export interface ChildStatus {
+  name: string;
+  state: TunnelStateName;
+  spiIn: number;
+  spiOut: number;
+  algorithms: string;
+  /** Milliseconds since the keys were made. */
+  age: number;
+  /** Milliseconds until they are replaced. */
+  rekeyIn: number;
+  local: string[];
+  remote: string[];
+  /** Since the daemon started, over all rekeys. */
+  in: Flow;
+  out: Flow;
+}
+
+export interface TunnelStatus {
+  name: string;
+  state: TunnelStateName;
+  /** Why it is not passing. */
+  why?: string;
+  peer: string;
+  algorithms?: string;
+  /** Milliseconds since the IKE SA was made. */
+  age?: number;
+  /** Milliseconds it took to make, where we began. */
+  establishedIn?: number;
+  nat?: boolean;
+  children: ChildStatus[];
+}
+
+export interface Status {
+  name: string;
+  pid: number;
+  tunnels: TunnelStatus[];
+  /** Packets dropped by cause; cleartext of protected networks that the guards stopped. */
+  drops: Record<string, number>;
+}
+
+/** Counters of policies over the rekeys of their SAs. */
+export interface Traffic {
+  update(snapshot: Snapshot): void;
+  of(policy: string, direction: 'in' | 'out', now: Instant): Flow;
+}
+
+export function createTraffic(): Traffic {
+  let seen = new Map<string, InstalledSa>();
+  const gone = new Map<string, { packets: bigint; bytes: bigint; last: Instant }>();
+
+  function retire(sa: InstalledSa): void {
+    const key = `${sa.direction} ${sa.policy}`;
+    const before = gone.get(key) ?? { packets: 0n, bytes: 0n, last: 0 };
+    const last = Math.max(before.last, sa.last ?? 0);
+    gone.set(key, { packets: before.packets + sa.packets, bytes: before.bytes + sa.bytes, last });
+  }
+
+  return {
+    update({ sas }) {
+      const next = new Map(sas.map((sa) => [`${sa.direction} ${sa.spi}`, sa]));
+      for (const [key, sa] of seen) if (!next.has(key)) retire(sa);
+      seen = next;
+    },
+    of(policy, direction, now) {
+      const alive = [...seen.values()].filter((sa) => sa.policy === policy && sa.direction === direction);
+      const before = gone.get(`${direction} ${policy}`) ?? { packets: 0n, bytes: 0n, last: 0 };
+      const last = Math.max(before.last, ...alive.map((sa) => sa.last ?? 0));
+      return {
+        packets: Number(alive.reduce((sum, sa) => sum + sa.packets, before.packets)),
+        bytes: Number(alive.reduce((sum, sa) => sum + sa.bytes, before.bytes)),
+        ...(last === 0 ? {} : { age: Math.max(0, now - last) }),
+      };
+    },
+  };
+}
+
+export function statusOfTunnel(
+  view: TunnelView,
+  tunnel: Tunnel,
+  traffic: Traffic,
+  failure: Report | undefined,
+  now: Instant,
+): TunnelStatus {
+  const children = newest(view.children).map((child) => statusOfChild(view.name, child, traffic, now));
+  const missing = tunnel.children.filter(({ name }) => !children.some((child) => child.name === name));
+  const state = stateOf(view, children, missing.length);
+  const why = reason(
+    state,
+    children,
+    missing.map(({ name }) => name),
+    failure,
+    tunnel,
+  );
+  const { ikeSa } = view;
+  return {
+    name: view.name,
+    state,
+    ...(why === undefined ? {} : { why }),
+    peer: ikeSa?.remote.address ?? tunnel.remote.addresses[0] ?? 'any',
+    ...(ikeSa
+      ? {
+          algorithms: ikeSa.algorithms,
+          age: now - ikeSa.since,
+          nat: ikeSa.nat,
+          ...(ikeSa.establishedIn === undefined ? {} : { establishedIn: ikeSa.establishedIn }),
+        }
+      : {}),
+    children,
+  };
+}
+
+/** Of two generations of a child, the newer. */
+function newest(children: readonly ChildView[]): ChildView[] {
+  return [...new Map(children.map((child) => [child.name, child])).values()];
+}
+
+function statusOfChild(tunnel: string, child: ChildView, traffic: Traffic, now: Instant): ChildStatus {
+  const policy = `${tunnel}/${child.name}`;
+  const [into, out] = [traffic.of(policy, 'in', now), traffic.of(policy, 'out', now)];
+  const { name, spiIn, spiOut, algorithms, local, remote } = child;
+  return {
+    name,
+    state: stateOfFlows(into, out),
+    spiIn,
+    spiOut,
+    algorithms,
+    age: now - child.since,
+    rekeyIn: Number.isFinite(child.rekeyAt) ? child.rekeyAt - now : 0,
+    local,
+    remote,
+    in: into,
+    out,
+  };
+}
+
+function stateOfFlows(into: Flow, out: Flow): TunnelStateName {
+  if (into.packets > 0 && out.packets > 0) return 'passing';
+  return into.packets > 0 || out.packets > 0 ? 'degraded' : 'negotiated';
+}
+
+function stateOf(view: TunnelView, children: readonly ChildStatus[], missing: number): TunnelStateName {
+  if (view.state !== 'established') return view.state;
+  if (missing > 0 || children.some(({ state }) => state === 'degraded')) return 'degraded';
+  return children.every(({ state }) => state === 'passing') ? 'passing' : 'negotiated';
+}
+
+function reason(
+  state: TunnelStateName,
+  children: readonly ChildStatus[],
+  missing: readonly string[],
+  failure: Report | undefined,
+  tunnel: Tunnel,
+): string | undefined {
+  switch (state) {
+    case 'passing':
+      return undefined;
+    case 'negotiated':
+      return 'no packet has come through yet: send one from behind a gateway';
+    case 'degraded':
+      return missing.length > 0
+        ? `${missing.join(', ')} is not established${failure ? `: ${sentenceOf(failure)}` : ''}`
+        : oneWay(children.find((child) => child.state === 'degraded')!);
+    case 'connecting':
+    case 'down':
+      if (failure) return sentenceOf(failure);
+      return tunnel.start === 'now' ? undefined : `it starts ${STARTS[tunnel.start]}`;
+  }
+}
+
+const STARTS = { 'on-traffic': 'at the first packet', wait: 'when the peer asks' };
+
+function oneWay({ name, in: into }: ChildStatus): string {
+  return into.packets === 0
+    ? `${name}: we send, and nothing comes back: look for a firewall or a missing route on the other side`
+    : `${name}: packets come in, and none of ours goes out: look for a missing route on this side`;
+}

@@ -1,0 +1,215 @@
+// The guards: one nftables table that drops cleartext of protected pairs, replaced in one atomic batch.
+
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { SelectorSet } from '../policy/sad.ts';
+import { prefixesOf, type Selector } from '../policy/selector.ts';
+import { familyOf } from '../wire/address.ts';
+import { HostError } from './host.ts';
+import { OURS } from './wanted.ts';
+
+const TABLE = { family: 'inet', table: OURS.nftables };
+/** Before connection tracking and address translation change anything (NF_IP_PRI_RAW). */
+const FIRST = -300;
+/** NF_IP_PRI_MANGLE. */
+const MANGLE = -150;
+
+type Expression = Record<string, unknown>;
+
+/** `mtu`: of the tunnel's device, bytes. */
+export function applyGuards(pairs: readonly SelectorSet[], mtu: number): void {
+  nft([
+    ...replaceTable(),
+    ...counters(),
+    ...chains(),
+    ...outward(pairs),
+    ...inward(pairs),
+    ...clampSegments(mtu),
+  ]);
+}
+
+/** How many tables were removed: 0 or 1. */
+export function flushGuards(): number {
+  if (!standing()) return 0;
+  nft([{ delete: { table: { family: 'inet', name: OURS.nftables } } }]);
+  return 1;
+}
+
+export function guardCounters(): { out: bigint; in: bigint } {
+  const listed = run(['-j', 'list', 'counters', 'table', 'inet', OURS.nftables]);
+  const entries: { counter?: { name: string; packets: number } }[] =
+    listed.status === 0 ? JSON.parse(listed.stdout).nftables : [];
+  const packets = (name: string) =>
+    BigInt(entries.find(({ counter }) => counter?.name === name)?.counter?.packets ?? 0);
+  return { out: packets('out'), in: packets('in') };
+}
+
+/** Added first so that deleting cannot fail; all in one transaction. */
+function replaceTable(): Expression[] {
+  const table = { family: 'inet', name: OURS.nftables };
+  return [{ add: { table } }, { delete: { table } }, { add: { table } }];
+}
+
+function counters(): Expression[] {
+  return ['out', 'in'].map((name) => ({ add: { counter: { ...TABLE, name } } }));
+}
+
+/** `forward` and `output` for what leaves, before any translation can give it another source; `prerouting` for what comes. */
+function chains(): Expression[] {
+  const hooks = [
+    ['forward', 'forward'],
+    ['output', 'output'],
+    ['input', 'prerouting'],
+  ] as const;
+  const chain = (name: string, hook: string, prio: number): Expression => ({
+    add: { chain: { ...TABLE, name, type: 'filter', hook, prio, policy: 'accept' } },
+  });
+  return [...hooks.map(([name, hook]) => chain(name, hook, FIRST)), chain('clamp', 'forward', MANGLE)];
+}
+
+/** TCP is told the size that fits both ways, whether or not "too big" messages get through (RFC 4459 §3.2). */
+function clampSegments(mtu: number): Expression[] {
+  const size = { 'tcp option': { name: 'maxseg', field: 'size' } };
+  const syn = { match: { op: 'in', left: { payload: { protocol: 'tcp', field: 'flags' } }, right: 'syn' } };
+  const headers = [
+    ['ipv4', 40],
+    ['ipv6', 60],
+  ] as const;
+  return headers.flatMap(([family, bytes]) =>
+    ['oifname', 'iifname'].map((key) =>
+      rule('clamp', [
+        meta(key, OURS.device),
+        meta('nfproto', family),
+        syn,
+        { match: { op: '>', left: size, right: mtu - bytes } },
+        { mangle: { key: size, value: mtu - bytes } },
+      ]),
+    ),
+  );
+}
+
+function outward(pairs: readonly SelectorSet[]): Expression[] {
+  const leaves = [meta('oifname', OURS.device), meta('oifname', 'lo')];
+  return ['forward', 'output'].flatMap((chain) => [
+    ...leaves.map((match) => rule(chain, [match, accept()])),
+    rule(chain, [ourOwn(), accept()]),
+    ...pairs.flatMap((pair) => dropPair(chain, pair, 'saddr', 'daddr', 'out')),
+  ]);
+}
+
+function inward(pairs: readonly SelectorSet[]): Expression[] {
+  return [
+    ...[OURS.device, 'lo'].map((device) => rule('input', [meta('iifname', device), accept()])),
+    // Ours: outer packets, when the gateway's own address is protected too.
+    rule('input', [payload('udp', 'dport', { set: [500, 4500] }), accept()]),
+    rule('input', [{ match: { op: '==', left: { meta: { key: 'l4proto' } }, right: 'esp' } }, accept()]),
+    ...pairs.flatMap((pair) => dropPair('input', pair, 'daddr', 'saddr', 'in')),
+  ];
+}
+
+/** Packets within the local network are nobody's business, also where the remote one is everything. */
+function dropPair(
+  chain: string,
+  { local, remote }: SelectorSet,
+  near: string,
+  far: string,
+  counter: string,
+): Expression[] {
+  return local.flatMap((here) => {
+    const within = local.filter((other) => familyOf(other.start) === familyOf(here.start));
+    const there = remote.filter((other) => familyOf(other.start) === familyOf(here.start));
+    return [
+      ...within.map((other) => rule(chain, [inRange(near, here), inRange(far, other), accept()])),
+      ...there.map((other) =>
+        rule(chain, [
+          inRange(near, here),
+          inRange(far, other),
+          ...protocolOf(here, other),
+          { counter },
+          { drop: null },
+        ]),
+      ),
+    ];
+  });
+}
+
+/** Ports are left out on purpose: a fragment carries none, so the whole pair of that protocol is guarded. */
+function protocolOf(a: Selector, b: Selector): Expression[] {
+  const protocol = a.protocol || b.protocol;
+  return protocol === 0 ? [] : [{ match: { op: '==', left: { meta: { key: 'l4proto' } }, right: protocol } }];
+}
+
+function rule(chain: string, expr: Expression[]): Expression {
+  return { add: { rule: { ...TABLE, chain, expr } } };
+}
+
+function inRange(field: string, selector: Selector): Expression {
+  const protocol = familyOf(selector.start) === 4 ? 'ip' : 'ip6';
+  const prefixes = prefixesOf(selector).map(({ address, length }) =>
+    length === 0 ? undefined : { prefix: { addr: address, len: length } },
+  );
+  // Everything: a comparison that is always true, so that only this family is meant.
+  if (prefixes.includes(undefined)) {
+    const family = protocol === 'ip' ? 'ipv4' : 'ipv6';
+    return { match: { op: '==', left: { meta: { key: 'nfproto' } }, right: family } };
+  }
+  return payload(protocol, field, { set: prefixes });
+}
+
+function payload(protocol: string, field: string, right: unknown): Expression {
+  return { match: { op: '==', left: { payload: { protocol, field } }, right } };
+}
+
+function meta(key: string, right: string): Expression {
+  return { match: { op: '==', left: { meta: { key } }, right } };
+}
+
+/** Outer packets of our sockets. */
+function ourOwn(): Expression {
+  const marked = { '&': [{ meta: { key: 'mark' } }, OURS.mark] };
+  return { match: { op: '==', left: marked, right: OURS.mark } };
+}
+
+function accept(): Expression {
+  return { accept: null };
+}
+
+function standing(): boolean {
+  return run(['list', 'table', 'inet', OURS.nftables]).status === 0;
+}
+
+function nft(commands: Expression[]): void {
+  const { status, stderr } = run(['-j', '-f', '-'], JSON.stringify({ nftables: commands }));
+  if (status === 0) return;
+  throw new HostError(
+    'HOST_GUARDS',
+    `the guards cannot be set, so nothing is started: ${stderr.trim().split('\n')[0]}`,
+  );
+}
+
+/** nft is where Debian and most others put it, also when PATH is short. */
+function run(args: string[], input?: string): { status: number | null; stdout: string; stderr: string } {
+  const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
+  const stdin = input === undefined ? 'ignore' : fileWith(input);
+  const { error, ...result } = spawnSync('nft', args, {
+    stdio: [stdin, 'pipe', 'pipe'],
+    encoding: 'utf8',
+    env: { ...process.env, PATH },
+    maxBuffer: 1 << 26,
+  });
+  if (typeof stdin === 'number') closeSync(stdin);
+  if (error)
+    throw new HostError('HOST_GUARDS', `nft does not start (${error.message}): apt-get install nftables`);
+  return result;
+}
+
+/** A nameless file: nft opens /dev/stdin by its name, which Node's pipes do not allow. */
+function fileWith(text: string): number {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-'));
+  const fd = openSync(join(folder, 'guards.json'), 'wx+', 0o600);
+  rmSync(folder, { recursive: true });
+  writeSync(fd, text, 0);
+  return fd;
+}

@@ -1,0 +1,147 @@
+// What of the machine's own settings would keep tunnels from working: named with the fix, never changed.
+
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { OURS } from './wanted.ts';
+
+export interface Finding {
+  code: string;
+  problem: string;
+  fix: string;
+}
+
+/** What preflight looks at, so that a test can give it any machine. */
+export interface Machine {
+  /** Content of a file, or undefined where there is none. */
+  read(file: string): string | undefined;
+  /** `nft -j list ruleset`, parsed. */
+  ruleset(): NftEntry[];
+}
+
+export interface NftEntry {
+  chain?: { family: string; table: string; name: string; type?: string; hook?: string; policy?: string };
+  rule?: { family: string; table: string; chain: string; expr: Record<string, unknown>[] };
+}
+
+export const thisMachine: Machine = {
+  read(file) {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch {
+      return undefined;
+    }
+  },
+  ruleset() {
+    const env = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` };
+    const { status, stdout } = spawnSync('nft', ['-j', 'list', 'ruleset'], {
+      encoding: 'utf8',
+      maxBuffer: 1 << 26,
+      env,
+    });
+    return status === 0 ? JSON.parse(stdout).nftables : [];
+  },
+};
+
+/** `families` of the protected networks, `ports` of ours. */
+export function preflight(
+  machine: Machine,
+  families: ReadonlySet<4 | 6>,
+  ports: readonly number[],
+): Finding[] {
+  const ruleset = machine.ruleset().filter((entry) => (entry.rule ?? entry.chain)?.table !== OURS.nftables);
+  return [
+    ...forwarding(machine, families),
+    ...reversePath(machine),
+    ...masquerading(ruleset),
+    ...firewall(ruleset, ports),
+  ];
+}
+
+function forwarding(machine: Machine, families: ReadonlySet<4 | 6>): Finding[] {
+  const settings = [
+    [4, '/proc/sys/net/ipv4/ip_forward', 'net.ipv4.ip_forward'],
+    [6, '/proc/sys/net/ipv6/conf/all/forwarding', 'net.ipv6.conf.all.forwarding'],
+  ] as const;
+  return settings
+    .filter(([family, file]) => families.has(family) && machine.read(file)?.trim() === '0')
+    .map(([family, , name]) => ({
+      code: 'HOST_FORWARDING_OFF',
+      problem: `this machine does not forward IPv${family} packets, so no host behind it can use a tunnel`,
+      fix: `sysctl -w ${name}=1`,
+    }));
+}
+
+/** Strict (1) drops what comes out of a tunnel when the way back is not through the tunnel's device (RFC 3704). */
+function reversePath(machine: Machine): Finding[] {
+  const strict = ['all', 'default', OURS.device].filter(
+    (device) => machine.read(`/proc/sys/net/ipv4/conf/${device}/rp_filter`)?.trim() === '1',
+  );
+  if (!strict.includes('all') && !strict.includes(OURS.device)) return [];
+  return [
+    {
+      code: 'HOST_STRICT_REVERSE_PATH',
+      problem:
+        'the reverse-path filter is strict: packets from a tunnel are dropped wherever routing is not symmetric',
+      fix: 'sysctl -w net.ipv4.conf.all.rp_filter=2',
+    },
+  ];
+}
+
+/** A masquerade rule in postrouting that does not name another device than ours. */
+function masquerading(ruleset: readonly NftEntry[]): Finding[] {
+  const chains = ruleset.flatMap(({ chain }) =>
+    chain?.type === 'nat' && chain.hook === 'postrouting' ? [chain] : [],
+  );
+  const rewriting = ruleset.flatMap(({ rule }) => (rule && rewrites(rule.expr) ? [rule] : []));
+  return rewriting
+    .filter((rule) => chains.some(({ table, name }) => table === rule.table && name === rule.chain))
+    .map(({ table, chain }) => ({
+      code: 'HOST_MASQUERADE',
+      problem: `a rule in ${table}/${chain} rewrites the source of what goes into the tunnels, so it no longer fits their selectors`,
+      fix: `nft insert rule ${table === 'nat' ? 'ip nat' : table} ${chain} oifname ${OURS.device} accept`,
+    }));
+}
+
+function rewrites(expressions: readonly Record<string, unknown>[]): boolean {
+  const translates = expressions.some((one) => 'masquerade' in one || 'snat' in one);
+  return translates && !expressions.some(namesOtherDevice);
+}
+
+function namesOtherDevice(expression: Record<string, unknown>): boolean {
+  const match = expression.match as { left?: { meta?: { key?: string } }; right?: unknown } | undefined;
+  return /^oif/.test(match?.left?.meta?.key ?? '') && match?.right !== OURS.device;
+}
+
+/** An input chain that drops by default and nowhere mentions our ports. */
+function firewall(ruleset: readonly NftEntry[], ports: readonly number[]): Finding[] {
+  const closed = ruleset.flatMap(({ chain }) =>
+    chain?.hook === 'input' && chain.policy === 'drop' ? [chain] : [],
+  );
+  return closed.flatMap(({ family, table, name }) => {
+    const text = JSON.stringify(ruleset.filter(({ rule }) => rule?.table === table));
+    const shut = [
+      ...ports.filter((port) => !new RegExp(`\\b${port}\\b`).test(text)).map((port) => `udp dport ${port}`),
+      ...(/"esp"|"right": ?50\b/.test(text) ? [] : ['meta l4proto esp']),
+    ];
+    return shut.map((what) => ({
+      code: 'HOST_FIREWALL',
+      problem: `the firewall chain ${table}/${name} drops ${what}`,
+      fix: `nft insert rule ${family} ${table} ${name} ${what} accept`,
+    }));
+  });
+}
+
+/** Who holds a UDP port: its process name where it can be known. */
+export function holderOf(machine: Machine, port: number): string | undefined {
+  const wanted = port.toString(16).toUpperCase().padStart(4, '0');
+  const tables = ['/proc/net/udp', '/proc/net/udp6'].map((file) => machine.read(file) ?? '');
+  const taken = tables
+    .join('\n')
+    .split('\n')
+    .some((line) => new RegExp(`^\\s*\\d+: [0-9A-F]+:${wanted} `).test(line));
+  if (!taken) return undefined;
+  return (
+    ['charon', 'pluto', 'iked', 'racoon'].find((name) => machine.read(`/run/${name}.pid`) !== undefined) ??
+    'another process'
+  );
+}

@@ -1,0 +1,127 @@
+// What the operating system should hold for a configuration: routes, rules and guards, computed from selectors alone.
+
+import type { SelectorSet } from '../policy/sad.ts';
+import { contains, intersect, prefixesOf, type Selector } from '../policy/selector.ts';
+import { familyOf, type IpAddress } from '../wire/address.ts';
+import type { Route, Rule } from '../wire/netlink.ts';
+
+/** Marks of everything that is ours. */
+export const OURS = {
+  device: 'isthmus0',
+  alias: 'isthmus: packets for the tunnels',
+  /** rtnetlink's protocol number of our routes and rules. */
+  protocol: 45,
+  /** What comes from protected networks looks here. */
+  table: 4500,
+  /** What the gateway itself sends looks here. */
+  ownTable: 4501,
+  priority: 4500,
+  /** On outer packets, so that they never go into a tunnel themselves. */
+  mark: 0x2d00000,
+  nftables: 'isthmus',
+} as const;
+
+/** Behind every way through the tunnel: what cannot go there goes nowhere. */
+const LAST_METRIC = 4_000_000;
+const FIRST_METRIC = 100;
+
+export interface Wanted {
+  device: string;
+  mtu: number;
+  routes: (Omit<Route, 'link'> & { throughTunnel: boolean })[];
+  rules: Rule[];
+  guards: SelectorSet[];
+}
+
+/** `own`: the addresses of this machine, to give its own packets a source inside the local selector. */
+export function wantedFor(
+  protectedPairs: readonly SelectorSet[],
+  own: readonly IpAddress[],
+  mtu: number,
+): Wanted {
+  return {
+    device: OURS.device,
+    mtu,
+    routes: distinct(protectedPairs.flatMap((pair) => routesOf(pair, own))),
+    rules: distinct(protectedPairs.flatMap(rulesOf)),
+    guards: [...protectedPairs],
+  };
+}
+
+function routesOf({ local, remote }: SelectorSet, own: readonly IpAddress[]): Wanted['routes'] {
+  const source = own.find((address) => local.some((selector) => holds(selector, address)));
+  return remote.flatMap((selector) => [
+    ...bothWays(selector, OURS.table, source),
+    // The gateway's own packets go into the tunnel only where they may have a source that belongs there.
+    ...(source !== undefined && familyOf(source) === familyOf(selector.start) && !isEverything(selector)
+      ? bothWays(selector, OURS.ownTable, source)
+      : []),
+    ...local.flatMap((near) => throwsOf(near, selector)),
+  ]);
+}
+
+/** Through the tunnel, and behind it a wall. */
+function bothWays(selector: Selector, table: number, source: IpAddress | undefined): Wanted['routes'] {
+  const family = familyOf(selector.start);
+  return prefixesOf(selector).flatMap((destination) => {
+    const common = { family, table, protocol: OURS.protocol, destination };
+    const fits = source !== undefined && familyOf(source) === family;
+    return [
+      {
+        ...common,
+        type: 'unicast' as const,
+        metric: FIRST_METRIC,
+        throughTunnel: true,
+        ...(fits ? { source } : {}),
+      },
+      { ...common, type: 'unreachable' as const, metric: LAST_METRIC, throughTunnel: false },
+    ];
+  });
+}
+
+/** A local network inside a remote one (as with 0.0.0.0/0) stays local: its packets look in the tables behind ours. */
+function throwsOf(near: Selector, far: Selector): Wanted['routes'] {
+  if (familyOf(near.start) !== familyOf(far.start) || !contains(anyPort(far), anyPort(near))) return [];
+  return prefixesOf(near).map((destination) => ({
+    family: familyOf(near.start),
+    type: 'throw' as const,
+    table: OURS.table,
+    protocol: OURS.protocol,
+    destination,
+    metric: 0,
+    throughTunnel: false,
+  }));
+}
+
+function rulesOf({ local }: SelectorSet): Rule[] {
+  return local.flatMap((selector) => {
+    const family = familyOf(selector.start);
+    const common = { family, protocol: OURS.protocol, notMark: OURS.mark };
+    return [
+      ...prefixesOf(selector).map((from) => ({
+        ...common,
+        table: OURS.table,
+        priority: OURS.priority,
+        // A rule from everywhere has no source at all.
+        ...(from.length === 0 ? {} : { from }),
+      })),
+      { ...common, table: OURS.ownTable, priority: OURS.priority + 1, inLink: 'lo' },
+    ];
+  });
+}
+
+function holds(selector: Selector, address: IpAddress): boolean {
+  return intersect(anyPort(selector), anyPort({ ...selector, start: address, end: address })) !== undefined;
+}
+
+function anyPort(selector: Selector): Selector {
+  return { ...selector, protocol: 0, startPort: 0, endPort: 65535 };
+}
+
+function isEverything(selector: Selector): boolean {
+  return prefixesOf(selector).some(({ length }) => length === 0);
+}
+
+function distinct<T>(all: readonly T[]): T[] {
+  return [...new Map(all.map((one) => [JSON.stringify(one), one])).values()];
+}

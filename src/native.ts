@@ -1,0 +1,109 @@
+// Loads the addon. Its functions take plain values; their callers in dataplane/, host/ and daemon/ check them.
+
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** One daemon's sockets and engine. */
+export type Plane = { readonly __brand: 'isthmus plane' };
+
+/** Addresses are 4 or 16 bytes; texts that may be empty say what failed. */
+export interface Addon {
+  /** Milliseconds of CLOCK_BOOTTIME. */
+  bootTime(): number;
+  /** The kernel's answer to netlink messages, of which `answers` end one, or why there is none. */
+  netlink(request: Uint8Array, answers: number): Uint8Array | string;
+  dropNames(): string[];
+  create(): Plane;
+  openPort(
+    plane: Plane,
+    addresses: Uint8Array[],
+    ikePort: number,
+    natPort: number,
+    mark: number,
+    rawEsp: boolean,
+  ): string;
+  openTun(plane: Plane, name: string): string;
+  /** `wake` is called when datagrams or events wait. */
+  start(plane: Plane, wake: () => void): void;
+  stop(plane: Plane): void;
+  send(
+    plane: Plane,
+    local: Uint8Array,
+    localPort: number,
+    remote: Uint8Array,
+    remotePort: number,
+    bytes: Uint8Array,
+  ): boolean;
+  /** Five elements a datagram: local address and port, remote address and port, bytes. */
+  take(plane: Plane): (Uint8Array | number)[];
+  /** Eight bytes an IKE SPI. */
+  setKnown(plane: Plane, spis: Uint8Array): void;
+  /** `action`: 0 protect, 1 bypass, 2 discard. Selectors: 40 bytes each. Results: 0 done, 1 exists, 2 refused. */
+  addPolicy(
+    plane: Plane,
+    id: number,
+    action: number,
+    order: number,
+    acquire: boolean,
+    local: Uint8Array,
+    remote: Uint8Array,
+  ): number;
+  removePolicy(plane: Plane, id: number): void;
+  /** Limits are packets and bytes, soft and hard, 0 for none. `algorithm`: 0 AES-GCM-16, 1 ChaCha20, 2 AES-CBC with HMAC. */
+  addSa(
+    plane: Plane,
+    inbound: boolean,
+    spi: number,
+    policy: number,
+    local: Uint8Array,
+    remote: Uint8Array,
+    udp: boolean,
+    remotePort: number,
+    esn: boolean,
+    window: number,
+    softPackets: bigint,
+    hardPackets: bigint,
+    softBytes: bigint,
+    hardBytes: bigint,
+    localSelectors: Uint8Array,
+    remoteSelectors: Uint8Array,
+    algorithm: number,
+    key: Uint8Array,
+    digestBits: number,
+    integrityKey: Uint8Array,
+  ): number;
+  useOutbound(plane: Plane, policy: number, spi: number): number;
+  move(plane: Plane, inbound: boolean, spi: number, remote: Uint8Array, remotePort: number): boolean;
+  removeSa(plane: Plane, inbound: boolean, spi: number): void;
+  /** Twelve elements an event; see `takeEvents` in dataplane/engine.ts. */
+  takeEvents(plane: Plane): unknown[];
+  /** Seven counters an SA: spi, policy, inbound, in use, packets, bytes, time of the last. */
+  sas(plane: Plane): BigUint64Array;
+  /** One counter a cause in the order of `dropNames`: outbound, then inbound. */
+  drops(plane: Plane): BigUint64Array;
+  /** One frame of the TUN through the engine without its threads: the ESP packets. */
+  outbound(plane: Plane, frame: Uint8Array): Uint8Array[];
+  /** One ESP packet through the engine without its threads: the frames for the TUN. */
+  inbound(plane: Plane, esp: Uint8Array, ecn: number, remote: Uint8Array, remotePort: number): Uint8Array[];
+}
+
+/** The addon's file, in a checkout and in an installed package. */
+const PLACES = ['../native/build/isthmus.node', '../../native/build/isthmus.node'];
+
+/** Throws with a sentence that says what to do. */
+export function loadAddon(): Addon {
+  const file = PLACES.map((place) => fileURLToPath(new URL(place, import.meta.url))).find(existsSync);
+  if (!file)
+    throw new AddonError(
+      'the native addon is not built; build it: make -C native (needs g++, make and libnode-dev)',
+    );
+  const module: { exports: Partial<Addon> } = { exports: {} };
+  try {
+    process.dlopen(module, file);
+  } catch (error) {
+    throw new AddonError(`the native addon ${file} does not load: ${(error as Error).message}`);
+  }
+  return module.exports as Addon;
+}
+
+export class AddonError extends Error {}

@@ -49,7 +49,7 @@ async function result<T>(child: ChildProcess): Promise<T> {
   return JSON.parse(text.trim().split('\n').at(-1)!);
 }
 
-/** Megabits per second of one TCP stream, as the receiver saw them. `reverse`: the server sends. */
+/** Megabits per second of one TCP stream, as the receiver saw them. `seconds` is whole. `reverse`: the server sends. */
 export async function tcpThroughput(
   client: string,
   server: string,
@@ -57,25 +57,45 @@ export async function tcpThroughput(
   seconds: number,
   reverse = false,
 ): Promise<number> {
+  const { bits_per_second } = await iperf(client, server, address, seconds, reverse ? ['--reverse'] : []);
+  return Math.round(bits_per_second / 1e6);
+}
+
+/** Packets per second that arrive of a flood of UDP with 64 bytes each. */
+export async function udpRate(
+  client: string,
+  server: string,
+  address: string,
+  seconds: number,
+): Promise<number> {
+  const flood = ['--udp', '--bandwidth', '0', '--length', '64'];
+  const { packets, lost_packets } = await iperf(client, server, address, seconds, flood);
+  return Math.round((packets! - lost_packets!) / seconds);
+}
+
+interface Received {
+  bits_per_second: number;
+  packets?: number;
+  lost_packets?: number;
+}
+
+async function iperf(
+  client: string,
+  server: string,
+  address: string,
+  seconds: number,
+  flags: readonly string[],
+): Promise<Received> {
   const listening = start(server, ['iperf3', '--server', '--one-off', '--forceflush'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   await once(listening.stdout!, 'data');
-  const direction = reverse ? ['--reverse'] : [];
-  const { output } = await runAsync(
-    client,
-    'iperf3',
-    '-c',
-    address,
-    '-t',
-    String(seconds),
-    '--json',
-    ...direction,
-  );
+  const { output } = await runAsync(client, 'iperf3', '-c', address, '-t', `${seconds}`, '--json', ...flags);
   listening.kill('SIGKILL');
-  const report: { end?: { sum_received?: { bits_per_second: number } }; error?: string } = JSON.parse(output);
-  if (!report.end?.sum_received) throw new Error(`iperf3: ${report.error ?? 'no result'}`);
-  return Math.round(report.end.sum_received.bits_per_second / 1e6);
+  const report: { end?: { sum_received?: Received; sum?: Received }; error?: string } = JSON.parse(output);
+  const received = flags.includes('--udp') ? report.end?.sum : report.end?.sum_received;
+  if (!received) throw new Error(`iperf3: ${report.error ?? 'no result'}`);
+  return received;
 }
 
 /** How many of `count` echo requests were answered. */

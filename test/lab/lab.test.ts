@@ -1,0 +1,45 @@
+// The two commands of the README, run as a user runs them.
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { type TestContext, test } from 'node:test';
+import { whatIsMissing } from '../../lab/isolate.ts';
+import { strongswanIsMissing } from '../../lab/peers/strongswan.ts';
+
+/** The last line of a laboratory's output, as JSON. */
+function lab(file: string, ...args: string[]): { status: number | null; last: string; all: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [file, '--json', ...args], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 24,
+  });
+  return { status, last: stdout.trim().split('\n').at(-1) ?? '', all: stdout + stderr };
+}
+
+function skipped(t: TestContext, missing: string | undefined): boolean {
+  if (missing === undefined) return false;
+  t.skip(missing);
+  return true;
+}
+
+test('demo: two sites, rekeys, a killed daemon; nothing lost, no cleartext', (t) => {
+  if (skipped(t, whatIsMissing()[0])) return;
+  const { status, last, all } = lab('lab/demo.ts');
+  assert.equal(status, 0, all);
+  const result = JSON.parse(last);
+  assert.equal(result.ping_received, result.ping_sent);
+  assert.equal(result.packets_lost_in_rekey, 0);
+  assert.equal(result.cleartext_packets, 0);
+  assert.ok(result.child_rekeys >= 10 && result.ike_rekeys >= 3);
+});
+
+test('interop: strongSwan as initiator and as responder', (t) => {
+  if (skipped(t, whatIsMissing()[0] ?? strongswanIsMissing())) return;
+  const { status, last, all } = lab('lab/interop.ts', '--short');
+  assert.equal(status, 0, all);
+  const results: { check: string; result: string; detail: string }[] = JSON.parse(last);
+  assert.deepEqual(
+    results.filter(({ result }) => result !== 'pass'),
+    [],
+  );
+  assert.ok(results.length >= 20);
+});

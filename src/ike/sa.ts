@@ -6,6 +6,7 @@ import type { Instant, SelectorSet } from '../policy/sad.ts';
 import type { Payload } from '../wire/ikev2.ts';
 import type { VerifiedPeer } from './authenticate.ts';
 import type { Endpoint } from './boundary.ts';
+import type { ReportCode } from './errors.ts';
 
 export interface IkeSa {
   version: 1;
@@ -57,7 +58,8 @@ export interface InitOffer {
 
 export type State =
   | { name: 'offering'; job: number; group: number; retries: number }
-  | { name: 'init-sent'; offer: InitOffer; message: Uint8Array }
+  /** `hint`: the first unprotected error that came back. */
+  | { name: 'init-sent'; offer: InitOffer; message: Uint8Array; hint?: ReportCode }
   | {
       name: 'init-finishing';
       job: number;

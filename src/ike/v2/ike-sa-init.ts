@@ -12,7 +12,15 @@ import { addressBytes } from '../../wire/address.ts';
 import { findNotify, findPayload, type Message, NO_SPI, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, nameOf, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import type { Endpoint, JobResult } from '../boundary.ts';
-import { type Context, drawIkeSpi, report, reportFailure, startJob, tunnelOf } from '../context.ts';
+import {
+  type Context,
+  commandDone,
+  drawIkeSpi,
+  report,
+  reportFailure,
+  startJob,
+  tunnelOf,
+} from '../context.ts';
 import type { IkeSa, InitOffer, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';
@@ -97,7 +105,7 @@ export function initAnswered(
   const other = findNotify(payloads, NOTIFY.INVALID_KE_PAYLOAD);
   if (other) return retryWithGroup(context, sa, state.offer, other.data);
   const error = payloads.find((payload) => payload.type === PAYLOAD.N && payload.notifyType < 16384);
-  if (error?.type === PAYLOAD.N) return hint(context, sa, error.notifyType);
+  if (error?.type === PAYLOAD.N) return hint(context, sa, state, error.notifyType);
   const [saPayload, ke, nonce] = [
     findPayload(payloads, PAYLOAD.SA),
     findPayload(payloads, PAYLOAD.KE),
@@ -149,22 +157,25 @@ function retryWithGroup(context: Context, sa: IkeSa, init: InitOffer, data: Uint
   offer(context, sa, group, init.retries + 1);
 }
 
-function hint(context: Context, sa: IkeSa, notify: number): void {
-  const { tunnel } = tunnelOf(context, sa)!;
-  const remote = sa.remote.address;
-  if (notify === NOTIFY.NO_PROPOSAL_CHOSEN) {
-    const configured = tunnel.ike.proposals.map(templateText).join(' or ');
-    return reportFailure(context, 'PEER_REFUSED_PROPOSAL', tunnel.name, {
-      remote,
-      what: 'IKE SA',
-      configured,
-    });
+/**
+ * Reported once an attempt, however often it comes. When it comes again after a retransmission, whoever waits for the
+ * outcome of `up` is told; the attempt itself goes on.
+ */
+function hint(context: Context, sa: IkeSa, state: State & { name: 'init-sent' }, notify: number): void {
+  const tunnelState = tunnelOf(context, sa)!;
+  if (state.hint !== undefined) {
+    if (sa.window.sent && sa.window.sent.sends > 1)
+      for (const command of tunnelState.waiting.splice(0)) commandDone(context, command, state.hint);
+    return;
   }
-  reportFailure(context, 'PEER_ERROR', tunnel.name, {
-    remote,
-    exchange: 'IKE_SA_INIT',
-    notify: nameOf(NOTIFY, notify),
-  });
+  const { tunnel } = tunnelState;
+  const remote = sa.remote.address;
+  const refused = notify === NOTIFY.NO_PROPOSAL_CHOSEN;
+  state.hint = refused ? 'PEER_REFUSED_PROPOSAL' : 'PEER_ERROR';
+  const detail = refused
+    ? { what: 'IKE SA', configured: tunnel.ike.proposals.map(templateText).join(' or ') }
+    : { exchange: 'IKE_SA_INIT', notify: nameOf(NOTIFY, notify) };
+  reportFailure(context, state.hint, tunnel.name, { remote, ...detail });
 }
 
 export function initFinished(

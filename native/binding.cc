@@ -79,6 +79,19 @@ class Arguments {
     bytes.data = static_cast<const uint8_t*>(data);
     return ok_ ? bytes : Bytes{};
   }
+  /** An array of byte arrays. */
+  std::vector<Bytes> manyBytes() {
+    const napi_value array = next();
+    uint32_t length = 0;
+    check(napi_get_array_length(env_, array, &length));
+    std::vector<Bytes> all;
+    for (uint32_t i = 0; ok_ && i < length; i++) {
+      napi_value element;
+      check(napi_get_element(env_, array, i, &element));
+      all.push_back(bytesOf(element));
+    }
+    return all;
+  }
   Address address() { return addressOf(bytes()); }
   Address addressOf(Bytes bytes) {
     Address address{};
@@ -461,43 +474,48 @@ napi_value jsDrops(napi_env env, napi_callback_info info) {
 
 struct Collected final : Engine::Sink {
   Collected(napi_env env, List& into) : env(env), into(into) {}
-  void esp(const Sa&, const uint8_t* bytes, size_t length, size_t segment) override {
-    for (size_t at = 0; at < length; at += segment) into.push(toBytes(env, bytes + at, std::min(segment, length - at)));
+  void esp(const Sa&, const uint8_t* bytes, size_t length, size_t segment, uint8_t ecn) override {
+    for (size_t at = 0; at < length; at += segment) {
+      into.push(toBytes(env, bytes + at, std::min(segment, length - at)));
+      into.push(toNumber(env, ecn));
+    }
   }
   void inner(const uint8_t* frame, size_t length) override { into.push(toBytes(env, frame, length)); }
   napi_env env;
   List& into;
 };
 
-/** ESP packets that become of the frames (each behind its virtio header), in one batch. */
+/** What becomes of frames (each behind its virtio header) in one batch: ESP packet and outer ECN in turn. */
 napi_value jsOutbound(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
-  const Bytes frame = arguments.bytes();
+  const std::vector<Bytes> frames = arguments.manyBytes();
   if (!arguments.ok()) return nullptr;
   List list(env);
   Collected sink(env, list);
   plane->engine.setSink(&sink);
-  plane->engine.outbound(plane->engine.tables(), frame.data, frame.length);
+  for (const Bytes& frame : frames) plane->engine.outbound(plane->engine.tables(), frame.data, frame.length);
   plane->engine.flush();
   plane->engine.setSink(nullptr);
   return list.done();
 }
 
-/** Frames (each behind its virtio header) that become of one ESP packet. */
+/** Frames (each behind its virtio header) that become of ESP packets in one batch. */
 napi_value jsInbound(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
-  const Bytes esp = arguments.bytes();
+  const std::vector<Bytes> packets = arguments.manyBytes();
   const uint32_t ecn = arguments.number();
   const Endpoint remote = arguments.endpoint();
   if (!arguments.ok()) return nullptr;
   List list(env);
   Collected sink(env, list);
-  std::vector<uint8_t> copy(esp.data, esp.data + esp.length);
   plane->engine.setSink(&sink);
   plane->engine.begin();
-  plane->engine.receive({copy.data(), copy.size(), uint8_t(ecn), remote});
+  for (const Bytes& packet : packets) {
+    std::vector<uint8_t> copy(packet.data, packet.data + packet.length);
+    plane->engine.receive({copy.data(), copy.size(), uint8_t(ecn), remote});
+  }
   plane->engine.end();
   plane->engine.setSink(nullptr);
   return list.done();

@@ -81,10 +81,10 @@ export interface Addon {
   sas(plane: Plane): BigUint64Array;
   /** One counter a cause in the order of `dropNames`: outbound, then inbound. */
   drops(plane: Plane): BigUint64Array;
-  /** One frame of the TUN through the engine without its threads: the ESP packets. */
-  outbound(plane: Plane, frame: Uint8Array): Uint8Array[];
-  /** One ESP packet through the engine without its threads: the frames for the TUN. */
-  inbound(plane: Plane, esp: Uint8Array, ecn: number, remote: Uint8Array, remotePort: number): Uint8Array[];
+  /** Frames of the TUN through the engine without its threads: ESP packet and outer ECN in turn. */
+  outbound(plane: Plane, frames: Uint8Array[]): (Uint8Array | number)[];
+  /** ESP packets through the engine without its threads: the frames for the TUN. */
+  inbound(plane: Plane, packets: Uint8Array[], ecn: number, remote: Uint8Array, remotePort: number): Uint8Array[];
 }
 
 /** The addon's file, in a checkout and in an installed package. */

@@ -60,6 +60,9 @@ bool fill(Sa& sa, const SaSpec& spec, bool encrypt) {
   return sa.cipher.open(spec.cipher, encrypt);
 }
 
+/** The congestion bits, copied to the outer header (RFC 6040 §4.1, normal mode). */
+uint8_t ecnOf(const uint8_t* packet) { return uint8_t(packet[0] >> 4 == 6 ? packet[1] >> 4 : packet[1]) & 0x03; }
+
 }  // namespace
 
 uint64_t bootTime() {
@@ -246,10 +249,10 @@ void Engine::outbound(const Tables& tables, const uint8_t* frame, size_t bytes) 
   OutboundSa* sa = policy->use.get();
   if (!sa) return hold(*policy, frame, bytes, flow);
   if (!sa->selectors.holds(flow, true)) return dropOutbound(Drop::selector);
-  protect(tables, *policy, *sa, frame, bytes, flow);
+  protect(*sa, frame, bytes, flow);
 }
 
-void Engine::protect(const Tables&, const Policy&, OutboundSa& sa, const uint8_t* frame, size_t bytes, const Flow& flow) {
+void Engine::protect(OutboundSa& sa, const uint8_t* frame, size_t bytes, const Flow& flow) {
   VnetHeader header;
   memcpy(&header, frame, sizeof header);
   const uint8_t kind = header.kind & uint8_t(~VnetHeader::ECN);
@@ -260,8 +263,8 @@ void Engine::protect(const Tables&, const Policy&, OutboundSa& sa, const uint8_t
   } else if (header.flags & VnetHeader::NEEDS_CHECKSUM) {
     // The transport checksum holds the pseudo header's sum; the rest is ours to add.
     const size_t start = header.checksumStart, at = start + header.checksumOffset;
-    if (at + 2 > flow.length) return dropOutbound(Drop::malformed);
-    uint8_t* packet = room(sa, flow.length);
+    if (start < flow.transport || at + 2 > flow.length) return dropOutbound(Drop::malformed);
+    uint8_t* packet = room(sa, flow.length, ecnOf(frame + VNET_HEADER));
     memcpy(packet, frame + VNET_HEADER, flow.length);
     const uint16_t sum = foldSum(sumBytes(packet + start, flow.length - start, 0));
     put16(packet + at, sum == 0 && flow.protocol == 17 ? 0xffff : sum);
@@ -273,7 +276,7 @@ void Engine::protect(const Tables&, const Policy&, OutboundSa& sa, const uint8_t
 }
 
 void Engine::protectOne(OutboundSa& sa, const uint8_t* packet, size_t bytes) {
-  uint8_t* inner = room(sa, bytes);
+  uint8_t* inner = room(sa, bytes, ecnOf(packet));
   memcpy(inner, packet, bytes);
   seal(sa, inner, bytes);
 }
@@ -292,7 +295,7 @@ void Engine::segmentTcp(OutboundSa& sa, const uint8_t* frame, size_t bytes, cons
   for (size_t at = headers, index = 0; at < length; at += header.segment, index++) {
     const size_t payload = std::min(size_t(header.segment), length - at);
     const bool last = at + payload == length;
-    uint8_t* inner = room(sa, headers + payload);
+    uint8_t* inner = room(sa, headers + payload, ecnOf(packet));
     memcpy(inner, packet, headers);
     memcpy(inner + headers, packet + at, payload);
     uint8_t* tcp = inner + flow.transport;
@@ -315,12 +318,13 @@ void Engine::segmentTcp(OutboundSa& sa, const uint8_t* frame, size_t bytes, cons
 }
 
 /** Where the next inner packet of this SA goes, behind what is already gathered. */
-uint8_t* Engine::room(OutboundSa& sa, size_t innerBytes) {
+uint8_t* Engine::room(OutboundSa& sa, size_t innerBytes, uint8_t ecn) {
   const size_t size = espBytes(sa, innerBytes);
-  const bool fits = outSa_ == &sa && !outClosed_ && size <= outSegment_ && outCount_ < MOST_SEGMENTS && outUsed_ + size <= MOST_SEND;
+  const bool fits = outSa_ == &sa && outEcn_ == ecn && !outClosed_ && size <= outSegment_ && outCount_ < MOST_SEGMENTS && outUsed_ + size <= MOST_SEND;
   if (!fits) flush();
   if (out_.size() < outUsed_ + size + ESP_OVERHEAD) out_.resize(outUsed_ + size + ESP_OVERHEAD);
   outSa_ = &sa;
+  outEcn_ = ecn;
   return out_.data() + outUsed_ + innerOffset(sa);
 }
 
@@ -338,8 +342,8 @@ void Engine::seal(OutboundSa& sa, uint8_t* inner, size_t innerBytes) {
 void Engine::flush() {
   if (outCount_ > 0) {
     if (sink_) {
-      sink_->esp(*outSa_, out_.data(), outUsed_, outSegment_);
-    } else if (!port_->sendEsp(*outSa_, out_.data(), outUsed_, outSegment_)) {
+      sink_->esp(*outSa_, out_.data(), outUsed_, outSegment_, outEcn_);
+    } else if (!port_->sendEsp(*outSa_, out_.data(), outUsed_, outSegment_, outEcn_)) {
       add(outboundDrops[size_t(Drop::send_failed)], outCount_);
     }
   }

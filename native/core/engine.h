@@ -62,7 +62,7 @@ class Engine final : public EspReceiver {
 
   /** Instead of the Port and the TUN, for tests. */
   struct Sink {
-    virtual void esp(const Sa& sa, const uint8_t* bytes, size_t length, size_t segment) = 0;
+    virtual void esp(const Sa& sa, const uint8_t* bytes, size_t length, size_t segment, uint8_t ecn) = 0;
     virtual void inner(const uint8_t* bytes, size_t length) = 0;
 
    protected:
@@ -82,10 +82,10 @@ class Engine final : public EspReceiver {
   };
 
   void outboundLoop();
-  void protect(const Tables& tables, const Policy& policy, OutboundSa& sa, const uint8_t* frame, size_t bytes, const Flow& flow);
+  void protect(OutboundSa& sa, const uint8_t* frame, size_t bytes, const Flow& flow);
   void protectOne(OutboundSa& sa, const uint8_t* packet, size_t bytes);
   void segmentTcp(OutboundSa& sa, const uint8_t* frame, size_t bytes, const Flow& flow);
-  uint8_t* room(OutboundSa& sa, size_t innerBytes);
+  uint8_t* room(OutboundSa& sa, size_t innerBytes, uint8_t ecn);
   void seal(OutboundSa& sa, uint8_t* buffer, size_t innerBytes);
   void hold(const Policy& policy, const uint8_t* frame, size_t bytes, const Flow& flow);
   void releaseHeld(const Tables& tables);
@@ -109,6 +109,7 @@ class Engine final : public EspReceiver {
   std::vector<uint8_t> out_;
   size_t outUsed_ = 0, outSegment_ = 0, outCount_ = 0;
   bool outClosed_ = false;
+  uint8_t outEcn_ = 0;
   OutboundSa* outSa_ = nullptr;
   std::map<uint32_t, Held> held_;
 

@@ -89,6 +89,23 @@ Ancillary readAncillary(msghdr& message) {
   return found;
 }
 
+/** What sendmsg takes beside the bytes. */
+struct Attached {
+  alignas(cmsghdr) uint8_t bytes[2 * CMSG_SPACE(sizeof(int))] = {};
+  size_t used = 0;
+
+  template <typename T>
+  void add(int level, int type, T value) {
+    static_assert(sizeof(T) <= sizeof(int));
+    auto* c = reinterpret_cast<cmsghdr*>(bytes + used);
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(sizeof value);
+    memcpy(CMSG_DATA(c), &value, sizeof value);
+    used += CMSG_SPACE(sizeof value);
+  }
+};
+
 }  // namespace
 
 Port::~Port() {
@@ -185,13 +202,13 @@ void Port::drain(Socket& socket) {
   if (count <= 0) return;
   if (receiver_) receiver_->begin();
   for (int i = 0; i < count; i++) {
-    const Ancillary ancillary = readAncillary(messages[i].msg_hdr);
+    const Ancillary attached = readAncillary(messages[i].msg_hdr);
     const Endpoint remote = fromSocket(names[i]);
     uint8_t* bytes = buffers_.data() + size_t(i) * RECEIVE_BUFFER;
     const size_t length = messages[i].msg_len;
-    const size_t segment = ancillary.segment == 0 ? length : ancillary.segment;
+    const size_t segment = attached.segment == 0 ? length : attached.segment;
     for (size_t at = 0; at < length; at += segment) {
-      arrived(socket, bytes + at, std::min(segment, length - at), ancillary.ecn, remote);
+      arrived(socket, bytes + at, std::min(segment, length - at), attached.ecn, remote);
     }
   }
   if (receiver_) receiver_->end();
@@ -272,26 +289,18 @@ bool Port::send(const Endpoint& local, const Endpoint& remote, const uint8_t* by
   return sendmsg(socket->fd, &message, MSG_DONTWAIT) >= 0;
 }
 
-bool Port::sendEsp(const Sa& sa, const uint8_t* bytes, size_t length, size_t segment) {
+bool Port::sendEsp(const Sa& sa, const uint8_t* bytes, size_t length, size_t segment, uint8_t ecn) {
   Socket* socket = find(sa.udp ? Kind::Nat : Kind::Raw, sa.local);
   if (!socket) return false;
   SocketAddress name;
-  msghdr message{};
-  message.msg_name = &name;
-  message.msg_namelen = toSocket(sa.remote, sa.udp ? sa.remotePort.load(std::memory_order_relaxed) : 0, name);
+  const socklen_t nameBytes = toSocket(sa.remote, sa.udp ? sa.remotePort.load(std::memory_order_relaxed) : 0, name);
+  Attached attached;
+  if (ecn != 0) attached.add(sa.local.family == 4 ? IPPROTO_IP : IPPROTO_IPV6, sa.local.family == 4 ? IP_TOS : IPV6_TCLASS, int(ecn));
   if (socket->segmentation && sa.udp && length > segment) {
-    alignas(cmsghdr) uint8_t control[CMSG_SPACE(sizeof(uint16_t))] = {};
+    Attached cut = attached;
+    cut.add(SOL_UDP, UDP_SEGMENT, uint16_t(segment));
     iovec vector{const_cast<uint8_t*>(bytes), length};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* c = CMSG_FIRSTHDR(&message);
-    c->cmsg_level = SOL_UDP;
-    c->cmsg_type = UDP_SEGMENT;
-    c->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-    const uint16_t size = uint16_t(segment);
-    memcpy(CMSG_DATA(c), &size, sizeof size);
+    const msghdr message{&name, nameBytes, &vector, 1, cut.bytes, cut.used, 0};
     if (sendmsg(socket->fd, &message, 0) >= 0) return true;
     if (errno == EAGAIN || errno == ENOBUFS) return false;
     // EIO, EINVAL: the device or the route cannot segment; one by one from now on.
@@ -302,7 +311,7 @@ bool Port::sendEsp(const Sa& sa, const uint8_t* bytes, size_t length, size_t seg
   unsigned count = 0;
   for (size_t at = 0; at < length && count < 64; at += segment, count++) {
     vectors[count] = {const_cast<uint8_t*>(bytes + at), std::min(segment, length - at)};
-    messages[count].msg_hdr = {&name, message.msg_namelen, &vectors[count], 1, nullptr, 0, 0};
+    messages[count].msg_hdr = {&name, nameBytes, &vectors[count], 1, attached.used ? attached.bytes : nullptr, attached.used, 0};
   }
   return sendmmsg(socket->fd, messages, count, 0) == int(count);
 }

@@ -65,8 +65,8 @@ class Port {
 
   /** An IKE message; the non-ESP marker is added on the NAT port. False when it could not be sent. */
   bool send(const Endpoint& local, const Endpoint& remote, const uint8_t* bytes, size_t length);
-  /** `count` ESP packets of `segment` bytes in one piece, the last may be shorter. Called from one thread. */
-  bool sendEsp(const Sa& sa, const uint8_t* bytes, size_t length, size_t segment);
+  /** ESP packets of `segment` bytes in one piece, the last may be shorter; `ecn` for the outer header. One thread. */
+  bool sendEsp(const Sa& sa, const uint8_t* bytes, size_t length, size_t segment, uint8_t ecn);
 
   /** IKE SPIs whose datagrams go first. Called from the control thread. */
   void setKnown(std::unordered_set<uint64_t> spis);

@@ -1,0 +1,172 @@
+// The core without Node, for the sanitizers: sockets and threads at work on loopback and a TUN of a network namespace of
+// its own, while SAs are added, switched and removed. Says what passed; exit code 1 when nothing did.
+
+#include <arpa/inet.h>
+#include <linux/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "engine.h"
+
+using namespace isthmus;
+
+namespace {
+
+constexpr int ROUNDS = 10000;
+constexpr uint16_t IKE_PORT = 500, NAT_PORT = 4500;
+constexpr uint32_t POLICY = 1;
+
+[[noreturn]] void fail(const char* what) {
+  fprintf(stderr, "driver: %s\n", what);
+  exit(1);
+}
+
+Address address(const char* text) {
+  Address made{4, {}};
+  inet_pton(AF_INET, text, made.bytes.data());
+  return made;
+}
+
+void setInterface(const char* name, const char* ip, const char* mask) {
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq request{};
+  strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+  auto* inet = reinterpret_cast<sockaddr_in*>(&request.ifr_addr);
+  inet->sin_family = AF_INET;
+  inet_pton(AF_INET, ip, &inet->sin_addr);
+  bool ok = ioctl(fd, SIOCSIFADDR, &request) == 0;
+  inet_pton(AF_INET, mask, &inet->sin_addr);
+  ok = ok && ioctl(fd, SIOCSIFNETMASK, &request) == 0;
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  ok = ok && ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+  close(fd);
+  if (!ok) fail("an interface cannot be set up");
+}
+
+Selector anything(const char* start, const char* end) {
+  Selector selector{4, 0, 0, 0xffff, {}, {}};
+  inet_pton(AF_INET, start, selector.start.data());
+  inet_pton(AF_INET, end, selector.end.data());
+  return selector;
+}
+
+/** From ourselves to ourselves: the inbound SA has the keys of the outbound one. Every third uses AES-CBC with HMAC. */
+SaSpec spec(uint32_t spi, const uint8_t* keys) {
+  SaSpec made{};
+  made.spi = spi;
+  made.policy = POLICY;
+  made.local = made.remote = address("127.0.0.1");
+  made.udp = true;
+  made.localPort = made.remotePort = NAT_PORT;
+  made.esn = spi % 2 == 0;
+  made.window = 1024;
+  made.selectors = {{anything("10.0.0.0", "10.255.255.255")}, {anything("10.0.0.0", "10.255.255.255")}};
+  if (spi % 3 == 0) {
+    made.cipher = {Algorithm::AesCbcHmac, keys, 32, 256, keys + 32, 32};
+  } else {
+    made.cipher = {spi % 3 == 1 ? Algorithm::AesGcm16 : Algorithm::ChaCha20Poly1305, keys, 36, 0, nullptr, 0};
+  }
+  return made;
+}
+
+/** Hosts behind the gateway: UDP of many sizes into the TUN. */
+void sendTraffic(const std::atomic<bool>& running) {
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(9);
+  uint8_t payload[1400] = {};
+  for (uint32_t i = 0; running; i++) {
+    to.sin_addr.s_addr = htonl(0x0a020000 | (i & 0xff));
+    (void)!sendto(fd, payload, i * 37 % sizeof payload, 0, reinterpret_cast<sockaddr*>(&to), sizeof to);
+    if (i % 64 == 0) usleep(200);
+  }
+  close(fd);
+}
+
+void changeAll(Engine& engine, Port& port) {
+  uint8_t keys[64];
+  for (uint32_t spi = 256; spi < 256 + ROUNDS; spi++) {
+    for (size_t i = 0; i < sizeof keys; i++) keys[i] = uint8_t(spi + i * 7);
+    const SaSpec made = spec(spi, keys);
+    if (engine.addInbound(made) != Applied::ok || engine.addOutbound(made) != Applied::ok) fail("an SA was refused");
+    if (engine.useOutbound(POLICY, spi) != Applied::ok) fail("an SA cannot be used");
+    if (spi > 258) {
+      engine.remove(false, spi - 1);
+      engine.remove(true, spi - 2);
+    }
+    if (spi % 16 == 0) port.setKnown({spi, spi + 1});
+    if (spi % 50 == 0) {
+      engine.takeEvents();
+      port.take();
+      usleep(1000);
+    }
+  }
+}
+
+/** RFC 4303 §3.3.3: an SA whose number is used up sends nothing more. */
+void checkExhaustion() {
+  const uint8_t keys[64] = {};
+  Engine engine;
+  SaSpec made = spec(301, keys);
+  made.esn = false;
+  engine.addOutbound(made);
+  const auto sa = engine.tables().outbound.at(301);
+  sa->sequence = 0xfffffffe;
+  uint8_t buffer[256] = {};
+  buffer[innerOffset(*sa)] = 0x45;
+  size_t size = 0;
+  if (encapsulate(*sa, buffer, 40, size) != Drop::none) fail("the last number is not used");
+  if (encapsulate(*sa, buffer, 40, size) != Drop::sequence) fail("a number was used twice");
+}
+
+}  // namespace
+
+int main() {
+  if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) fail("no network namespace can be made here");
+  checkExhaustion();
+  setInterface("lo", "127.0.0.1", "255.0.0.0");
+  Port port;
+  Engine engine;
+  std::string problem = engine.openTun("isthmus-driver");
+  if (problem.empty()) {
+    setInterface("isthmus-driver", "10.1.0.1", "255.0.0.0");
+    Port::Options options;
+    options.addresses = {address("127.0.0.1")};
+    options.ikePort = IKE_PORT;
+    options.natPort = NAT_PORT;
+    options.rawEsp = false;
+    problem = port.open(options);
+  }
+  if (!problem.empty()) fail(problem.c_str());
+  Policy policy;
+  policy.id = POLICY;
+  policy.acquire = true;
+  policy.selectors = {{anything("10.0.0.0", "10.255.255.255")}, {anything("10.0.0.0", "10.255.255.255")}};
+  engine.addPolicy(policy);
+  engine.start(&port, nullptr, nullptr);
+  port.start(&engine, nullptr, nullptr);
+  std::atomic<bool> running{true};
+  std::thread hosts([&running] { sendTraffic(running); });
+  changeAll(engine, port);
+  usleep(100'000);
+  running = false;
+  hosts.join();
+  uint64_t in = 0, out = 0;
+  for (const auto& [spi, sa] : engine.tables().inbound) in += sa->packets.load();
+  for (const auto& [spi, sa] : engine.tables().outbound) out += sa->packets.load();
+  const uint64_t forged = engine.inboundDrops[size_t(Drop::authentication)].load();
+  port.stop();
+  engine.stop();
+  printf("%d SAs added, switched and removed; through the last ones %lu packets out, %lu in, %lu not authentic\n", ROUNDS,
+         (unsigned long)out, (unsigned long)in, (unsigned long)forged);
+  return in > 0 && out > 0 && forged == 0 ? 0 : 1;
+}

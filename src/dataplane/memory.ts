@@ -1,0 +1,179 @@
+// A data plane without sockets: the reference behind the DataPlane interface. For tests, and the first of three that must
+// keep the contract of test/dataplane.suite.ts.
+
+import type { Provider } from '../crypto/provider.ts';
+import type {
+  Capabilities,
+  Change,
+  DataPlaneEvent,
+  InstalledSa,
+  SaParameters,
+  Snapshot,
+} from '../policy/sad.ts';
+import { type DataPlane, DataPlaneError } from './dataplane.ts';
+import { newSa, protect, type ReferenceSa, type ReferenceTables, unprotect } from './reference.ts';
+
+const CAPABILITIES: Capabilities = {
+  encryption: ['aes-gcm-16', 'chacha20-poly1305', 'aes-cbc'],
+  integrity: ['hmac-sha2-256-128', 'hmac-sha2-384-192', 'hmac-sha2-512-256'],
+  esn: true,
+  replayWindow: 4096,
+  plainEsp: true,
+  udpEncapsulation: true,
+  firstInbound: true,
+  holds: false,
+};
+
+export interface MemoryPlane extends DataPlane {
+  /** One IP packet towards the network: its ESP packet, or nothing. */
+  outbound(packet: Uint8Array): Uint8Array | undefined;
+  /** One ESP packet from the network: its IP packet, or nothing. */
+  inbound(esp: Uint8Array, from?: { address: string; port: number }): Uint8Array | undefined;
+}
+
+export function createMemoryPlane(provider: Provider): MemoryPlane {
+  const tables: ReferenceTables = { policies: [], inbound: new Map(), outbound: new Map() };
+  const drops: Record<string, bigint> = {};
+  const asked = new Set<string>();
+  let listener: (event: DataPlaneEvent) => void = () => {};
+
+  function dropped(direction: 'inbound' | 'outbound', drop: string): undefined {
+    const name = `${direction}-${drop}`;
+    drops[name] = (drops[name] ?? 0n) + 1n;
+  }
+
+  return {
+    name: 'memory',
+    capabilities: CAPABILITIES,
+    async apply(changes) {
+      for (const change of changes) applyChange(tables, change);
+    },
+    snapshot: async () => snapshotOf(tables, drops),
+    onEvent(next) {
+      listener = next;
+    },
+    async close() {
+      tables.policies = [];
+      tables.inbound.clear();
+      tables.outbound.clear();
+    },
+    outbound(packet) {
+      const outcome = protect(provider, tables, packet, () => provider.random(16));
+      if (outcome.type === 'dropped') return dropped('outbound', outcome.drop);
+      if (outcome.type === 'held') {
+        if (!asked.has(outcome.policy.id))
+          listener({ type: 'acquire', policy: outcome.policy.id, packet: headerOf(outcome.flow) });
+        asked.add(outcome.policy.id);
+        return dropped('outbound', 'no-sa');
+      }
+      tellLimits(outcome.sa, listener);
+      return outcome.esp;
+    },
+    inbound(esp, from) {
+      const outcome = unprotect(provider, tables, esp, 0);
+      if (outcome.type === 'dropped') return dropped('inbound', outcome.drop);
+      const { parameters, packets } = outcome.sa;
+      if (packets === 1n) listener({ type: 'first-inbound', spi: parameters.spi });
+      if (from && parameters.udp && from.port !== parameters.udp.remotePort)
+        listener({ type: 'mapping', spi: parameters.spi, remote: from.address, remotePort: from.port });
+      tellLimits(outcome.sa, listener);
+      return outcome.packet;
+    },
+  };
+}
+
+function headerOf(flow: {
+  source: string;
+  destination: string;
+  protocol: number;
+  sourcePort: number;
+  destinationPort: number;
+}) {
+  const { source, destination, protocol, sourcePort, destinationPort } = flow;
+  return { local: source, remote: destination, protocol, localPort: sourcePort, remotePort: destinationPort };
+}
+
+function tellLimits({ parameters, packets }: ReferenceSa, tell: (event: DataPlaneEvent) => void): void {
+  const { softPackets, hardPackets } = parameters.lifetime;
+  const { direction, spi } = parameters;
+  if (packets === softPackets) tell({ type: 'expire', direction, spi, hard: false });
+  if (packets === hardPackets) tell({ type: 'expire', direction, spi, hard: true });
+}
+
+export function applyChange(tables: ReferenceTables, change: Change): void {
+  switch (change.type) {
+    case 'add-policy': {
+      const { policy } = change;
+      const old = tables.policies.find((entry) => entry.policy.id === policy.id);
+      const others = tables.policies.filter((entry) => entry !== old);
+      const entry = { policy, ...(old?.use ? { use: old.use } : {}) };
+      tables.policies = [...others, entry].sort((a, b) => a.policy.order - b.policy.order);
+      return;
+    }
+    case 'remove-policy':
+      tables.policies = tables.policies.filter(({ policy }) => policy.id !== change.policy);
+      return;
+    case 'add-inbound':
+      return addSa(tables.inbound, change.sa);
+    case 'add-outbound':
+      return addSa(tables.outbound, change.sa);
+    case 'use-outbound':
+      return useOutbound(tables, change.policy, change.spi);
+    case 'move': {
+      const sa = (change.direction === 'in' ? tables.inbound : tables.outbound).get(change.spi);
+      if (!sa) throw new DataPlaneError('refused', 'there is no such SA to move');
+      sa.parameters = {
+        ...sa.parameters,
+        remote: change.remote,
+        ...movedPort(sa.parameters, change.remotePort),
+      };
+      return;
+    }
+    case 'remove':
+      return remove(tables, change);
+  }
+}
+
+function movedPort({ udp }: SaParameters, remotePort: number): Pick<SaParameters, 'udp'> {
+  return udp ? { udp: { ...udp, remotePort } } : {};
+}
+
+/** Adding what is there already does nothing; other keys under a used SPI would repeat nonces. */
+function addSa(sas: Map<number, ReferenceSa>, parameters: SaParameters): void {
+  const existing = sas.get(parameters.spi);
+  if (!existing) return void sas.set(parameters.spi, newSa(parameters));
+  const keys = ({ encryption, integrity }: SaParameters) => JSON.stringify([encryption, integrity]);
+  if (keys(existing.parameters) !== keys(parameters))
+    throw new DataPlaneError('exists', 'that SPI is in use with other keys');
+}
+
+function useOutbound(tables: ReferenceTables, policy: string, spi: number): void {
+  const sa = tables.outbound.get(spi);
+  const entry = tables.policies.find((one) => one.policy.id === policy);
+  if (!sa || !entry) throw new DataPlaneError('refused', 'there is no such SA or no such policy');
+  entry.use = sa;
+}
+
+function remove(tables: ReferenceTables, { direction, spi }: { direction: 'in' | 'out'; spi: number }): void {
+  if (direction === 'in') return void tables.inbound.delete(spi);
+  const sa = tables.outbound.get(spi);
+  tables.outbound.delete(spi);
+  for (const entry of tables.policies) if (sa && entry.use === sa) delete entry.use;
+}
+
+function snapshotOf(tables: ReferenceTables, drops: Record<string, bigint>): Snapshot {
+  const inUse = new Set(tables.policies.map(({ use }) => use));
+  const row = (sa: ReferenceSa): InstalledSa => ({
+    spi: sa.parameters.spi,
+    direction: sa.parameters.direction,
+    policy: sa.parameters.policy,
+    inUse: sa.parameters.direction === 'in' || inUse.has(sa),
+    packets: sa.packets,
+    bytes: sa.bytes,
+  });
+  return {
+    policies: tables.policies.map(({ policy }) => policy),
+    sas: [...tables.inbound.values(), ...tables.outbound.values()].map(row),
+    drops: { ...drops },
+  };
+}

@@ -1,0 +1,296 @@
+// The engine of native/ against dataplane/reference.ts: same verdict, same bytes, same counter, packet by packet.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createNodeProvider } from '../../src/crypto/node-provider.ts';
+import { createEngine, type Engine } from '../../src/dataplane/engine.ts';
+import { viewOf } from '../../src/dataplane/flow.ts';
+import { applyChange } from '../../src/dataplane/memory.ts';
+import { packetsOf, plainFrame } from '../../src/dataplane/offload.ts';
+import { protect, type ReferenceTables, sealEsp, unprotect } from '../../src/dataplane/reference.ts';
+import { type Addon, loadAddon, type Plane } from '../../src/native.ts';
+import type { Change, SaParameters } from '../../src/policy/sad.ts';
+import { addressBytes } from '../../src/wire/address.ts';
+import {
+  bytesFrom,
+  inboundOf,
+  outboundSa,
+  policy,
+  type Random,
+  randomPacket,
+  type SaChoice,
+  SITE_A,
+  SITE_B,
+  seeded,
+  superFrame,
+} from './packets.ts';
+
+const PACKETS = 100_000;
+const PEER = '198.51.100.1';
+const provider = createNodeProvider();
+
+const CHOICES: SaChoice[] = [
+  { encryption: 'aes-gcm-16', keyBits: 128 },
+  { encryption: 'aes-gcm-16', keyBits: 192 },
+  { encryption: 'aes-gcm-16', keyBits: 256 },
+  { encryption: 'chacha20-poly1305', keyBits: 256 },
+  { encryption: 'aes-cbc', keyBits: 128, integrity: 'hmac-sha2-256-128' },
+  { encryption: 'aes-cbc', keyBits: 192, integrity: 'hmac-sha2-384-192' },
+  { encryption: 'aes-cbc', keyBits: 256, integrity: 'hmac-sha2-512-256' },
+];
+const WINDOWS = [32, 64, 1024, 4096];
+
+/** Both implementations with the same tables. */
+interface Two {
+  addon: Addon;
+  plane: Plane;
+  engine: Engine;
+  tables: ReferenceTables;
+  drops: Record<string, bigint>;
+  apply(changes: Change[]): Promise<void>;
+}
+
+function createTwo(): Two {
+  const addon = loadAddon();
+  const plane = addon.create();
+  const engine = createEngine(addon, plane);
+  const tables: ReferenceTables = { policies: [], inbound: new Map(), outbound: new Map() };
+  return {
+    addon,
+    plane,
+    engine,
+    tables,
+    drops: {},
+    async apply(changes) {
+      for (const change of changes) applyChange(tables, change);
+      await engine.apply(changes);
+    },
+  };
+}
+
+function dropped(two: Two, name: string): void {
+  two.drops[name] = (two.drops[name] ?? 0n) + 1n;
+}
+
+async function sameCounters(two: Two, seed: string): Promise<void> {
+  const { drops, sas } = await two.engine.snapshot();
+  assert.deepEqual(drops, two.drops, seed);
+  for (const { direction, spi, packets, bytes } of sas) {
+    const sa = (direction === 'in' ? two.tables.inbound : two.tables.outbound).get(spi)!;
+    assert.deepEqual([packets, bytes], [sa.packets, sa.bytes], `${seed}, SA ${spi} ${direction}`);
+  }
+}
+
+/** The frames through both; what the engine made of them. */
+function sendFrames(two: Two, frames: Uint8Array[], seed: string): { esp: Uint8Array; ecn: number }[] {
+  const answer = two.addon.outbound(two.plane, frames);
+  const made = Array.from({ length: answer.length / 2 }, (_, index) => ({
+    esp: answer[2 * index] as Uint8Array,
+    ecn: answer[2 * index + 1] as number,
+  }));
+  let at = 0;
+  const iv = () => made[at]!.esp.subarray(8, 24);
+  for (const frame of frames) {
+    for (const packet of packetsOf(frame) ?? [new Uint8Array()]) {
+      const outcome = protect(provider, two.tables, packet, iv);
+      if (outcome.type === 'dropped') dropped(two, `outbound-${outcome.drop}`);
+      if (outcome.type !== 'esp') continue;
+      assert.ok(at < made.length, `${seed}: the engine sent nothing`);
+      assert.ok(Buffer.from(outcome.esp).equals(made[at]!.esp), `${seed}: other bytes`);
+      assert.equal(made[at]!.ecn, outcome.ecn, `${seed}: other ECN`);
+      at++;
+    }
+  }
+  assert.equal(at, made.length, `${seed}: the engine sent too much`);
+  return made;
+}
+
+function receiveEsp(two: Two, esp: Uint8Array, ecn: number, seed: string): boolean {
+  const frames = two.addon.inbound(two.plane, [esp], ecn, addressBytes(PEER), 4500);
+  const outcome = unprotect(provider, two.tables, esp, ecn);
+  if (outcome.type === 'dropped') {
+    dropped(two, `inbound-${outcome.drop}`);
+    assert.equal(frames.length, 0, `${seed}: the reference says ${outcome.drop}`);
+    return false;
+  }
+  assert.equal(frames.length, 1, `${seed}: the engine dropped it`);
+  assert.ok(Buffer.from(frames[0]!).equals(plainFrame(outcome.packet)), `${seed}: other bytes`);
+  return true;
+}
+
+/** SAs over all algorithms, with and without ESN; `spi` is their index and 256. */
+function allSas(): SaParameters[] {
+  return CHOICES.flatMap((choice, index) =>
+    [false, true].map((esn, odd) =>
+      outboundSa(256 + 2 * index + odd, choice, {
+        esn,
+        replayWindow: WINDOWS[(index + odd) % WINDOWS.length]!,
+      }),
+    ),
+  );
+}
+
+test(`${PACKETS} packets out: same verdict, same bytes, same counters as the reference`, async () => {
+  const two = createTwo();
+  const random = seeded(1);
+  await two.apply([
+    { type: 'add-policy', policy: policy('t/net') },
+    {
+      type: 'add-policy',
+      policy: policy('t/bypass', { action: 'bypass', order: -2, selectors: oneHost('10.1.9.9') }),
+    },
+    {
+      type: 'add-policy',
+      policy: policy('t/none', { action: 'discard', order: -1, selectors: oneHost('10.1.7.7') }),
+    },
+    ...allSas().map((sa): Change => ({ type: 'add-outbound', sa })),
+  ]);
+  for (let i = 0; i < PACKETS; i++) {
+    if (i % 500 === 0)
+      await two.apply([{ type: 'use-outbound', policy: 't/net', spi: 256 + random(14), remote: PEER }]);
+    sendFrames(two, [plainFrame(randomPacket(random))], `packet ${i}`);
+    if (i % 5000 === 0) await sameCounters(two, `packet ${i}`);
+  }
+  await sameCounters(two, 'at the end');
+  assert.ok(two.drops['outbound-malformed']! > 100n && two.drops['outbound-no-policy']! > 100n);
+});
+
+function oneHost(address: string) {
+  return { local: [{ ...SITE_A[0]!, start: address, end: address }], remote: SITE_B };
+}
+
+/** The next sequence number: mostly onward, now and then back, far ahead, or the same again. */
+function nextSequence(random: Random, top: bigint, sa: SaParameters): bigint {
+  const most = sa.esn ? 2n ** 63n : 2n ** 32n - 1n;
+  const steps = [
+    1n,
+    1n,
+    1n,
+    BigInt(random(20)),
+    BigInt(random(sa.replayWindow * 2)),
+    -BigInt(random(sa.replayWindow + 64)),
+  ];
+  const far = sa.esn ? 2n ** 31n + BigInt(random(1000)) : BigInt(random(5000));
+  const next = top + (random(200) === 0 ? far : steps[random(steps.length)]!);
+  return next < 0n ? 0n : next > most ? most : next;
+}
+
+function spoil(random: Random, esp: Uint8Array): Uint8Array {
+  if (random(3) === 0) return esp.subarray(0, random(esp.length));
+  const copy = esp.slice();
+  copy[random(copy.length)]! ^= 1 << random(8);
+  return copy;
+}
+
+test(`${PACKETS} packets in: replay, reorder, corruption, strange trailers: the same as the reference`, async () => {
+  const two = createTwo();
+  const random = seeded(2);
+  const sas = allSas().map((sa) => inboundOf(sa));
+  await two.apply(sas.map((sa): Change => ({ type: 'add-inbound', sa })));
+  const tops = new Map(sas.map((sa) => [sa.spi, 0n]));
+  let received = 0;
+  for (let i = 0; i < PACKETS; i++) {
+    const sa = sas[random(sas.length)]!;
+    const sequence = nextSequence(random, tops.get(sa.spi)!, sa);
+    const trailing = random(40) === 0 ? { bytes: bytesFrom(random, random(40)) } : {};
+    const next = random(60) === 0 ? { next: [59, 4, 41, 6][random(4)]! } : {};
+    const esp = sealEsp(provider, sa, sequence, randomPacket(random), () => bytesFrom(random, 16), {
+      ...trailing,
+      ...next,
+    });
+    const ecn = random(10) === 0 ? random(4) : 0;
+    const sent = random(10) === 0 ? spoil(random, esp) : esp;
+    if (receiveEsp(two, sent, ecn, `packet ${i}`)) {
+      received++;
+      if (sequence > tops.get(sa.spi)!) tops.set(sa.spi, sequence);
+    }
+    if (random(10) === 0) receiveEsp(two, sent, ecn, `packet ${i} again`);
+    if (i % 5000 === 0) await sameCounters(two, `packet ${i}`);
+  }
+  await sameCounters(two, 'at the end');
+  assert.ok(received > PACKETS / 4, `${received} received`);
+  for (const cause of ['replay', 'authentication', 'malformed', 'selector', 'dummy', 'unknown-spi'])
+    assert.ok((two.drops[`inbound-${cause}`] ?? 0n) > 50n, `${cause}: ${two.drops[`inbound-${cause}`]}`);
+});
+
+test('a forged packet far ahead does not move the window (RFC 4303 §3.4.3)', async () => {
+  const two = createTwo();
+  const sa = inboundOf(outboundSa(300, CHOICES[0]!));
+  await two.apply([{ type: 'add-inbound', sa }]);
+  const packet = randomPacket(seeded(3));
+  const seal = (sequence: bigint) => sealEsp(provider, sa, sequence, packet, () => new Uint8Array(16));
+  const forged = seal(10_000n);
+  forged[forged.length - 1]! ^= 1;
+  assert.equal(receiveEsp(two, seal(1n), 0, 'first'), true);
+  assert.equal(receiveEsp(two, forged, 0, 'forged'), false);
+  assert.equal(receiveEsp(two, seal(2n), 0, 'second'), true);
+});
+
+test('padding that is not 1, 2, 3 … is dropped, though it is authentic (RFC 4303 §2.4)', async () => {
+  const two = createTwo();
+  const sa = inboundOf(outboundSa(301, CHOICES[4]!));
+  await two.apply([{ type: 'add-inbound', sa }]);
+  const { key } = sa.encryption!;
+  const iv = new Uint8Array(16);
+  const body = Buffer.concat([new Uint8Array([0, 0, 1, 45, 0, 0, 0, 1]), iv]);
+  const text = provider.seal('aes-cbc', key, iv, new Uint8Array(), new Uint8Array(32).fill(7));
+  const covered = Buffer.concat([body, text]);
+  const icv = provider.integrity('hmac-sha2-256-128', sa.integrity!.key, covered);
+  assert.equal(receiveEsp(two, Uint8Array.from(Buffer.concat([covered, icv])), 0, 'padding'), false);
+  assert.deepEqual(two.drops, { 'inbound-padding': 1n });
+});
+
+test('super-packets of TCP are cut as the reference cuts them, and join again on the other side', async () => {
+  const two = createTwo();
+  const random = seeded(4);
+  const sa = outboundSa(302, CHOICES[2]!);
+  await two.apply([
+    { type: 'add-policy', policy: policy('t/net') },
+    { type: 'add-outbound', sa },
+    { type: 'add-inbound', sa: inboundOf(sa) },
+    { type: 'use-outbound', policy: 't/net', spi: 302, remote: PEER },
+  ]);
+  for (let i = 0; i < 300; i++) {
+    const segment = 100 + random(1300);
+    const frame = superFrame(random, random(2) === 0 ? 4 : 6, segment, segment + random(30_000));
+    const packets = packetsOf(frame)!;
+    const sent = sendFrames(two, [frame], `frame ${i}`);
+    const back = two.addon.inbound(
+      two.plane,
+      sent.map(({ esp }) => esp),
+      0,
+      addressBytes(PEER),
+      4500,
+    );
+    for (const { esp } of sent) unprotect(provider, two.tables, esp, 0);
+    const joined = back.flatMap((one) => packetsOf(one)!);
+    assert.deepEqual(
+      joined.map((one) => Buffer.from(one).toString('hex')),
+      packets.map((one) => Buffer.from(one).toString('hex')),
+      `frame ${i}`,
+    );
+  }
+  await sameCounters(two, 'at the end');
+});
+
+test('a header that asks for impossible offload is dropped', async () => {
+  const two = createTwo();
+  const random = seeded(5);
+  await two.apply([
+    { type: 'add-policy', policy: policy('t/net') },
+    { type: 'add-outbound', sa: outboundSa(303, CHOICES[0]!) },
+  ]);
+  await two.apply([{ type: 'use-outbound', policy: 't/net', spi: 303, remote: PEER }]);
+  for (let i = 0; i < 5000; i++) {
+    const frame = superFrame(random, random(2) === 0 ? 4 : 6, 1 + random(2000), random(3000));
+    if (random(2) === 0) frame[1] = 0;
+    frame[random(10)] = random(256);
+    if (random(10) === 0) viewOf(frame).setUint16(6, random(65536));
+    sendFrames(
+      two,
+      [frame.subarray(0, random(20) === 0 ? random(frame.length) : frame.length)],
+      `frame ${i}`,
+    );
+  }
+  await sameCounters(two, 'at the end');
+});

@@ -84,7 +84,13 @@ export interface Addon {
   /** Frames of the TUN through the engine without its threads: ESP packet and outer ECN in turn. */
   outbound(plane: Plane, frames: Uint8Array[]): (Uint8Array | number)[];
   /** ESP packets through the engine without its threads: the frames for the TUN. */
-  inbound(plane: Plane, packets: Uint8Array[], ecn: number, remote: Uint8Array, remotePort: number): Uint8Array[];
+  inbound(
+    plane: Plane,
+    packets: Uint8Array[],
+    ecn: number,
+    remote: Uint8Array,
+    remotePort: number,
+  ): Uint8Array[];
 }
 
 /** The addon's file, in a checkout and in an installed package. */

@@ -4,12 +4,8 @@ export { createKeyExchanges, createNodeProvider } from './crypto/node-provider.t
 export type { Provider } from './crypto/provider.ts';
 export type * from './ike/boundary.ts';
 export { REPORTS, type ReportCode } from './ike/errors.ts';
-export {
-  type ChildView,
-  createGateway,
-  type Gateway,
-  type GatewayOptions,
-  type TunnelView,
-} from './ike/gateway.ts';
+export { createGateway, type Gateway, type GatewayOptions } from './ike/gateway.ts';
+export type { IkeSa } from './ike/sa.ts';
+export type { ChildView, TunnelView } from './ike/view.ts';
 export type * from './policy/sad.ts';
 export type * from './policy/tunnel.ts';

@@ -48,13 +48,19 @@ export function resolveConfig(
       const where = path[0] === 'defaults' ? path : ['tunnels', name, ...path];
       complaints.push(complain(from, where, problem, level ? { level } : {}));
     };
-    const tunnel = resolveTunnel(name, { ...file.defaults, ...entry }, addresses, secrets, at, order);
+    const tunnel = resolveTunnel(name, withDefaults(entry, file.defaults), addresses, secrets, at, order);
     order += tunnel?.children.length ?? 0;
     return tunnel ?? [];
   });
   complaints.push(...overlaps(tunnels, entries));
   const { name, mtu } = file.gateway;
   return { name, addresses, mtu: mtu ?? DEFAULTS.mtu, tunnels, secrets };
+}
+
+/** `local` and `remote` of the defaults are for tunnels that name no children of their own. */
+function withDefaults(entry: TunnelEntry, defaults: TunnelEntry = {}): TunnelEntry {
+  const { local: _local, remote: _remote, ...rest } = defaults;
+  return entry.children ? { ...rest, ...entry } : { ...defaults, ...entry };
 }
 
 function resolveTunnel(

@@ -186,7 +186,6 @@ export function createKeyExchanges(): KeyExchanges {
     },
     async finish(handle, group, peer) {
       const privateKey = privates.get(handle);
-      privates.delete(handle);
       if (!privateKey) throw new RangeError('the key exchange is not there any more');
       return derive(rowOf(group), privateKey, decodePublic(rowOf(group), peer));
     },

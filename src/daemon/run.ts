@@ -62,7 +62,7 @@ export function runDaemon(file: string, log: Log): Running {
   if ('failed' in port) throw new HostError('HOST_SOCKET', explainSocket(port.failed));
   const engine = createEngine(addon, plane);
   const provider = createNodeProvider();
-  const core = createGateway({ provider });
+  const core = createGateway({ provider, capabilities: engine.capabilities });
   const traffic = createTraffic();
   const daemon = createDaemon({
     core,

@@ -1,6 +1,6 @@
 // What an operator sees: each tunnel's state, since when, how much each way, and why it is not passing.
 
-import type { ChildView, TunnelView } from '../ike/gateway.ts';
+import type { ChildView, TunnelView } from '../ike/view.ts';
 import type { InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import { type Report, sentenceOf } from './report.ts';

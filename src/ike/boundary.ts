@@ -49,7 +49,8 @@ export interface Failure {
 
 /**
  * A key exchange is shaped as a KEM: `offer` makes a key pair and keeps the private half under a handle,
- * `answer` takes a peer's public value, `finish` uses the handle up. `group` is the IANA number of transform type 4.
+ * `answer` takes a peer's public value, `finish` uses the handle, as often as answers come;
+ * `forget` ends it. `group` is the IANA number of transform type 4.
  * PSK jobs compute prf(prf(secret, "Key Pad for IKEv2"), octets) (RFC 7296 §2.15); secrets are known by name only.
  */
 export type Job =

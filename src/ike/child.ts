@@ -4,27 +4,52 @@ import { childKeys, type DirectionKeys } from '../crypto/keymat.ts';
 import { encryptionRow } from '../crypto/suites.ts';
 import type { ChosenSuite } from '../policy/proposal.ts';
 import { suiteText } from '../policy/proposal.ts';
-import type { Change, SaParameters, SelectorSet } from '../policy/sad.ts';
+import type { Change, Instant, SaParameters, SelectorSet } from '../policy/sad.ts';
 import { narrow, type Selector, selectorText } from '../policy/selector.ts';
 import type { ChildTemplate, Tunnel } from '../policy/tunnel.ts';
 import { familyOf } from '../wire/address.ts';
 import type { Payload, TrafficSelector } from '../wire/ikev2.ts';
 import { PAYLOAD, TS_TYPE } from '../wire/numbers.ts';
 import { applyChanges, type Context, jittered, report } from './context.ts';
-import type { ChildSa, Established, IkeSa } from './sa.ts';
+import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
 
 /** The SPD entry of a child. */
 export function policyId(tunnel: string, child: string): string {
   return `${tunnel}/${child}`;
 }
 
-/** A rekey comes this much earlier than the lifetime at the most, so that two sides seldom meet. */
-const LIFETIME_JITTER = 0.1;
+/** Of a lifetime: the middle of the moments to rekey. Enough is left for every retransmission of an hour's SA. */
+const REKEY_AT = 0.85;
+/** Two sides with one lifetime seldom meet. */
+const REKEY_JITTER = 0.1;
 /** An inbound SA still takes what is under way when it is deleted. */
 export const DRAIN = 5000;
 
-export function rekeyTime(context: Context, lifetime: number): number {
-  return context.now + jittered(context, lifetime * (1 - LIFETIME_JITTER), LIFETIME_JITTER);
+/** When to rekey, between 76 and 94 % of the lifetime, and when it ends. */
+export function lifetimeFrom(context: Context, lifetime: number): { rekeyAt: Instant; endsAt: Instant } {
+  const rekeyAt = context.now + jittered(context, lifetime * REKEY_AT, REKEY_JITTER);
+  return { rekeyAt, endsAt: context.now + lifetime };
+}
+
+/** A failed rekey is tried again after so long, as often as the lifetime allows. */
+const REKEY_RETRY = 10_000;
+
+export function retryRekey(context: Context, established: Established, task: Task): void {
+  const at = context.now + jittered(context, REKEY_RETRY, 0.5);
+  if (task.type === 'rekey-ike') established.rekeyAt = at;
+  const child = task.type === 'rekey-child' && established.children.find(({ spiIn }) => spiIn === task.spiIn);
+  if (child) child.rekeyAt = at;
+}
+
+/** A tunnel that should be up gets the child made (again) after about that time. */
+export function createLater(context: Context, established: Established, name: string, after: number): void {
+  const queued = established.tasks.some((task) => task.type === 'create' && task.child === name);
+  if (queued || !context.tunnels.get(established.tunnel)?.wanted) return;
+  established.tasks.push({
+    type: 'create',
+    child: name,
+    notBefore: context.now + jittered(context, after, 0.2),
+  });
 }
 
 export interface NewChild {
@@ -68,7 +93,8 @@ export function makeChild(
     suite,
     selectors: made.selectors,
     since: context.now,
-    rekeyAt: rekeyTime(context, made.template.lifetime.time),
+    ...lifetimeFrom(context, made.template.lifetime.time),
+    udp: inUdp(sa, tunnel),
     used: false,
   };
   const inbound = entry(sa, tunnel, made, 'in', keyIn);
@@ -153,6 +179,13 @@ export function removeChild(context: Context, established: Established, child: C
     at: context.now + DRAIN,
     change: { type: 'remove', direction: 'in', spi: child.spiIn },
   });
+}
+
+/** We delete it, or will. */
+export function isLeaving({ own, tasks }: Established, { spiIn }: ChildSa): boolean {
+  return [...tasks, ...(own ? [own.task] : [])].some(
+    (task) => task.type === 'delete-child' && task.spiIn === spiIn,
+  );
 }
 
 /** For SAs that were installed and are not wanted: no traffic can have used them. */

@@ -5,6 +5,7 @@ import type { Provider } from '../crypto/provider.ts';
 import type { Capabilities, Change, Instant } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import type { Action, Job } from './boundary.ts';
+import type { Cookies } from './cookies.ts';
 import type { ReportCode } from './errors.ts';
 import type { IkeSa } from './sa.ts';
 
@@ -24,6 +25,8 @@ export interface TunnelState {
   waiting: number[];
   /** IKE SAs of this tunnel by SPI, the newest last. */
   sas: string[];
+  /** The attempt that is made beside an established SA which has become silent. */
+  beside?: string;
 }
 
 /** A failed negotiation, for the operator. */
@@ -38,6 +41,9 @@ export interface Context {
   now: Instant;
   provider: Provider;
   capabilities: Capabilities | undefined;
+  cookies: Cookies;
+  /** Half-open SAs from which on strangers need a cookie. */
+  cookieThreshold: number;
   tunnels: Map<string, TunnelState>;
   sas: Map<string, IkeSa>;
   /** Which SA waits for the outcome of a job or a change. */

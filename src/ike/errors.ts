@@ -26,6 +26,10 @@ export const REPORTS = {
     fault: 'config',
     sentence: 'the tunnel has no peer address to connect to; it can only answer',
   },
+  CONFIG_NOT_CAPABLE: {
+    fault: 'config',
+    sentence: 'the data plane can do none of the ESP suites of {child}: {configured}. The tunnel is left out',
+  },
   PEER_UNKNOWN: {
     fault: 'config',
     sentence:

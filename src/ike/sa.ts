@@ -56,22 +56,38 @@ export interface InitOffer {
   halfOpenUntil: Instant;
 }
 
+/** Our attempt until the peer has proven who it is: until then every answer may be anybody's (RFC 7296 §2.4). */
+export interface Attempt {
+  offer: InitOffer;
+  /** Our IKE_SA_INIT. */
+  message: Uint8Array;
+  /** The first unprotected error that came back. */
+  hint?: ReportCode;
+  /** Answers besides the one in use, tried in turn when that one leads nowhere. */
+  others: Uint8Array[];
+}
+
 export type State =
   | { name: 'offering'; job: number; group: number; retries: number }
-  /** `hint`: the first unprotected error that came back. */
-  | { name: 'init-sent'; offer: InitOffer; message: Uint8Array; hint?: ReportCode }
+  | { name: 'init-sent'; attempt: Attempt }
   | {
       name: 'init-finishing';
       job: number;
-      offer: InitOffer;
+      attempt: Attempt;
       suite: ChosenSuite;
-      message: Uint8Array;
       answer: Uint8Array;
       nr: Uint8Array;
     }
-  | { name: 'auth-signing'; job: number; secrets: Secrets }
-  | { name: 'auth-sent'; secrets: Secrets; childSpi: number }
-  | { name: 'auth-verifying'; job: number; secrets: Secrets; childSpi: number; response: Uint8Array }
+  | { name: 'auth-signing'; job: number; attempt: Attempt; secrets: Secrets }
+  | { name: 'auth-sent'; attempt: Attempt; secrets: Secrets; childSpi: number }
+  | {
+      name: 'auth-verifying';
+      job: number;
+      attempt: Attempt;
+      secrets: Secrets;
+      childSpi: number;
+      response: Uint8Array;
+    }
   | { name: 'init-answering'; job: number; suite: ChosenSuite; request: Uint8Array; until: Instant }
   | { name: 'init-answered'; secrets: Secrets; until: Instant }
   | { name: 'peer-verifying'; job: number; secrets: Secrets; request: Uint8Array; until: Instant }
@@ -86,6 +102,8 @@ export interface Established {
   keys: IkeKeys;
   since: Instant;
   rekeyAt: Instant;
+  /** The end of its lifetime: it is deleted and made anew. */
+  endsAt: Instant;
   lastHeard: Instant;
   lastSent: Instant;
   children: ChildSa[];
@@ -107,6 +125,10 @@ export interface ChildSa {
   selectors: SelectorSet;
   since: Instant;
   rekeyAt: Instant;
+  /** The end of its lifetime: nothing is sent with it any more. */
+  endsAt: Instant;
+  /** ESP travels in UDP. */
+  udp: boolean;
   /** The policy sends with it. */
   used: boolean;
   /** The peer has rekeyed it; it only waits for its DELETE. */
@@ -118,7 +140,8 @@ export type Task = (
   | { type: 'create'; child: string; packet?: SelectorSet }
   | { type: 'rekey-child'; spiIn: number; child: string }
   | { type: 'rekey-ike' }
-  | { type: 'delete-child'; spiIn: number }
+  /** `unmade`: the peer made its half of a child that we could not finish. */
+  | { type: 'delete-child'; spiIn: number; unmade?: true }
   | { type: 'delete-ike' }
   | { type: 'liveness' }
 ) & { command?: number; notBefore?: Instant };
@@ -154,8 +177,8 @@ export interface Rival {
   nonce: Uint8Array;
 }
 
-export type Serving = { messageId: number; request: Uint8Array } & (
-  | { step: 'answering'; job: number }
+export type Serving = { messageId: number; request: Uint8Array } /** `ike`: it replaces the IKE SA. */ & (
+  | { step: 'answering'; job: number; ike: boolean }
   | {
       step: 'installing';
       job: number;

@@ -1,8 +1,16 @@
 // What should be up, and what is done about it: attempts, back-off, commands that wait.
 
-import { type Context, commandDone, jittered, reportFailure, type TunnelState, tunnelOf } from './context.ts';
+import {
+  type Context,
+  commandDone,
+  jittered,
+  reportFailure,
+  startJob,
+  type TunnelState,
+  tunnelOf,
+} from './context.ts';
 import type { ReportCode } from './errors.ts';
-import type { IkeSa } from './sa.ts';
+import type { IkeSa, State } from './sa.ts';
 
 const FIRST_RETRY = 1000;
 const LONGEST_RETRY = 60_000;
@@ -19,25 +27,49 @@ export function tunnelEstablished(context: Context, sa: IkeSa, name: string): vo
 export function tunnelLost(context: Context, sa: IkeSa, name: string): void {
   const state = context.tunnels.get(name);
   if (!state) return;
-  state.sas = state.sas.filter((spi) => spi !== sa.spi);
+  forget(state, sa.spi);
   if (state.removed && state.sas.length === 0) context.tunnels.delete(name);
   if (state.wanted && state.sas.length === 0) state.retryAt = context.now;
 }
 
-/** An attempt of ours failed. */
-export function giveUp(context: Context, sa: IkeSa, code: ReportCode, detail: Record<string, unknown>): void {
+/** Ends an SA that is not established; the private half of its key exchange goes with it. */
+export function abandon(context: Context, sa: IkeSa): void {
+  const { state } = sa;
+  if ('attempt' in state) startJob(context, sa, { type: 'forget', handle: state.attempt.offer.handle });
   context.sas.delete(sa.spi);
   sa.state = { name: 'deleted' };
+}
+
+/** An attempt of ours failed. */
+export function giveUp(context: Context, sa: IkeSa, code: ReportCode, detail: Record<string, unknown>): void {
   const state = tunnelOf(context, sa);
+  abandon(context, sa);
   reportFailure(context, code, sa.candidates[0], detail);
   if (!state) return;
-  state.sas = state.sas.filter((spi) => spi !== sa.spi);
+  forget(state, sa.spi);
   for (const command of state.waiting.splice(0)) commandDone(context, command, code);
   scheduleRetry(context, state);
 }
 
-export function scheduleRetry(context: Context, state: TunnelState): void {
-  if (state.wanted) state.retryAt = context.now + jittered(context, retryDelay(state), 0.1);
+function forget(state: TunnelState, spi: string): void {
+  state.sas = state.sas.filter((other) => other !== spi);
+  if (state.beside === spi) delete state.beside;
+}
+
+/** The silent SA answered: the attempt beside it ends, unless the peer may already hold the new SA. */
+export function dropBeside(context: Context, tunnel: string): void {
+  const state = context.tunnels.get(tunnel);
+  const sa = context.sas.get(state?.beside ?? '');
+  if (!state || !sa || !UNKNOWN_TO_PEER.includes(sa.state.name)) return;
+  abandon(context, sa);
+  forget(state, sa.spi);
+}
+
+const UNKNOWN_TO_PEER: State['name'][] = ['offering', 'init-sent', 'init-finishing', 'auth-signing'];
+
+function scheduleRetry(context: Context, state: TunnelState): void {
+  if (state.wanted && state.sas.length === 0)
+    state.retryAt = context.now + jittered(context, retryDelay(state), 0.1);
 }
 
 export function retryDelay(state: TunnelState): number {

@@ -12,6 +12,14 @@ import type { IkeSa } from './sa.ts';
 /** When a tunnel is not known yet. */
 const DEFAULT_RETRANSMIT: Retransmit = { first: 500, factor: 1.5, cap: 16_000, sends: 12, jitter: 0.1 };
 
+/** From this transmission on, a new IKE SA is tried beside a silent one (docs/decisions/0001-retransmission.md). */
+export const DOUBT = 5;
+
+/** A request of ours waits for its answer for longer than a healthy peer needs. */
+export function isSilent({ window }: IkeSa): boolean {
+  return (window.sent?.sends ?? 0) >= DOUBT;
+}
+
 interface Protection {
   suite: ChosenSuite;
   keys: IkeKeys;

@@ -16,6 +16,7 @@ import {
 } from '../crypto/suites.ts';
 import type { Proposal, Transform } from '../wire/ikev2.ts';
 import { PROTOCOL, TRANSFORM } from '../wire/numbers.ts';
+import type { Capabilities } from './sad.ts';
 
 /** Alternatives of one proposal, each list in order of preference. */
 export interface ProposalTemplate {
@@ -65,6 +66,23 @@ export function toProposals(
         : template.esn.map((esn) => ({ type: TRANSFORM.ESN, id: esn ? 1 : 0 }))),
     ],
   }));
+}
+
+/** What a data plane can do of the templates; a template of which nothing is left is gone. */
+export function capable(
+  templates: readonly ProposalTemplate[],
+  { encryption, integrity, esn }: Capabilities,
+): ProposalTemplate[] {
+  return templates.flatMap((template) => {
+    const left = {
+      ...template,
+      encryption: template.encryption.filter(({ name }) => encryption.includes(name)),
+      integrity: template.integrity.filter((name) => integrity.includes(name)),
+      esn: template.esn.filter((wanted) => !wanted || esn),
+    };
+    const lost = template.integrity.length > 0 && left.integrity.length === 0;
+    return lost || left.encryption.length === 0 || left.esn.length === 0 ? [] : [left];
+  });
 }
 
 /** The chosen proposal as the answer: exactly one transform of each type (RFC 7296 §3.3.6). */

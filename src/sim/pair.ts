@@ -2,7 +2,8 @@
 
 import type { Provider } from '../crypto/provider.ts';
 import type { Action, Endpoint, Event, Job, JobResult } from '../ike/boundary.ts';
-import { createGateway, type Gateway } from '../ike/gateway.ts';
+import { createGateway, type Gateway, type GatewayOptions } from '../ike/gateway.ts';
+import type { IkeSa } from '../ike/sa.ts';
 import type { Change, Instant, SaParameters } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import { decodeHeader } from '../wire/ikev2.ts';
@@ -16,11 +17,13 @@ export interface Weather {
   delay: readonly [number, number];
   /** The same for jobs and for the data plane. */
   work: readonly [number, number];
-  /** The chance that the data plane refuses a change set. */
+  /** The chance that the data plane refuses a change set that adds SAs. */
   refuse: number;
+  /** The chance that a job fails by our own fault. */
+  fail: number;
 }
 
-export const CALM: Weather = { loss: 0, duplicate: 0, delay: [10, 10], work: [1, 1], refuse: 0 };
+export const CALM: Weather = { loss: 0, duplicate: 0, delay: [10, 10], work: [1, 1], refuse: 0, fail: 0 };
 
 export type SideName = 'a' | 'b';
 
@@ -35,6 +38,15 @@ export interface Side {
   inUse: Map<string, number>;
   reports: string[];
   outcomes: Map<number, string>;
+  /** Every change that the core asked for, in order. */
+  changes: Change[];
+}
+
+/** A translator in front of one side: the other side sees its address, and a port for each port behind it. */
+export interface Nat {
+  side: SideName;
+  address: string;
+  port: (inner: number) => number;
 }
 
 export interface Pair {
@@ -48,9 +60,17 @@ export interface Pair {
   run(milliseconds: number): void;
   /** The messages sent, as a ladder. */
   ladder(): string;
+  nat?: Nat;
+  /** A new gateway without memory, as after a crash; `sas` are handed over, and then the data plane stays. */
+  restart(side: Side, sas?: readonly IkeSa[]): void;
+  /** Gives a datagram to a side, as from anybody. */
+  inject(to: Side, bytes: Uint8Array, path: { local: Endpoint; remote: Endpoint }): void;
   /** Called with every datagram; false drops it. */
   filter: (from: Side, bytes: Uint8Array, count: number) => boolean;
 }
+
+/** So many things at one moment are a loop. */
+const MOST_SPINS = 10_000;
 
 interface Pending {
   at: Instant;
@@ -62,6 +82,7 @@ export function createPair(
   seed: number,
   tunnels: { a: Tunnel; b: Tunnel },
   provider: (random: () => number) => Provider,
+  options: Partial<Record<SideName, Partial<GatewayOptions>>> = {},
 ): Pair {
   const random = generator(seed);
   const queue: Pending[] = [];
@@ -69,6 +90,7 @@ export function createPair(
   let now = 1_000;
   let order = 0;
   let datagrams = 0;
+  let spins = 0;
 
   const schedule = (after: number, act: () => void) =>
     void queue.push({ at: now + after, order: order++, act });
@@ -78,12 +100,13 @@ export function createPair(
   const makeSide = (name: SideName, address: string): Side => ({
     name,
     address,
-    gateway: createGateway({ provider: provider(random) }),
+    gateway: createGateway({ provider: provider(random), ...options[name] }),
     inbound: new Map(),
     outbound: new Map(),
     inUse: new Map(),
     reports: [],
     outcomes: new Map(),
+    changes: [],
   });
 
   const pair: Pair = {
@@ -98,6 +121,12 @@ export function createPair(
       const id = order++;
       feed(side, { type: 'command', id, command, tunnel, ...(child === undefined ? {} : { child }) });
       return id;
+    },
+    inject: (to, bytes, path) => feed(to, { type: 'datagram', bytes, ...path }),
+    restart(side, sas) {
+      side.gateway = createGateway({ provider: provider(random), ...options[side.name], sas: sas ?? [] });
+      if (!sas) for (const table of [side.inbound, side.outbound, side.inUse]) table.clear();
+      feed(side, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: tunnels[side.name] }] });
     },
     run(milliseconds) {
       const end = now + milliseconds;
@@ -116,6 +145,8 @@ export function createPair(
     const timer = timers[0]!.at <= timers[1]!.at ? timers[0]! : timers[1]!;
     const at = Math.min(first?.at ?? Number.POSITIVE_INFINITY, timer.at);
     if (at > end) return false;
+    spins = at > now ? 0 : spins + 1;
+    if (spins > MOST_SPINS) throw new Error('time stands still: a timeout is due that nobody takes');
     now = Math.max(now, at);
     if (first && first.at <= timer.at) {
       queue.splice(queue.indexOf(first), 1);
@@ -135,9 +166,7 @@ export function createPair(
       case 'dataplane':
         return applyLater(side, action.id, action.changes);
       case 'job':
-        return schedule(between(pair.weather.work), () =>
-          feed(side, { type: 'job-done', id: action.id, result: jobs(action.job) }),
-        );
+        return workLater(side, action.id, action.job);
       case 'command-done':
         side.outcomes.set(action.id, action.outcome);
         return;
@@ -149,23 +178,50 @@ export function createPair(
     }
   }
 
+  function workLater(side: Side, id: number, job: Job): void {
+    const { gateway } = side;
+    const failed = random() < pair.weather.fail;
+    schedule(between(pair.weather.work), () => {
+      const result: JobResult = failed ? { type: 'failed', fault: 'ours', message: 'planted' } : jobs(job);
+      if (side.gateway === gateway) feed(side, { type: 'job-done', id, result });
+    });
+  }
+
   function transmit(
     side: Side,
     { bytes, local, remote }: { bytes: Uint8Array; local: Endpoint; remote: Endpoint },
   ): void {
     const other = side === pair.a ? pair.b : pair.a;
-    const lost =
-      remote.address !== other.address ||
-      random() < pair.weather.loss ||
-      !pair.filter(side, bytes, datagrams++);
+    const path = translated(side, other, local, remote);
+    const lost = !path || random() < pair.weather.loss || !pair.filter(side, bytes, datagrams++);
     draw(side, bytes, lost);
     if (lost) return;
     const copies = random() < pair.weather.duplicate ? 2 : 1;
     for (let i = 0; i < copies; i++) {
       schedule(between(pair.weather.delay), () =>
-        feed(other, { type: 'datagram', bytes: bytes.slice(), local: remote, remote: local }),
+        feed(other, { type: 'datagram', bytes: bytes.slice(), ...path }),
       );
     }
+  }
+
+  /** The endpoints as the receiver sees them, or nothing when no such receiver is there. */
+  function translated(
+    side: Side,
+    other: Side,
+    local: Endpoint,
+    remote: Endpoint,
+  ): { local: Endpoint; remote: Endpoint } | undefined {
+    const { nat } = pair;
+    if (nat?.side === side.name) {
+      const seen = { ...local, address: nat.address, port: nat.port(local.port) };
+      return remote.address === other.address ? { local: remote, remote: seen } : undefined;
+    }
+    if (nat?.side === other.name) {
+      const inner = [500, 4500].find((port) => nat.port(port) === remote.port);
+      if (remote.address !== nat.address || inner === undefined) return undefined;
+      return { local: { ...remote, address: other.address, port: inner }, remote: local };
+    }
+    return remote.address === other.address ? { local: remote, remote: local } : undefined;
   }
 
   function draw(side: Side, bytes: Uint8Array, lost: boolean): void {
@@ -180,14 +236,13 @@ export function createPair(
 
   function applyLater(side: Side, id: number, changes: Change[]): void {
     const refused = changes.some(({ type }) => type === 'add-inbound') && random() < pair.weather.refuse;
+    const { gateway } = side;
+    side.changes.push(...changes);
     if (!refused) for (const change of changes) apply(side, change);
-    schedule(between(pair.weather.work), () =>
-      feed(side, {
-        type: 'applied',
-        id,
-        ...(refused ? { failed: { reason: 'refused', message: 'planted' } as const } : {}),
-      }),
-    );
+    const failed = refused ? { failed: { reason: 'refused', message: 'planted' } as const } : {};
+    schedule(between(pair.weather.work), () => {
+      if (side.gateway === gateway) feed(side, { type: 'applied', id, ...failed });
+    });
   }
 
   feed(pair.a, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: tunnels.a }] });
@@ -205,9 +260,14 @@ function apply(side: Side, change: Change): void {
       return void side.inUse.set(change.policy, change.spi);
     case 'remove':
       return void (change.direction === 'in' ? side.inbound : side.outbound).delete(change.spi);
+    case 'move': {
+      const table = change.direction === 'in' ? side.inbound : side.outbound;
+      const sa = table.get(change.spi);
+      const udp = sa?.udp && { ...sa.udp, remotePort: change.remotePort };
+      return void (udp && table.set(change.spi, { ...sa, udp }));
+    }
     case 'add-policy':
     case 'remove-policy':
-    case 'move':
       return;
   }
 }

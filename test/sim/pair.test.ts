@@ -1,30 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Pair } from '../../src/sim/pair.ts';
-import { CALM, sendPacket } from '../../src/sim/pair.ts';
-import { sites } from './sites.ts';
-
-function established(pair: Pair): Pair {
-  pair.command(pair.a, 'up', 't');
-  pair.run(1000);
-  assert.equal(pair.a.gateway.tunnels()[0]!.state, 'established', pair.ladder());
-  return pair;
-}
-
-/** Both ways, and both sides hold the same live SAs and no others. */
-function agree(pair: Pair): void {
-  assert.equal(sendPacket(pair, pair.a, 't/net'), 'received', pair.ladder());
-  assert.equal(sendPacket(pair, pair.b, 't/net'), 'received', pair.ladder());
-  pair.run(10_000);
-  for (const [from, to] of [
-    [pair.a, pair.b],
-    [pair.b, pair.a],
-  ] as const) {
-    assert.deepEqual([...from.outbound.keys()].sort(), [...to.inbound.keys()].sort(), pair.ladder());
-    assert.equal(from.outbound.size, 1, pair.ladder());
-    assert.equal(from.gateway.tunnels()[0]!.children.length, 1, pair.ladder());
-  }
-}
+import { sendPacket } from '../../src/sim/pair.ts';
+import { agree, established, sites } from './sites.ts';
 
 test('two messages each way make an IKE SA and a child', () => {
   agree(established(sites()));
@@ -133,8 +110,6 @@ test('no common algorithms: both lists stand in the report', () => {
 });
 
 test('the other group is asked for (INVALID_KE_PAYLOAD) and then used', () => {
-  const [proposal] = sites().a.gateway.tunnels().length > 0 ? [undefined] : [];
-  assert.equal(proposal, undefined);
   const ecp = (name: 'ecp-256') => [
     {
       encryption: [{ name: 'aes-gcm-16' as const, keyBits: 256 }],
@@ -147,22 +122,4 @@ test('the other group is asked for (INVALID_KE_PAYLOAD) and then used', () => {
   ];
   const pair = sites(1, {}, { ike: { proposals: ecp('ecp-256'), lifetime: 1e7 } });
   agree(established(pair));
-});
-
-test('30 % loss, duplicates and delay: established within 60 s, then rekeys leave both sides agreeing', () => {
-  for (let seed = 0; seed < 200; seed++) {
-    const pair = sites(seed);
-    pair.weather = { loss: 0.3, duplicate: 0.1, delay: [1, 60], work: [0, 30], refuse: 0 };
-    pair.command(pair.a, 'up', 't');
-    pair.run(60_000);
-    pair.command(pair.a, 'rekey', 't', 'net');
-    pair.command(pair.b, 'rekey', 't');
-    pair.run(30_000);
-    pair.command(pair.b, 'rekey', 't', 'net');
-    pair.run(60_000);
-    pair.weather = CALM;
-    pair.run(120_000);
-    assert.equal(pair.a.gateway.tunnels()[0]!.state, 'established', `seed ${seed}\n${pair.ladder()}`);
-    agree(pair);
-  }
 });

@@ -1,9 +1,10 @@
 // Two sites for simulations, and the provider they use: real algorithms, seeded randomness.
 
+import assert from 'node:assert/strict';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import type { Provider } from '../../src/crypto/provider.ts';
 import type { Tunnel } from '../../src/policy/tunnel.ts';
-import { createPair, type Pair } from '../../src/sim/pair.ts';
+import { createPair, type Pair, sendPacket } from '../../src/sim/pair.ts';
 
 const A = '192.0.2.1';
 const B = '198.51.100.1';
@@ -66,6 +67,37 @@ export function tunnel(side: 'a' | 'b', changes: Partial<Tunnel> = {}): Tunnel {
   };
 }
 
-export function sites(seed = 1, a: Partial<Tunnel> = {}, b: Partial<Tunnel> = {}): Pair {
-  return createPair(seed, { a: tunnel('a', a), b: tunnel('b', b) }, seededProvider);
+type Options = Parameters<typeof createPair>[3];
+
+export function sites(
+  seed = 1,
+  a: Partial<Tunnel> = {},
+  b: Partial<Tunnel> = {},
+  options: Options = {},
+): Pair {
+  return createPair(seed, { a: tunnel('a', a), b: tunnel('b', b) }, seededProvider, options);
+}
+
+export function established(pair: Pair): Pair {
+  pair.command(pair.a, 'up', 't');
+  pair.run(1000);
+  assert.equal(pair.a.gateway.tunnels()[0]!.state, 'established', pair.ladder());
+  return pair;
+}
+
+/** Both ways, and both sides hold the same live SAs and no others. */
+export function agree(pair: Pair, children: readonly string[] = ['net']): void {
+  for (const child of children) {
+    assert.equal(sendPacket(pair, pair.a, `t/${child}`), 'received', pair.ladder());
+    assert.equal(sendPacket(pair, pair.b, `t/${child}`), 'received', pair.ladder());
+  }
+  pair.run(10_000);
+  for (const [from, to] of [
+    [pair.a, pair.b],
+    [pair.b, pair.a],
+  ] as const) {
+    assert.deepEqual([...from.outbound.keys()].sort(), [...to.inbound.keys()].sort(), pair.ladder());
+    assert.equal(from.outbound.size, children.length, pair.ladder());
+    assert.equal(from.gateway.tunnels()[0]!.children.length, children.length, pair.ladder());
+  }
 }

@@ -6,12 +6,22 @@
 import { hex, unhex } from '../../crypto/bytes.ts';
 import { ikeKeys, skeyseedRekey } from '../../crypto/keymat.ts';
 import { keyExchangeRow } from '../../crypto/suites.ts';
-import { type ChosenSuite, choose, suiteText, toAnswer, toProposals } from '../../policy/proposal.ts';
+import { type ChosenSuite, choose, toAnswer, toProposals } from '../../policy/proposal.ts';
 import type { ChildTemplate, Tunnel } from '../../policy/tunnel.ts';
 import { decodeMessage, findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import type { JobResult } from '../boundary.ts';
-import { dropChild, makeChild, rekeyTime, reportChild, selectorPayloads, useChild } from '../child.ts';
+import {
+  createLater,
+  dropChild,
+  isLeaving,
+  lifetimeFrom,
+  makeChild,
+  reportChild,
+  retryRekey,
+  selectorPayloads,
+  useChild,
+} from '../child.ts';
 import {
   type Context,
   commandDone,
@@ -19,20 +29,22 @@ import {
   drawIkeSpi,
   install,
   jittered,
-  report,
   reportFailure,
   startJob,
 } from '../context.ts';
+import { endReplaced, inherit } from '../heir.ts';
 import { openMessage } from '../protect.ts';
 import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Serving, Task } from '../sa.ts';
 import { sendRequest, sendResponse } from '../window.ts';
 import { acceptChild, answeredSelectors, childRefused, errorOf } from './ike-auth.ts';
-import { failureText, isNonce } from './ike-sa-init.ts';
+import { exchangeFault, failureText, isNonce } from './ike-sa-init.ts';
 import { notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 
 const NONCE_BYTES = 32;
 /** After TEMPORARY_FAILURE (RFC 7296 §2.25). */
 const TRY_AGAIN = 1000;
+/** What failed on our side is tried again. */
+const CREATE_AGAIN = 1000;
 const NO_SECRET = new Uint8Array(0);
 
 type CreateTask = Extract<Task, { type: 'create' | 'rekey-child' | 'rekey-ike' }>;
@@ -45,15 +57,20 @@ export function beginCreate(
   task: CreateTask,
 ): boolean {
   const tunnel = context.tunnels.get(established.tunnel)!.tunnel;
-  if (task.type === 'rekey-child') {
-    const child = childBySpi(established, task.spiIn);
-    if (!child || child.replaced) return false;
-  }
+  if (task.type === 'rekey-child' && !isOurs(established, childBySpi(established, task.spiIn))) return false;
+  if (task.type === 'create' && established.children.some(({ name }) => name === task.child)) return false;
   const group = groupFor(tunnel, established, task);
   if (group === undefined) sendCreate(context, sa, established, task, {});
   else
     established.own = { task, step: 'offering', job: startJob(context, sa, { type: 'offer', group }), group };
   return true;
+}
+
+/** A child to rekey: there, and neither replaced by the peer nor about to go. */
+function isOurs(established: Established, child: ChildSa | undefined): boolean {
+  const { serving } = established;
+  if (!child || child.replaced || isLeaving(established, child)) return false;
+  return !(serving?.step === 'installing' && serving.replaces === child.spiIn);
 }
 
 function groupFor(tunnel: Tunnel, established: Established, task: CreateTask): number | undefined {
@@ -75,13 +92,25 @@ export function createOffered(
   result: JobResult,
 ): void {
   if (result.type !== 'offer')
-    return taskFailed(context, established, 'BUG_JOB', { message: failureText(result) });
+    return taskFailed(context, sa, established, 'BUG_JOB', { message: failureText(result) });
+  if (own.rival) {
+    startJob(context, sa, { type: 'forget', handle: result.handle });
+    return yieldToRival(context, sa, established, own);
+  }
   sendCreate(context, sa, established, own.task as CreateTask, {
     group: own.group,
     handle: result.handle,
     public: result.public,
-    ...(own.rival ? { rival: own.rival } : {}),
   });
+}
+
+/** The peer's rekey of the same SA stands; ours is not needed, or came to nothing. */
+function yieldToRival(context: Context, sa: IkeSa, established: Established, own: OwnExchange): void {
+  delete established.own;
+  commandDone(context, own.task.command, 'OK');
+  const heir = own.task.type === 'rekey-ike' && context.sas.get(own.rival!.spi as string);
+  if (heir && established.replacedBy !== undefined) return endReplaced(context, sa);
+  if (heir) inherit(context, sa, established, heir);
 }
 
 function sendCreate(
@@ -89,7 +118,7 @@ function sendCreate(
   sa: IkeSa,
   established: Established,
   task: CreateTask,
-  ke: { group?: number; handle?: string; public?: Uint8Array; rival?: Rival },
+  ke: { group?: number; handle?: string; public?: Uint8Array },
 ): void {
   const tunnel = context.tunnels.get(established.tunnel)!.tunnel;
   const nonce = context.provider.random(NONCE_BYTES);
@@ -119,7 +148,6 @@ function sendCreate(
       ...(group === undefined ? {} : { group }),
       ...(handle === undefined ? {} : { handle }),
     },
-    ...(ke.rival ? { rival: ke.rival } : {}),
   };
 }
 
@@ -160,7 +188,7 @@ export function createAnswered(
     !isNonce(nonce.data) ||
     (chosen.suite.keyExchange !== undefined) !== (ke !== undefined)
   ) {
-    return taskFailed(context, established, 'PEER_ERROR', {
+    return taskFailed(context, sa, established, 'PEER_ERROR', {
       remote: sa.remote.address,
       exchange: 'CREATE_CHILD_SA',
       notify: 'an answer that does not fit what we asked for',
@@ -196,8 +224,9 @@ function refused(
   sa: IkeSa,
   tunnel: Tunnel,
 ): void {
-  delete established.own;
   if (own.offer?.handle) startJob(context, sa, { type: 'forget', handle: own.offer.handle });
+  if (own.rival) return yieldToRival(context, sa, established, own);
+  delete established.own;
   if (error === NOTIFY.TEMPORARY_FAILURE) {
     established.tasks.push({ ...task, notBefore: context.now + jittered(context, TRY_AGAIN, 0.5) });
     return;
@@ -205,16 +234,12 @@ function refused(
   // The peer does not know the child any more: it is gone here too, and made anew (RFC 7296 §2.25.1).
   if (error === NOTIFY.CHILD_SA_NOT_FOUND && task.type === 'rekey-child') {
     const child = childBySpi(established, task.spiIn);
-    if (child) {
-      established.children = established.children.filter((other) => other !== child);
-      dropChild(context, child);
-      established.tasks.push({
-        type: 'create',
-        child: child.name,
-        ...(task.command === undefined ? {} : { command: task.command }),
-      });
-      return;
-    }
+    const { command } = task;
+    if (!child) return commandDone(context, command, 'OK');
+    established.children = established.children.filter((other) => other !== child);
+    dropChild(context, child);
+    const renewed = { type: 'create', child: child.name } as const;
+    return void established.tasks.push(command === undefined ? renewed : { ...renewed, command });
   }
   if (
     error === NOTIFY.INVALID_KE_PAYLOAD &&
@@ -222,6 +247,7 @@ function refused(
   )
     return;
   commandDone(context, task.command, 'PEER_ERROR');
+  retryRekey(context, established, task);
   const child = templateOf(tunnel, task)?.name;
   if (child !== undefined) return childRefused(context, sa, tunnel, child, error);
   reportFailure(context, 'PEER_ERROR', tunnel.name, {
@@ -256,8 +282,9 @@ export function createFinished(
   own: OwnExchange & { step: 'finishing' },
   result: JobResult,
 ): void {
+  startJob(context, sa, { type: 'forget', handle: own.offer.handle! });
   if (result.type !== 'finish') {
-    return taskFailed(context, established, 'PEER_BAD_PUBLIC_VALUE', {
+    return taskFailed(context, sa, established, exchangeFault(result), {
       remote: sa.remote.address,
       message: failureText(result),
     });
@@ -303,6 +330,7 @@ function finishCreate(
   const spiOut = spiNumber(spi);
   if (!template || !selectors || !spiOut) {
     delete established.own;
+    unmake(context, established, own);
     return childRefused(context, sa, tunnel, template?.name ?? '', undefined);
   }
   const { child, changes } = makeChild(
@@ -345,7 +373,9 @@ export function createInstalled(
   if (failed !== undefined) {
     reportFailure(context, 'HOST_INSTALL_FAILED', established.tunnel, { child: child.name, message: failed });
     commandDone(context, task.command, 'HOST_INSTALL_FAILED');
-    return void established.tasks.push(deleteBySpi(child));
+    retryRekey(context, established, task);
+    if (task.type === 'create') createLater(context, established, child.name, CREATE_AGAIN);
+    return void established.tasks.unshift({ type: 'delete-child', spiIn: child.spiIn, unmade: true });
   }
   established.children.push(child);
   // RFC 7296 §2.8.1: of two rekeys of one child, the one with the lowest nonce is redundant; its maker deletes it.
@@ -363,10 +393,6 @@ export function createInstalled(
     child,
   );
   commandDone(context, task.command, 'OK');
-}
-
-function deleteBySpi(child: ChildSa): Task {
-  return { type: 'delete-child', spiIn: child.spiIn };
 }
 
 /** The peer's request. Answers at once where nothing has to be computed or installed. */
@@ -400,10 +426,9 @@ export function createRequested(
   const rekeyed = findNotify(payloads, NOTIFY.REKEY_SA);
   if (rekeyed) {
     const old = established.children.find((child) => child.spiOut === spiNumber(rekeyed.spi));
-    if (!old) return refuse(NOTIFY.CHILD_SA_NOT_FOUND);
+    if (!old) return refuse(unknownChild(established, spiNumber(rekeyed.spi)));
     // RFC 7296 §2.25.1: we are deleting it.
-    if (established.own?.task.type === 'delete-child' && established.own.task.spiIn === old.spiIn)
-      return refuse(NOTIFY.TEMPORARY_FAILURE);
+    if (isLeaving(established, old)) return refuse(NOTIFY.TEMPORARY_FAILURE);
   }
   const tunnel = context.tunnels.get(established.tunnel)!.tunnel;
   const suite = forIke
@@ -419,6 +444,7 @@ export function createRequested(
     messageId,
     request,
     step: 'answering',
+    ike: forIke,
     job: startJob(context, sa, { type: 'answer', group, public: ke.data }),
   };
 }
@@ -445,8 +471,12 @@ export function createAnswerReady(
 ): void {
   delete established.serving;
   const { request, messageId } = serving;
+  if (established.replacedBy !== undefined) {
+    const busy = [notifyPayload(NOTIFY.TEMPORARY_FAILURE)];
+    return void sendResponse(context, sa, EXCHANGE.CREATE_CHILD_SA, messageId, busy, established);
+  }
   if (result.type !== 'answer') {
-    reportFailure(context, 'PEER_BAD_PUBLIC_VALUE', established.tunnel, {
+    reportFailure(context, exchangeFault(result), established.tunnel, {
       remote: sa.remote.address,
       message: failureText(result),
     });
@@ -522,7 +552,10 @@ function answerCreate(
     } else inherit(context, sa, established, made);
     return;
   }
-  const found = acceptChild(context, sa, tunnel, payloads, true);
+  const rekeyed = findNotify(payloads, NOTIFY.REKEY_SA);
+  const old = rekeyed && established.children.find((other) => other.spiOut === spiNumber(rekeyed.spi));
+  const gone = rekeyed ? whyNotRekeyed(established, old) : undefined;
+  const found = gone === undefined ? acceptChild(context, sa, tunnel, payloads, true) : { refusal: gone };
   if ('refusal' in found) {
     return void sendResponse(
       context,
@@ -552,8 +585,6 @@ function answerCreate(
       ...(secret.length > 0 ? { secret } : {}),
     },
   );
-  const rekeyed = findNotify(payloads, NOTIFY.REKEY_SA);
-  const old = rekeyed && established.children.find((other) => other.spiOut === spiNumber(rekeyed.spi));
   if (old) noteRival(established, old, { spi: spiIn, nonce: lower(ni, nr) });
   established.serving = {
     messageId,
@@ -576,6 +607,18 @@ function answerCreate(
   };
 }
 
+/** RFC 7296 §2.25.1: while we computed, the child went, or our own rekey has replaced it. */
+function whyNotRekeyed(established: Established, old: ChildSa | undefined): number | undefined {
+  if (!old) return NOTIFY.CHILD_SA_NOT_FOUND;
+  return isLeaving(established, old) ? NOTIFY.TEMPORARY_FAILURE : undefined;
+}
+
+/** A child that the peer holds already, and we are about to, is not unknown. */
+function unknownChild({ own }: Established, spiOut: number | undefined): number {
+  const coming = own?.step === 'installing' && own.child.spiOut === spiOut;
+  return coming ? NOTIFY.TEMPORARY_FAILURE : NOTIFY.CHILD_SA_NOT_FOUND;
+}
+
 function noteRival(established: Established, old: ChildSa, rival: Rival): void {
   const { own } = established;
   if (own?.task.type === 'rekey-child' && own.task.spiIn === old.spiIn) own.rival = rival;
@@ -593,6 +636,7 @@ export function answerInstalled(
   const { child, exchange, messageId, answer } = serving;
   if (failed !== undefined) {
     dropChild(context, child);
+    notReplaced(context, established, serving);
     reportFailure(context, 'HOST_INSTALL_FAILED', established.tunnel, { child: child.name, message: failed });
     const proof = answer.filter(({ type }) => type === PAYLOAD.IDr || type === PAYLOAD.AUTH);
     return void sendResponse(
@@ -616,6 +660,18 @@ export function answerInstalled(
     established.tunnel,
     child,
   );
+}
+
+/** The peer's rekey came to nothing: the old child goes on, and its rekey is ours again. */
+function notReplaced(
+  context: Context,
+  established: Established,
+  { child, replaces }: Serving & { step: 'installing' },
+): void {
+  const { own } = established;
+  if (own?.rival?.spi === child.spiIn) delete own.rival;
+  if (replaces !== undefined)
+    retryRekey(context, established, { type: 'rekey-child', spiIn: replaces, child: child.name });
 }
 
 /** A rekeyed IKE SA, without children yet (RFC 7296 §2.18). */
@@ -646,7 +702,7 @@ function newIkeSa(
     initiatorSpi,
     responderSpi,
   });
-  const lifetime = context.tunnels.get(established.tunnel)!.tunnel.ike.lifetime;
+  const { lifetime } = context.tunnels.get(established.tunnel)!.tunnel.ike;
   const next: IkeSa = {
     version: 1,
     spi,
@@ -664,7 +720,7 @@ function newIkeSa(
       suite,
       keys,
       since: context.now,
-      rekeyAt: rekeyTime(context, lifetime),
+      ...lifetimeFrom(context, lifetime),
       lastHeard: context.now,
       lastSent: context.now,
       children: [],
@@ -687,6 +743,7 @@ function ikeRekeyed(
   const { task } = established.own!;
   delete established.own;
   commandDone(context, task.command, 'OK');
+  if (established.replacedBy !== undefined) return deleteRedundant(context, sa, made);
   const other = rival && context.sas.get(rival.spi as string);
   // RFC 7296 §2.8.2: the SA with the lowest nonce is redundant; its maker deletes it, the other maker deletes the old one.
   if (other && compareNonces(nonce, rival.nonce) < 0) {
@@ -697,34 +754,42 @@ function ikeRekeyed(
   established.tasks.unshift({ type: 'delete-ike' });
 }
 
-/** Children and pending work move to the new SA; the old one only waits to be deleted. */
-function inherit(context: Context, sa: IkeSa, established: Established, heir: IkeSa): void {
-  if (heir.state.name !== 'established') return;
-  heir.state.children.push(...established.children);
-  heir.state.tasks.push(
-    ...established.tasks.filter(({ type }) => type !== 'rekey-ike' && type !== 'delete-ike'),
-  );
-  for (const task of established.tasks)
-    if (task.type === 'rekey-ike') commandDone(context, task.command, 'OK');
-  established.children = [];
-  established.tasks = [];
-  established.replacedBy = heir.spi;
-  report(context, 'IKE_REKEYED', established.tunnel, {
-    suite: suiteText(heir.state.suite),
-    spi: heir.spi,
-    replaced: sa.spi,
-  });
+/** The old SA is gone already, so the rival's heir stands; ours is unmade, and the old one has nothing left to do. */
+function deleteRedundant(context: Context, sa: IkeSa, made: IkeSa): void {
+  if (made.state.name === 'established') made.state.tasks.push({ type: 'delete-ike' });
+  endReplaced(context, sa);
+}
+
+/** The peer made its half of what we cannot finish. */
+function unmake(
+  context: Context,
+  established: Established,
+  { offer, rival }: OwnExchange & { step: 'sent' | 'finishing' },
+): void {
+  if (typeof offer?.spi === 'number')
+    return void established.tasks.unshift({ type: 'delete-child', spiIn: offer.spi, unmade: true });
+  // Only the peer holds the new IKE SA, and our children with it: everything is made from the beginning.
+  const other = context.sas.get((rival?.spi as string | undefined) ?? '');
+  if (other?.state.name === 'established') other.state.tasks = [{ type: 'delete-ike' }];
+  established.tasks = [{ type: 'delete-ike' }];
 }
 
 function taskFailed(
   context: Context,
+  sa: IkeSa,
   established: Established,
   code: 'BUG_JOB' | 'PEER_ERROR' | 'PEER_BAD_PUBLIC_VALUE',
   detail: Record<string, unknown>,
 ): void {
-  commandDone(context, established.own?.task.command, code);
-  delete established.own;
+  const own = established.own!;
   reportFailure(context, code, established.tunnel, detail);
+  if ('offer' in own) unmake(context, established, own);
+  if (own.rival) return yieldToRival(context, sa, established, own);
+  const { task } = own;
+  delete established.own;
+  commandDone(context, task.command, code);
+  retryRekey(context, established, task);
+  if (task.type === 'create') createLater(context, established, task.child, CREATE_AGAIN);
 }
 
 export function childBySpi(established: Established, spiIn: number): ChildSa | undefined {

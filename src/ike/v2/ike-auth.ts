@@ -28,16 +28,25 @@ import {
   verifiedPeer,
 } from '../authenticate.ts';
 import type { JobResult } from '../boundary.ts';
-import { fromWire, makeChild, narrowTo, rekeyTime, selectorPayloads, selectorsText } from '../child.ts';
+import {
+  createLater,
+  fromWire,
+  lifetimeFrom,
+  makeChild,
+  narrowTo,
+  selectorPayloads,
+  selectorsText,
+} from '../child.ts';
 import { type Context, drawEspSpi, install, report, reportFailure, startJob, tunnelOf } from '../context.ts';
 import { openMessage } from '../protect.ts';
-import type { Established, IkeSa, Secrets, State } from '../sa.ts';
+import type { Attempt, Established, IkeSa, Secrets, State, Task } from '../sa.ts';
 import { giveUp, tunnelEstablished } from '../tunnels.ts';
-import { sendRequest, sendResponse } from '../window.ts';
+import { isSilent, sendRequest, sendResponse } from '../window.ts';
+import { attemptFailed } from './ike-sa-init.ts';
 import { deleteIke } from './informational.ts';
 import { notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 
-export function beginAuth(context: Context, sa: IkeSa, secrets: Secrets): void {
+export function beginAuth(context: Context, sa: IkeSa, attempt: Attempt, secrets: Secrets): void {
   const { tunnel } = tunnelOf(context, sa)!;
   const octets = signedOctets(context, secrets, true, idBody(encodeIdentity(tunnel.local.identity)));
   const job = startJob(context, sa, {
@@ -46,7 +55,7 @@ export function beginAuth(context: Context, sa: IkeSa, secrets: Secrets): void {
     prf: secrets.suite.prf!,
     octets,
   });
-  sa.state = { name: 'auth-signing', job, secrets };
+  sa.state = { name: 'auth-signing', job, attempt, secrets };
 }
 
 export function authSigned(
@@ -76,7 +85,8 @@ export function authSigned(
     ...selectorPayloads(template!.selectors, true),
   ];
   sendRequest(context, sa, EXCHANGE.IKE_AUTH, payloads, state.secrets);
-  sa.state = { name: 'auth-sent', secrets: state.secrets, childSpi };
+  const { attempt, secrets } = state;
+  sa.state = { name: 'auth-sent', attempt, secrets, childSpi };
 }
 
 export function authAnswered(
@@ -91,19 +101,23 @@ export function authAnswered(
   const refused = errorOf(payloads);
   const [id, auth] = [findPayload(payloads, PAYLOAD.IDr), findPayload(payloads, PAYLOAD.AUTH)];
   if (refused === NOTIFY.AUTHENTICATION_FAILED) {
-    return giveUp(context, sa, 'PEER_REFUSED_AUTH', {
+    return attemptFailed(context, sa, 'PEER_REFUSED_AUTH', {
       remote: sa.remote.address,
       identity: tunnel.local.identity.value,
     });
   }
   if (!id || !auth) {
     const notify = refused === undefined ? 'neither identity nor AUTH' : nameOf(NOTIFY, refused);
-    return giveUp(context, sa, 'PEER_ERROR', { remote: sa.remote.address, exchange: 'IKE_AUTH', notify });
+    return attemptFailed(context, sa, 'PEER_ERROR', {
+      remote: sa.remote.address,
+      exchange: 'IKE_AUTH',
+      notify,
+    });
   }
   const identity = decodeIdentity(id);
   if (!identity || !sameIdentity(identity, tunnel.remote.identity)) {
     const expected = tunnel.remote.identity.value;
-    return giveUp(context, sa, 'PEER_WRONG_IDENTITY', {
+    return attemptFailed(context, sa, 'PEER_WRONG_IDENTITY', {
       remote: sa.remote.address,
       identity: identity?.value ?? `an identity of type ${id.idType}`,
       expected,
@@ -116,7 +130,8 @@ export function authAnswered(
     octets: signedOctets(context, state.secrets, false, idBody(id)),
     auth: auth.method === AUTH_METHOD.SHARED_KEY_MIC ? auth.data : new Uint8Array(0),
   });
-  sa.state = { name: 'auth-verifying', job, secrets: state.secrets, childSpi: state.childSpi, response };
+  const { attempt, secrets, childSpi } = state;
+  sa.state = { name: 'auth-verifying', job, attempt, secrets, childSpi, response };
 }
 
 export function authVerified(
@@ -130,12 +145,13 @@ export function authVerified(
   if (!peer) {
     if (result.type === 'failed') return giveUp(context, sa, ...secretFailure(result));
     deleteUnverified(context, sa, state.secrets);
-    return giveUp(context, sa, 'PEER_AUTH_FAILED', {
+    return attemptFailed(context, sa, 'PEER_AUTH_FAILED', {
       remote: sa.remote.address,
       identity: tunnel.remote.identity.value,
     });
   }
   const payloads = reopen(context, sa, state.secrets, state.response);
+  startJob(context, sa, { type: 'forget', handle: state.attempt.offer.handle });
   const established = establish(context, sa, tunnel, state.secrets, peer);
   firstChildAnswered(context, sa, established, tunnel, state, payloads);
 }
@@ -198,6 +214,10 @@ export function answeredSelectors(payloads: Payload[], asked: SelectorSet): Sele
   return local.length > 0 && remote.length > 0 ? { local, remote } : undefined;
 }
 
+/** After so long a refused child is asked for again, and one whose time had not come. */
+const REFUSED = 60_000;
+const BUSY = 1000;
+
 export function childRefused(
   context: Context,
   sa: IkeSa,
@@ -207,6 +227,8 @@ export function childRefused(
 ): void {
   const remote = sa.remote.address;
   const template = tunnel.children.find(({ name }) => name === child)!;
+  if (sa.state.name === 'established')
+    createLater(context, sa.state, child, notify === NOTIFY.TEMPORARY_FAILURE ? BUSY : REFUSED);
   if (notify === NOTIFY.NO_PROPOSAL_CHOSEN) {
     const configured = template.proposals.map(templateText).join(' or ');
     return reportFailure(context, 'PEER_REFUSED_PROPOSAL', tunnel.name, {
@@ -451,19 +473,42 @@ function establish(
     suite: secrets.suite,
     keys: secrets.keys,
     since: context.now,
-    rekeyAt: rekeyTime(context, tunnel.ike.lifetime),
+    ...lifetimeFrom(context, tunnel.ike.lifetime),
     lastHeard: context.now,
     lastSent: context.now,
     children: [],
-    tasks: tunnel.children.slice(1).map(({ name }) => ({ type: 'create', child: name })),
+    tasks: otherChildren(context, sa, tunnel),
   };
   sa.state = { name: 'established', ...established };
   report(context, 'IKE_ESTABLISHED', tunnel.name, {
     peer: peer.identity.value,
     suite: suiteText(secrets.suite),
   });
+  replaceSilent(context, sa, tunnel);
   tunnelEstablished(context, sa, tunnel.name);
   return sa.state;
+}
+
+/** Whoever began makes all the children; the other side only those that are still missing after a while. */
+const OTHERS_TURN = 5000;
+
+function otherChildren(context: Context, { initiator }: IkeSa, tunnel: Tunnel): Task[] {
+  const others = tunnel.children.slice(1).map(({ name }) => ({ type: 'create' as const, child: name }));
+  if (initiator) return others;
+  const notBefore = context.now + OTHERS_TURN;
+  return tunnel.start === 'now' ? others.map((task) => ({ ...task, notBefore })) : [];
+}
+
+/** The attempt beside a silent SA came through: that SA goes, with a word to the peer where it speaks again. */
+function replaceSilent(context: Context, sa: IkeSa, { name }: Tunnel): void {
+  const tunnelState = context.tunnels.get(name)!;
+  if (tunnelState.beside !== sa.spi) return;
+  delete tunnelState.beside;
+  for (const other of tunnelState.sas.flatMap((spi) => context.sas.get(spi) ?? [])) {
+    if (other === sa || other.state.name !== 'established') continue;
+    if (isSilent(other)) deleteIke(context, other, 'us');
+    else other.state.tasks = [{ type: 'delete-ike' }];
+  }
 }
 
 /** RFC 7296 §2.4: the peer holds no other SA, so ours with the same identity are leftovers. */

@@ -6,10 +6,24 @@
 import { concat, unhex } from '../../crypto/bytes.ts';
 import { ikeKeys, skeyseed } from '../../crypto/keymat.ts';
 import { KEY_EXCHANGE, keyExchangeRow } from '../../crypto/suites.ts';
-import { choose, proposalText, templateText, toAnswer, toProposals } from '../../policy/proposal.ts';
+import {
+  type ChosenSuite,
+  choose,
+  proposalText,
+  templateText,
+  toAnswer,
+  toProposals,
+} from '../../policy/proposal.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
 import { addressBytes } from '../../wire/address.ts';
-import { findNotify, findPayload, type Message, NO_SPI, type Payload } from '../../wire/ikev2.ts';
+import {
+  decodeMessage,
+  findNotify,
+  findPayload,
+  type Message,
+  NO_SPI,
+  type Payload,
+} from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, nameOf, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import type { Endpoint, JobResult } from '../boundary.ts';
 import {
@@ -21,10 +35,10 @@ import {
   startJob,
   tunnelOf,
 } from '../context.ts';
-import type { IkeSa, InitOffer, Secrets, State } from '../sa.ts';
+import type { ReportCode } from '../errors.ts';
+import type { Attempt, IkeSa, InitOffer, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';
-import { beginAuth } from './ike-auth.ts';
 import { notifyPayload } from './payloads.ts';
 
 const NONCE_BYTES = 32;
@@ -88,7 +102,7 @@ function request(context: Context, sa: IkeSa, init: InitOffer): void {
   ];
   sa.window.nextRequest = 0;
   const message = sendRequest(context, sa, EXCHANGE.IKE_SA_INIT, payloads);
-  sa.state = { name: 'init-sent', offer: init, message };
+  sa.state = { name: 'init-sent', attempt: { offer: init, message, others: [] } };
 }
 
 /** An answer that nobody protects: errors in it are hints, and retransmission goes on (RFC 7296 §2.21.1). */
@@ -100,45 +114,85 @@ export function initAnswered(
   bytes: Uint8Array,
 ): void {
   const { payloads } = message;
+  const { attempt } = state;
   const cookie = findNotify(payloads, NOTIFY.COOKIE);
-  if (cookie) return retryWithCookie(context, sa, state.offer, cookie.data);
+  if (cookie) return retryWithCookie(context, sa, attempt, cookie.data);
   const other = findNotify(payloads, NOTIFY.INVALID_KE_PAYLOAD);
-  if (other) return retryWithGroup(context, sa, state.offer, other.data);
+  if (other) return retryWithGroup(context, sa, attempt.offer, other.data);
   const error = payloads.find((payload) => payload.type === PAYLOAD.N && payload.notifyType < 16384);
   if (error?.type === PAYLOAD.N) return hint(context, sa, state, error.notifyType);
-  const [saPayload, ke, nonce] = [
-    findPayload(payloads, PAYLOAD.SA),
-    findPayload(payloads, PAYLOAD.KE),
-    findPayload(payloads, PAYLOAD.Nonce),
-  ];
-  const { tunnel } = tunnelOf(context, sa)!;
-  const chosen =
-    saPayload && choose(tunnel.ike.proposals, saPayload.proposals, PROTOCOL.IKE, { keyExchange: true });
-  if (!chosen || !ke || !nonce || ke.group !== state.offer.group || !isNonce(nonce.data)) return;
-  if (keyExchangeRow(chosen.suite.keyExchange!).id !== ke.group || message.header.responderSpi === NO_SPI)
-    return;
+  const chosen = chosenBy(context, sa, attempt, message);
+  if (!chosen) return;
+  const { suite, ke, nr } = chosen;
   sa.peerSpi = message.header.responderSpi;
   detectNat(context, sa, message);
   floatPort(sa);
-  const job = startJob(context, sa, {
-    type: 'finish',
-    group: ke.group,
-    handle: state.offer.handle,
-    public: ke.data,
-  });
+  const { group, handle } = attempt.offer;
+  const job = startJob(context, sa, { type: 'finish', group, handle, public: ke });
   delete sa.window.sent;
-  sa.state = {
-    name: 'init-finishing',
-    job,
-    offer: state.offer,
-    suite: chosen.suite,
-    message: state.message,
-    answer: bytes,
-    nr: nonce.data,
-  };
+  sa.state = { name: 'init-finishing', job, attempt, suite, answer: bytes, nr };
 }
 
-function retryWithCookie(context: Context, sa: IkeSa, init: InitOffer, cookie: Uint8Array): void {
+/** What an answer chose of our offer, or nothing when it does not fit. */
+function chosenBy(
+  context: Context,
+  sa: IkeSa,
+  { offer: { group } }: Attempt,
+  { header, payloads }: Message,
+): { suite: ChosenSuite; ke: Uint8Array; nr: Uint8Array } | undefined {
+  const saPayload = findPayload(payloads, PAYLOAD.SA);
+  const ke = findPayload(payloads, PAYLOAD.KE);
+  const nonce = findPayload(payloads, PAYLOAD.Nonce);
+  if (!saPayload || ke?.group !== group || !nonce || !isNonce(nonce.data)) return undefined;
+  const { tunnel } = tunnelOf(context, sa)!;
+  const chosen = choose(tunnel.ike.proposals, saPayload.proposals, PROTOCOL.IKE, { keyExchange: true });
+  const fits = chosen && keyExchangeRow(chosen.suite.keyExchange!).id === group;
+  return fits && header.responderSpi !== NO_SPI
+    ? { suite: chosen.suite, ke: ke.data, nr: nonce.data }
+    : undefined;
+}
+
+/** Anybody can answer first; a handful is kept. */
+const MOST_ANSWERS = 4;
+
+/** Another answer while the first one is tried (RFC 7296 §2.4). */
+export function keepAnswer(context: Context, sa: IkeSa, message: Message, bytes: Uint8Array): void {
+  const { state } = sa;
+  if (!('attempt' in state) || state.name === 'init-sent') return;
+  const { attempt } = state;
+  const inUse = state.name === 'init-finishing' ? state.answer : state.secrets.responderMessage;
+  const known = [inUse, ...attempt.others].some((one) => context.provider.equal(one, bytes));
+  if (known || attempt.others.length >= MOST_ANSWERS) return;
+  if (chosenBy(context, sa, attempt, message)) attempt.others.push(bytes);
+}
+
+/** The answer in use proved nothing: the next one is tried; without one the attempt has failed. */
+export function attemptFailed(
+  context: Context,
+  sa: IkeSa,
+  code: ReportCode,
+  detail: Record<string, unknown>,
+): void {
+  if (!tryOtherAnswer(context, sa)) giveUp(context, sa, code, detail);
+}
+
+/** True when there was one. */
+export function tryOtherAnswer(context: Context, sa: IkeSa): boolean {
+  const { attempt } = sa.state as { attempt?: Attempt };
+  const next = attempt?.others.shift();
+  if (!attempt || !next) return false;
+  const { tunnel } = tunnelOf(context, sa)!;
+  sa.local = { transport: 'udp', address: tunnel.local.address, port: 500 };
+  sa.remote = { ...sa.remote, port: 500 };
+  sa.peerSpi = NO_SPI;
+  sa.window = { nextRequest: 1, nextReceived: 0 };
+  const state = { name: 'init-sent', attempt } as const;
+  sa.state = state;
+  initAnswered(context, sa, state, decodeMessage(next), next);
+  return true;
+}
+
+function retryWithCookie(context: Context, sa: IkeSa, { offer: init }: Attempt, cookie: Uint8Array): void {
   // RFC 7296 §2.6: 1 to 64 bytes; everything else of the request stays.
   if (cookie.length === 0 || cookie.length > 64 || init.retries >= MOST_RETRIES) return;
   request(context, sa, { ...init, cookie, retries: init.retries + 1 });
@@ -163,19 +217,20 @@ function retryWithGroup(context: Context, sa: IkeSa, init: InitOffer, data: Uint
  */
 function hint(context: Context, sa: IkeSa, state: State & { name: 'init-sent' }, notify: number): void {
   const tunnelState = tunnelOf(context, sa)!;
-  if (state.hint !== undefined) {
+  const { attempt } = state;
+  if (attempt.hint !== undefined) {
     if (sa.window.sent && sa.window.sent.sends > 1)
-      for (const command of tunnelState.waiting.splice(0)) commandDone(context, command, state.hint);
+      for (const command of tunnelState.waiting.splice(0)) commandDone(context, command, attempt.hint);
     return;
   }
   const { tunnel } = tunnelState;
   const remote = sa.remote.address;
   const refused = notify === NOTIFY.NO_PROPOSAL_CHOSEN;
-  state.hint = refused ? 'PEER_REFUSED_PROPOSAL' : 'PEER_ERROR';
+  attempt.hint = refused ? 'PEER_REFUSED_PROPOSAL' : 'PEER_ERROR';
   const detail = refused
     ? { what: 'IKE SA', configured: tunnel.ike.proposals.map(templateText).join(' or ') }
     : { exchange: 'IKE_SA_INIT', notify: nameOf(NOTIFY, notify) };
-  reportFailure(context, state.hint, tunnel.name, { remote, ...detail });
+  reportFailure(context, attempt.hint, tunnel.name, { remote, ...detail });
 }
 
 export function initFinished(
@@ -183,26 +238,27 @@ export function initFinished(
   sa: IkeSa,
   state: State & { name: 'init-finishing' },
   result: JobResult,
-): void {
+): Secrets | undefined {
   if (result.type !== 'finish') {
-    const peer = result.type === 'failed' && result.fault === 'peer';
-    return giveUp(context, sa, peer ? 'PEER_BAD_PUBLIC_VALUE' : 'BUG_JOB', {
+    attemptFailed(context, sa, exchangeFault(result), {
       remote: sa.remote.address,
       message: failureText(result),
     });
+    return undefined;
   }
-  beginAuth(
-    context,
-    sa,
-    secretsOf(context, sa, {
-      suite: state.suite,
-      secret: result.secret,
-      ni: state.offer.nonce,
-      nr: state.nr,
-      initiatorMessage: state.message,
-      responderMessage: state.answer,
-    }),
-  );
+  return secretsOf(context, sa, {
+    suite: state.suite,
+    secret: result.secret,
+    ni: state.attempt.offer.nonce,
+    nr: state.nr,
+    initiatorMessage: state.attempt.message,
+    responderMessage: state.answer,
+  });
+}
+
+/** Whose fault a failed key exchange is. */
+export function exchangeFault(result: JobResult): 'PEER_BAD_PUBLIC_VALUE' | 'BUG_JOB' {
+  return result.type === 'failed' && result.fault === 'peer' ? 'PEER_BAD_PUBLIC_VALUE' : 'BUG_JOB';
 }
 
 /** A stranger's request. Nothing is kept before the proposal, the nonce and the group fit. */
@@ -273,7 +329,7 @@ export function initAnswerReady(
   result: JobResult,
 ): void {
   if (result.type !== 'answer') {
-    reportFailure(context, 'PEER_BAD_PUBLIC_VALUE', sa.candidates[0], {
+    reportFailure(context, exchangeFault(result), sa.candidates[0], {
       remote: sa.remote.address,
       message: failureText(result),
     });

@@ -5,8 +5,9 @@
 
 import { findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
-import { removeChild } from '../child.ts';
+import { createLater, dropChild, isLeaving, removeChild, useChild } from '../child.ts';
 import { applyChanges, type Context, commandDone, report } from '../context.ts';
+import { inherit } from '../heir.ts';
 import type { ChildSa, Established, IkeSa, Task } from '../sa.ts';
 import { tunnelLost } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';
@@ -23,20 +24,20 @@ export function beginInformational(
 ): boolean {
   const child =
     task.type === 'delete-child' ? established.children.find(({ spiIn }) => spiIn === task.spiIn) : undefined;
-  if (task.type === 'delete-child' && !child) return false;
-  sendRequest(context, sa, EXCHANGE.INFORMATIONAL, deletePayload(task, child), established);
+  if (task.type === 'delete-child' && !child && !task.unmade) return false;
+  sendRequest(context, sa, EXCHANGE.INFORMATIONAL, deletePayload(task), established);
   established.own = { task, step: 'sent' };
   return true;
 }
 
-function deletePayload(task: InformationalTask, child: ChildSa | undefined): Payload[] {
+function deletePayload(task: InformationalTask): Payload[] {
   switch (task.type) {
     case 'liveness':
       return [];
     case 'delete-ike':
       return [{ type: PAYLOAD.D, critical: false, protocol: PROTOCOL.IKE, spis: [] }];
     case 'delete-child':
-      return [{ type: PAYLOAD.D, critical: false, protocol: PROTOCOL.ESP, spis: [spiBytes(child!.spiIn)] }];
+      return [{ type: PAYLOAD.D, critical: false, protocol: PROTOCOL.ESP, spis: [spiBytes(task.spiIn)] }];
   }
 }
 
@@ -51,7 +52,10 @@ export function informationalAnswered(
   if (task.type === 'delete-ike') deleteIke(context, sa, 'us');
   if (task.type === 'delete-child') {
     const child = established.children.find(({ spiIn }) => spiIn === task.spiIn);
-    if (child) endChild(context, established, child, 'us');
+    if (child) {
+      promote(context, sa, established, child);
+      endChild(context, established, child, 'us');
+    }
   }
   commandDone(context, task.command, 'OK');
 }
@@ -72,8 +76,16 @@ export function informationalRequested(
       ? [{ type: PAYLOAD.D, critical: false, protocol: PROTOCOL.ESP, spis: removed.map(spiBytes) }]
       : [];
   sendResponse(context, sa, EXCHANGE.INFORMATIONAL, messageId, answer, established);
-  if (remove?.protocol === PROTOCOL.IKE) deleteIke(context, sa, 'peer');
+  if (remove?.protocol !== PROTOCOL.IKE) return;
+  const { own } = established;
+  const heir = own?.task.type === 'rekey-ike' && own.rival && context.sas.get(own.rival.spi as string);
+  // RFC 7296 §2.8.2: the peer deletes the old SA because its own rekey stands; ours is still to be finished and unmade.
+  if (heir) inherit(context, sa, established, heir);
+  if (!heir || own.step !== 'finishing') deleteIke(context, sa, 'peer');
 }
+
+/** A child that the peer deleted is made anew after about that time, where the tunnel should be up. */
+const MISSED = 5000;
 
 /** Our halves of the named children. A child that we are deleting too is answered by silence (RFC 7296 §1.4.1). */
 function removeChildren(
@@ -88,6 +100,9 @@ function removeChildren(
     if (!child) return [];
     promote(context, sa, established, child);
     endChild(context, established, child, 'peer');
+    const left = established.children.findLast((other) => other.name === child.name);
+    if (left) delete left.replaced;
+    else createLater(context, established, child.name, MISSED);
     return task?.type === 'delete-child' && task.spiIn === child.spiIn ? [] : [child.spiIn];
   });
 }
@@ -95,7 +110,9 @@ function removeChildren(
 /** The old child of a rekey goes: send with its successor at the latest now. */
 function promote(context: Context, sa: IkeSa, established: Established, child: ChildSa): void {
   if (!child.used) return;
-  const heir = established.children.findLast((other) => other.name === child.name && other !== child);
+  const heir = established.children.findLast(
+    (other) => other.name === child.name && other !== child && !isLeaving(established, other),
+  );
   if (!heir) return;
   child.used = false;
   heir.used = true;
@@ -119,7 +136,10 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
   context.sas.delete(sa.spi);
   if (sa.state.name !== 'established') return;
   const established = sa.state;
-  for (const child of established.children) removeChild(context, established, child);
+  const { tunnel, children } = established;
+  for (const child of children) removeChild(context, established, child);
+  for (const exchange of [established.own, established.serving])
+    if (exchange?.step === 'installing') dropChild(context, exchange.child);
   report(context, 'IKE_DELETED', established.tunnel, { remote: sa.remote.address, by });
   for (const task of established.tasks)
     commandDone(context, task.command, task.type === 'delete-ike' ? 'OK' : 'PEER_VANISHED');
@@ -128,7 +148,19 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
     established.own?.task.command,
     established.own?.task.type === 'delete-ike' ? 'OK' : 'PEER_VANISHED',
   );
-  const tunnel = established.tunnel;
   sa.state = { name: 'deleted' };
+  for (const child of children) if (child.used) useElsewhere(context, tunnel, child.name);
   tunnelLost(context, sa, tunnel);
+}
+
+/** Another IKE SA of the tunnel may hold the same child: the traffic goes on with that one. */
+function useElsewhere(context: Context, tunnel: string, name: string): void {
+  for (const sa of [...context.sas.values()].reverse()) {
+    const { state } = sa;
+    if (state.name !== 'established' || state.tunnel !== tunnel) continue;
+    const child = state.children.findLast((other) => other.name === name && !other.replaced);
+    if (!child) continue;
+    child.used = false;
+    return useChild(context, sa, state, child);
+  }
 }

@@ -1,0 +1,178 @@
+// What the operator wants: configuration, commands, attempts at a tunnel.
+
+import { capable, templateText } from '../policy/proposal.ts';
+import type { Tunnel } from '../policy/tunnel.ts';
+import type { ConfigChange, Event } from './boundary.ts';
+import { policyId } from './child.ts';
+import {
+  applyChanges,
+  type Context,
+  commandDone,
+  report,
+  reportFailure,
+  type TunnelState,
+} from './context.ts';
+import type { Established } from './sa.ts';
+import { abandon } from './tunnels.ts';
+import { initiate, reportConnecting } from './v2/ike-sa-init.ts';
+
+export function configure(context: Context, change: ConfigChange): void {
+  if (change.type === 'remove-tunnel') return removeTunnel(context, change.tunnel);
+  const tunnel = offerable(context, change.tunnel);
+  if (!tunnel) return;
+  const existing = context.tunnels.get(tunnel.name);
+  const state: TunnelState = existing ?? {
+    tunnel,
+    wanted: false,
+    attempt: 0,
+    waiting: [],
+    sas: restored(context, tunnel.name),
+  };
+  state.tunnel = tunnel;
+  delete state.removed;
+  context.tunnels.set(tunnel.name, state);
+  applyChanges(
+    context,
+    tunnel.children.map((child) => ({
+      type: 'add-policy',
+      policy: {
+        id: policyId(tunnel.name, child.name),
+        action: 'protect',
+        order: child.order,
+        selectors: child.selectors,
+        acquire: tunnel.start !== 'wait',
+      },
+    })),
+  );
+  if (tunnel.start === 'now') {
+    state.wanted = true;
+    if (!establishedOf(context, state)) connect(context, state);
+  }
+}
+
+/** IKE SAs that an earlier gateway handed over. */
+function restored(context: Context, tunnel: string): string[] {
+  return [...context.sas.values()]
+    .filter(({ state }) => state.name === 'established' && state.tunnel === tunnel)
+    .map(({ spi }) => spi);
+}
+
+/** The tunnel with what the data plane can do; nothing when a child would have no algorithms left. */
+function offerable(context: Context, tunnel: Tunnel): Tunnel | undefined {
+  const { capabilities } = context;
+  if (!capabilities) return tunnel;
+  const children = tunnel.children.map((child) => ({
+    ...child,
+    proposals: capable(child.proposals, capabilities),
+  }));
+  const without = children.find(({ proposals }) => proposals.length === 0);
+  if (!without) return { ...tunnel, children };
+  const configured = tunnel.children.find(({ name }) => name === without.name)!.proposals;
+  reportFailure(context, 'CONFIG_NOT_CAPABLE', tunnel.name, {
+    child: without.name,
+    configured: configured.map(templateText).join(' or '),
+  });
+  return undefined;
+}
+
+/** Addresses of this machine came or went: a tunnel that waited for its own is tried at once. */
+export function addressesChanged(context: Context, local: readonly string[]): void {
+  for (const state of context.tunnels.values()) {
+    const ready = state.wanted && local.includes(state.tunnel.local.address);
+    if (ready && state.sas.length === 0) state.retryAt = context.now;
+  }
+}
+
+function removeTunnel(context: Context, name: string): void {
+  const state = context.tunnels.get(name);
+  if (!state) return;
+  takeDown(context, state, undefined);
+  applyChanges(
+    context,
+    state.tunnel.children.map((child) => ({ type: 'remove-policy', policy: policyId(name, child.name) })),
+  );
+  if (state.sas.length === 0) context.tunnels.delete(name);
+  else state.removed = true;
+}
+
+export function command(context: Context, event: Event & { type: 'command' }): void {
+  const state = context.tunnels.get(event.tunnel);
+  if (!state || state.removed) return commandDone(context, event.id, 'CONFIG_UNKNOWN_TUNNEL');
+  switch (event.command) {
+    case 'up':
+      state.wanted = true;
+      if (establishedOf(context, state)) return commandDone(context, event.id, 'OK');
+      state.waiting.push(event.id);
+      return connect(context, state);
+    case 'down':
+      return takeDown(context, state, event.id);
+    case 'rekey':
+      return rekey(context, state, event);
+  }
+}
+
+function rekey(context: Context, state: TunnelState, { id, child }: Event & { type: 'command' }): void {
+  const established = establishedOf(context, state);
+  if (!established) return commandDone(context, id, 'PEER_VANISHED');
+  if (child === undefined) return void established.tasks.push({ type: 'rekey-ike', command: id });
+  const found = established.children.find((existing) => existing.name === child && existing.used);
+  if (!found) return commandDone(context, id, 'PEER_VANISHED');
+  established.tasks.push({ type: 'rekey-child', spiIn: found.spiIn, child, command: id });
+}
+
+export function takeDown(context: Context, state: TunnelState, id: number | undefined): void {
+  state.wanted = false;
+  delete state.retryAt;
+  let pending = id;
+  for (const spi of [...state.sas]) {
+    const sa = context.sas.get(spi);
+    if (!sa) continue;
+    if (sa.state.name !== 'established') {
+      abandon(context, sa);
+      continue;
+    }
+    sa.state.tasks = [{ type: 'delete-ike', ...(pending === undefined ? {} : { command: pending }) }];
+    pending = undefined;
+  }
+  for (const waiting of state.waiting.splice(0)) commandDone(context, waiting, 'OK');
+  commandDone(context, pending, 'OK');
+}
+
+/** A new attempt, unless one is under way or has succeeded. */
+export function connect(context: Context, state: TunnelState): void {
+  delete state.retryAt;
+  if (state.sas.some((spi) => context.sas.has(spi))) return;
+  attempt(context, state);
+}
+
+/** An attempt beside an SA that has become silent: whoever answers first carries the tunnel. */
+export function connectBeside(context: Context, state: TunnelState): void {
+  if (state.beside !== undefined || !state.wanted || state.tunnel.remote.addresses.length === 0) return;
+  state.beside = attempt(context, state);
+}
+
+/** The SPI of the new SA. */
+function attempt(context: Context, state: TunnelState): string | undefined {
+  const { tunnel } = state;
+  const { addresses } = tunnel.remote;
+  if (addresses.length === 0) {
+    report(context, 'CONFIG_NO_ADDRESS', tunnel.name);
+    for (const waiting of state.waiting.splice(0)) commandDone(context, waiting, 'CONFIG_NO_ADDRESS');
+    return undefined;
+  }
+  const address = addresses[state.attempt % addresses.length]!;
+  if (state.attempt === 0) state.startedAt = context.now;
+  state.attempt++;
+  const sa = initiate(context, tunnel, { transport: 'udp', address, port: 500 });
+  state.sas.push(sa.spi);
+  reportConnecting(context, sa, state.attempt);
+  return sa.spi;
+}
+
+export function establishedOf(context: Context, state: TunnelState): Established | undefined {
+  for (const spi of state.sas.toReversed()) {
+    const sa = context.sas.get(spi);
+    if (sa?.state.name === 'established' && sa.state.replacedBy === undefined) return sa.state;
+  }
+  return undefined;
+}

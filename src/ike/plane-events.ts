@@ -1,0 +1,78 @@
+// What the data plane reports by itself, and what follows from it.
+
+import type { DataPlaneEvent } from '../policy/sad.ts';
+import { exactly } from '../policy/selector.ts';
+import { useChild } from './child.ts';
+import { connect, establishedOf } from './commands.ts';
+import type { Context } from './context.ts';
+import { moveTo } from './mobility.ts';
+import type { ChildSa, Established, IkeSa } from './sa.ts';
+
+export function planeEvent(context: Context, event: DataPlaneEvent): void {
+  switch (event.type) {
+    case 'first-inbound':
+      return withChild(
+        context,
+        (child) => child.spiIn === event.spi,
+        (sa, state, child) => useChild(context, sa, state, child),
+      );
+    case 'expire':
+      return withChild(context, isOf(event), (_sa, state, child) => {
+        const { spiIn, name } = child;
+        state.tasks.push(
+          event.hard ? { type: 'delete-child', spiIn } : { type: 'rekey-child', spiIn, child: name },
+        );
+      });
+    case 'usage':
+      if (event.direction === 'in') {
+        withChild(context, isOf(event), (_sa, state) => {
+          state.lastHeard = Math.max(state.lastHeard, event.last);
+        });
+      }
+      return;
+    case 'acquire':
+      return acquire(context, event);
+    case 'mapping':
+      return withChild(
+        context,
+        ({ spiIn }) => spiIn === event.spi,
+        (sa) => moveTo(context, sa, { ...sa.remote, address: event.remote, port: event.remotePort }),
+      );
+  }
+}
+
+function isOf(event: { direction: 'in' | 'out'; spi: number }): (child: ChildSa) => boolean {
+  return (child) => (event.direction === 'in' ? child.spiIn : child.spiOut) === event.spi;
+}
+
+function withChild(
+  context: Context,
+  matches: (child: ChildSa) => boolean,
+  handle: (sa: IkeSa, state: Established, child: ChildSa) => void,
+): void {
+  for (const sa of context.sas.values()) {
+    const child = sa.state.name === 'established' ? sa.state.children.find(matches) : undefined;
+    if (child) return handle(sa, sa.state as Established, child);
+  }
+}
+
+function acquire(context: Context, { policy, packet }: DataPlaneEvent & { type: 'acquire' }): void {
+  const [name, child] = policy.split('/') as [string, string];
+  const state = context.tunnels.get(name);
+  if (!state) return;
+  const established = establishedOf(context, state);
+  if (!established) return connect(context, state);
+  const { children, tasks, own } = established;
+  const busy = [...tasks, ...(own ? [own.task] : [])].some(
+    (task) => task.type === 'create' && task.child === child,
+  );
+  if (busy || children.some((existing) => existing.name === child)) return;
+  tasks.push({
+    type: 'create',
+    child,
+    packet: {
+      local: [exactly(packet.local, packet.protocol, packet.localPort)],
+      remote: [exactly(packet.remote, packet.protocol, packet.remotePort)],
+    },
+  });
+}

@@ -1,0 +1,190 @@
+// A datagram finds its IKE SA and its handler; a stranger's becomes a new SA only once it is paid for.
+
+import type { Tunnel } from '../policy/tunnel.ts';
+import { WireError } from '../wire/codec.ts';
+import { decodeHeader, decodeMessage, type Message, NO_SPI } from '../wire/ikev2.ts';
+import { EXCHANGE, NOTIFY } from '../wire/numbers.ts';
+import type { Endpoint } from './boundary.ts';
+import type { Context } from './context.ts';
+import { follow } from './mobility.ts';
+import { openMessage } from './protect.ts';
+import type { IkeSa } from './sa.ts';
+import { dropBeside } from './tunnels.ts';
+import { createAnswered, createRequested } from './v2/create-child-sa.ts';
+import { authAnswered, authRequested } from './v2/ike-auth.ts';
+import { initAnswered, initRequested, keepAnswer, refuse } from './v2/ike-sa-init.ts';
+import { informationalAnswered, informationalRequested } from './v2/informational.ts';
+import { notifyPayload } from './v2/payloads.ts';
+import { send, sendResponse } from './window.ts';
+
+const HALF_OPEN_LIMIT = 1000;
+
+export function receive(
+  context: Context,
+  bytes: Uint8Array,
+  path: { local: Endpoint; remote: Endpoint },
+): void {
+  try {
+    const header = decodeHeader(bytes);
+    if (header.major !== 2) return;
+    const own = header.flags.initiator ? header.responderSpi : header.initiatorSpi;
+    const sa = context.sas.get(own);
+    if (sa) return receiveFor(context, sa, decodeMessage(bytes), bytes, path);
+    if (
+      header.exchange === EXCHANGE.IKE_SA_INIT &&
+      header.responderSpi === NO_SPI &&
+      header.flags.initiator &&
+      !header.flags.response
+    ) {
+      receiveStranger(context, decodeMessage(bytes), bytes, path);
+    }
+  } catch (error) {
+    // What cannot be read is dropped; RangeError and the like are ours and must show.
+    if (!(error instanceof WireError)) throw error;
+  }
+}
+
+function receiveStranger(
+  context: Context,
+  message: Message,
+  bytes: Uint8Array,
+  path: { local: Endpoint; remote: Endpoint },
+): void {
+  const known = answeredBefore(context, message, path);
+  if (known) return send(context, known, known.window.answered!.bytes);
+  if (answeringNow(context, message)) return;
+  const halfOpen = countHalfOpen(context);
+  if (halfOpen >= HALF_OPEN_LIMIT) return;
+  if (halfOpen >= context.cookieThreshold && !context.cookies.fits(message, path.remote, context.now)) {
+    return refuse(
+      context,
+      message,
+      path,
+      NOTIFY.COOKIE,
+      context.cookies.make(message, path.remote, context.now),
+    );
+  }
+  const candidates = [...context.tunnels.values()]
+    .filter(({ removed }) => !removed)
+    .map(({ tunnel }) => tunnel)
+    .filter((tunnel) => mayBe(tunnel, path));
+  initRequested(context, message, bytes, path, candidates);
+}
+
+/** The first stage of the choice: the addresses. */
+function mayBe(tunnel: Tunnel, path: { local: Endpoint; remote: Endpoint }): boolean {
+  const { addresses } = tunnel.remote;
+  return (
+    tunnel.local.address === path.local.address &&
+    (addresses.length === 0 || addresses.includes(path.remote.address))
+  );
+}
+
+/** A repeated IKE_SA_INIT gets the same answer (RFC 7296 §2.1). */
+function answeredBefore(
+  context: Context,
+  { header }: Message,
+  { remote }: { remote: Endpoint },
+): IkeSa | undefined {
+  return [...context.sas.values()].find(
+    (sa) =>
+      sa.state.name === 'init-answered' &&
+      sa.peerSpi === header.initiatorSpi &&
+      sa.remote.address === remote.address &&
+      sa.remote.port === remote.port,
+  );
+}
+
+function answeringNow(context: Context, { header }: Message): boolean {
+  return [...context.sas.values()].some((sa) => !sa.initiator && sa.peerSpi === header.initiatorSpi);
+}
+
+function countHalfOpen(context: Context): number {
+  let count = 0;
+  for (const sa of context.sas.values()) if (!sa.initiator && sa.state.name !== 'established') count++;
+  return count;
+}
+
+function receiveFor(
+  context: Context,
+  sa: IkeSa,
+  message: Message,
+  bytes: Uint8Array,
+  path: { local: Endpoint; remote: Endpoint },
+): void {
+  const { header } = message;
+  if (header.flags.initiator === sa.initiator) return; // our own message, reflected
+  if (header.flags.response) return receiveResponse(context, sa, message, bytes);
+  receiveRequest(context, sa, message, bytes, path);
+}
+
+function receiveResponse(context: Context, sa: IkeSa, message: Message, bytes: Uint8Array): void {
+  const { header } = message;
+  const { state } = sa;
+  if (header.exchange === EXCHANGE.IKE_SA_INIT) {
+    if (header.messageId !== 0) return;
+    if (state.name === 'init-sent') initAnswered(context, sa, state, message, bytes);
+    else keepAnswer(context, sa, message, bytes);
+    return;
+  }
+  if (header.messageId !== sa.window.sent?.id) return;
+  const protection =
+    state.name === 'auth-sent' ? state.secrets : state.name === 'established' ? state : undefined;
+  if (!protection || header.responderSpi === NO_SPI) return;
+  const payloads = openMessage(context.provider, protection.suite, protection.keys, message, bytes);
+  if (!payloads) return;
+  if (state.name === 'auth-sent') return authAnswered(context, sa, state, payloads, bytes);
+  if (state.name !== 'established') return;
+  state.lastHeard = context.now;
+  dropBeside(context, state.tunnel);
+  const { own } = state;
+  if (own?.step !== 'sent') return;
+  const { task } = own;
+  if (task.type === 'create' || task.type === 'rekey-child' || task.type === 'rekey-ike') {
+    return createAnswered(context, sa, state, own, payloads, bytes);
+  }
+  informationalAnswered(context, sa, state, task);
+}
+
+function receiveRequest(
+  context: Context,
+  sa: IkeSa,
+  message: Message,
+  bytes: Uint8Array,
+  path: { local: Endpoint; remote: Endpoint },
+): void {
+  const { header } = message;
+  const { window, state } = sa;
+  const protection = state.name === 'established' ? state : 'secrets' in state ? state.secrets : undefined;
+  if (!protection) return;
+  if (header.messageId === window.answered?.id) return send(context, sa, window.answered.bytes);
+  if (header.messageId !== window.nextReceived) return;
+  const payloads = openMessage(context.provider, protection.suite, protection.keys, message, bytes);
+  if (!payloads) return;
+  follow(context, sa, path);
+  const critical = payloads.find((payload) => payload.type === 0 && payload.critical);
+  if (critical?.type === 0) {
+    const notify = notifyPayload(NOTIFY.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.number));
+    return void sendResponse(context, sa, header.exchange, header.messageId, [notify], protection);
+  }
+  if (state.name === 'init-answered') {
+    // CVE-2014-2338: before AUTH nothing but IKE_AUTH is heard.
+    if (header.exchange === EXCHANGE.IKE_AUTH)
+      authRequested(context, sa, state, payloads, bytes, header.messageId);
+    return;
+  }
+  if (state.name !== 'established' || state.serving) return;
+  state.lastHeard = context.now;
+  if (header.exchange === EXCHANGE.CREATE_CHILD_SA)
+    return createRequested(context, sa, state, payloads, bytes, header.messageId);
+  if (header.exchange === EXCHANGE.INFORMATIONAL)
+    return informationalRequested(context, sa, state, payloads, header.messageId);
+  sendResponse(
+    context,
+    sa,
+    header.exchange,
+    header.messageId,
+    [notifyPayload(NOTIFY.INVALID_SYNTAX)],
+    protection,
+  );
+}

@@ -1,0 +1,44 @@
+// Own exchanges, one at a time: our window is one (RFC 7296 §2.3).
+
+import { type Context, commandDone } from './context.ts';
+import type { Established, IkeSa, Task } from './sa.ts';
+import { beginCreate } from './v2/create-child-sa.ts';
+import { beginInformational } from './v2/informational.ts';
+
+/** One own exchange at a time for each IKE SA: our window is one. */
+export function runTasks(context: Context): void {
+  for (const sa of [...context.sas.values()]) {
+    if (sa.state.name !== 'established') continue;
+    startNext(context, sa, sa.state);
+  }
+}
+
+/** RFC 7296 §2.25.2: an IKE SA that is being replaced begins nothing that would have to move with it. */
+export function mayBegin({ window }: IkeSa, { own, serving }: Established): boolean {
+  const beingReplaced = serving?.step === 'answering' && serving.ike;
+  return !own && !window.sent && !beingReplaced;
+}
+
+function startNext(context: Context, sa: IkeSa, state: Established): void {
+  while (mayBegin(sa, state)) {
+    const index = state.tasks.findIndex(
+      ({ notBefore }) => notBefore === undefined || notBefore <= context.now,
+    );
+    if (index === -1) return;
+    const [task] = state.tasks.splice(index, 1);
+    if (!begin(context, sa, state, task!)) commandDone(context, task!.command, 'OK');
+  }
+}
+
+function begin(context: Context, sa: IkeSa, state: Established, task: Task): boolean {
+  switch (task.type) {
+    case 'create':
+    case 'rekey-child':
+    case 'rekey-ike':
+      return beginCreate(context, sa, state, task);
+    case 'delete-child':
+    case 'delete-ike':
+    case 'liveness':
+      return beginInformational(context, sa, state, task);
+  }
+}

@@ -1,0 +1,124 @@
+// Every moment at which something is due, and what is done then.
+
+import type { Instant } from '../policy/sad.ts';
+import { createLater } from './child.ts';
+import { connect, connectBeside } from './commands.ts';
+import { applyChanges, type Context, report } from './context.ts';
+import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
+import { mayBegin } from './tasks.ts';
+import { giveUp, retryDelay } from './tunnels.ts';
+import { tryOtherAnswer } from './v2/ike-sa-init.ts';
+import { deleteIke } from './v2/informational.ts';
+import { DOUBT, retransmit, send } from './window.ts';
+
+/** Every due moment, by what it is for. */
+function timers(context: Context, sa: IkeSa): [Instant, () => void][] {
+  const { state } = sa;
+  const due: [Instant, () => void][] = [];
+  if (sa.window.sent) due.push([sa.window.sent.due, () => retransmitOrEnd(context, sa)]);
+  if ('until' in state) due.push([state.until, () => context.sas.delete(sa.spi)]);
+  if (state.name === 'established') due.push(...establishedTimers(context, sa, state));
+  return due;
+}
+
+function establishedTimers(context: Context, sa: IkeSa, state: Established): [Instant, () => void][] {
+  const due: [Instant, () => void][] = [];
+  const later = state.tasks
+    .filter(({ notBefore }) => notBefore !== undefined)
+    .map(({ notBefore }) => notBefore!);
+  if (later.length > 0 && mayBegin(sa, state)) due.push([Math.min(...later), () => {}]);
+  due.push([state.endsAt, () => endIke(state)]);
+  if (state.replacedBy !== undefined) return due;
+  const tunnel = context.tunnels.get(state.tunnel)?.tunnel;
+  due.push([
+    state.rekeyAt,
+    () => rekeyOnce(state, { type: 'rekey-ike' }, () => (state.rekeyAt = Number.POSITIVE_INFINITY)),
+  ]);
+  for (const child of state.children) {
+    if (Number.isFinite(child.endsAt)) due.push([child.endsAt, () => endChild(context, state, child)]);
+    if (!child.used) continue;
+    due.push([
+      child.rekeyAt,
+      () =>
+        rekeyOnce(
+          state,
+          { type: 'rekey-child', spiIn: child.spiIn, child: child.name },
+          () => (child.rekeyAt = Number.POSITIVE_INFINITY),
+        ),
+    ]);
+  }
+  if (tunnel && tunnel.liveness > 0 && !state.own && state.tasks.length === 0) {
+    due.push([state.lastHeard + tunnel.liveness, () => state.tasks.push({ type: 'liveness' })]);
+  }
+  if (tunnel && sa.nat.local)
+    due.push([state.lastSent + tunnel.keepalive, () => send(context, sa, Uint8Array.of(0xff))]);
+  return due;
+}
+
+/** No rekey came about in time: a new IKE SA is made from the beginning. */
+function endIke(state: Established): void {
+  state.endsAt = Number.POSITIVE_INFINITY;
+  state.tasks = [{ type: 'delete-ike' }];
+}
+
+/** At the end of its lifetime a child stops at once, whatever the exchanges do. */
+function endChild(context: Context, state: Established, child: ChildSa): void {
+  child.endsAt = Number.POSITIVE_INFINITY;
+  applyChanges(context, [{ type: 'remove', direction: 'out', spi: child.spiOut }]);
+  state.tasks.push({ type: 'delete-child', spiIn: child.spiIn });
+  if (child.used) createLater(context, state, child.name, 0);
+}
+
+function rekeyOnce(state: Established, task: Task, done: () => void): void {
+  state.tasks.push(task);
+  done();
+}
+
+function retransmitOrEnd(context: Context, sa: IkeSa): void {
+  if (sa.state.name === 'auth-sent' && sa.window.sent!.sends >= PATIENCE && tryOtherAnswer(context, sa))
+    return;
+  const repeated = retransmit(context, sa);
+  const { sends } = sa.window.sent!;
+  if (repeated) return sends >= DOUBT ? doubt(context, sa) : undefined;
+  const remote = sa.remote.address;
+  if (sa.state.name === 'established') {
+    const { tunnel } = sa.state;
+    report(context, 'PEER_VANISHED', tunnel, { remote, sends });
+    return deleteIke(context, sa, 'us');
+  }
+  const state = context.tunnels.get(sa.candidates[0]!)!;
+  giveUp(context, sa, 'PEER_UNREACHABLE', { remote, sends, seconds: Math.round(retryDelay(state) / 1000) });
+}
+
+/** Transmissions of IKE_AUTH after which another answer to IKE_SA_INIT is tried, where one came. */
+const PATIENCE = 3;
+
+/** docs/decisions/0001-retransmission.md */
+function doubt(context: Context, { state }: IkeSa): void {
+  const tunnel = state.name === 'established' ? context.tunnels.get(state.tunnel) : undefined;
+  if (tunnel && state.name === 'established' && state.replacedBy === undefined)
+    connectBeside(context, tunnel);
+}
+
+export function timeout(context: Context): void {
+  for (const sa of [...context.sas.values()]) {
+    for (const [at, act] of timers(context, sa)) if (at <= context.now && context.sas.has(sa.spi)) act();
+  }
+  for (const state of context.tunnels.values()) {
+    if (state.retryAt !== undefined && state.retryAt <= context.now) connect(context, state);
+  }
+  const due = context.removals.filter(({ at }) => at <= context.now);
+  context.removals = context.removals.filter(({ at }) => at > context.now);
+  applyChanges(
+    context,
+    due.map(({ change }) => change),
+  );
+}
+
+export function nextTimeout(context: Context): Instant | undefined {
+  let next = Number.POSITIVE_INFINITY;
+  for (const sa of context.sas.values()) for (const [at] of timers(context, sa)) next = Math.min(next, at);
+  for (const { retryAt } of context.tunnels.values()) next = Math.min(next, retryAt ?? next);
+  for (const { at } of context.removals) next = Math.min(next, at);
+  return next === Number.POSITIVE_INFINITY ? undefined : next;
+}

@@ -1,0 +1,68 @@
+// Tunnels as an operator sees them.
+
+import { suiteText } from '../policy/proposal.ts';
+import type { Instant } from '../policy/sad.ts';
+import { selectorText } from '../policy/selector.ts';
+import type { Endpoint } from './boundary.ts';
+import type { Context, TunnelState } from './context.ts';
+import type { ChildSa } from './sa.ts';
+
+export interface TunnelView {
+  name: string;
+  state: 'down' | 'connecting' | 'established';
+  ikeSa?: {
+    spis: [string, string];
+    algorithms: string;
+    local: Endpoint;
+    remote: Endpoint;
+    since: Instant;
+    /** Milliseconds from the attempt's begin; missing where the peer began. */
+    establishedIn?: number;
+    rekeyAt: Instant;
+    nat: boolean;
+  };
+  children: ChildView[];
+}
+
+export interface ChildView {
+  name: string;
+  spiIn: number;
+  spiOut: number;
+  algorithms: string;
+  since: Instant;
+  rekeyAt: Instant;
+  local: string[];
+  remote: string[];
+}
+
+export function viewOf(context: Context, state: TunnelState): TunnelView {
+  const sas = state.sas.toReversed().flatMap((spi) => context.sas.get(spi) ?? []);
+  const sa = sas.find(({ state: { name } }) => name === 'established');
+  if (sa?.state.name !== 'established') {
+    return { name: state.tunnel.name, state: sas.length > 0 ? 'connecting' : 'down', children: [] };
+  }
+  const established = sa.state;
+  return {
+    name: state.tunnel.name,
+    state: 'established',
+    ikeSa: {
+      spis: sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi],
+      algorithms: suiteText(established.suite),
+      local: sa.local,
+      remote: sa.remote,
+      since: established.since,
+      ...(sa.initiator && state.startedAt !== undefined
+        ? { establishedIn: established.since - state.startedAt }
+        : {}),
+      rekeyAt: established.rekeyAt,
+      nat: sa.nat.local || sa.nat.remote,
+    },
+    children: established.children.map(childView),
+  };
+}
+
+function childView(child: ChildSa): ChildView {
+  const { name, spiIn, spiOut, suite, since, rekeyAt, selectors } = child;
+  const [local, remote] = [selectors.local.map(selectorText), selectors.remote.map(selectorText)];
+  return { name, spiIn, spiOut, algorithms: suiteText(suite), since, rekeyAt, local, remote };
+}

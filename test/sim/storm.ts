@@ -1,0 +1,39 @@
+// A tunnel in bad weather, by the thousand: whatever was lost, late, doubled or refused, both sides agree in the end.
+
+import assert from 'node:assert/strict';
+import { CALM, type Pair, type Weather } from '../../src/sim/pair.ts';
+import { agree, sites } from './sites.ts';
+
+/** Delays far apart reorder; work may come later than a retransmission. */
+const STORM: Weather = {
+  loss: 0.3,
+  duplicate: 0.1,
+  delay: [1, 400],
+  work: [0, 900],
+  refuse: 0.1,
+  fail: 0.05,
+};
+
+export function weatherTheStorm(seed: number): void {
+  const pair = sites(seed, { start: 'now' });
+  pair.weather = STORM;
+  try {
+    pair.run(60_000);
+    rekeyBoth(pair, seed);
+    pair.run(60_000);
+    pair.weather = CALM;
+    pair.run(200_000);
+    assert.equal(pair.a.gateway.tunnels()[0]!.state, 'established');
+    agree(pair);
+  } catch (error) {
+    throw new Error(`seed ${seed}: ${(error as Error).message}\n${pair.ladder()}`);
+  }
+}
+
+/** Every collision there is: both children, both IKE SAs, or one of each. */
+function rekeyBoth(pair: Pair, seed: number): void {
+  const [a, b] = [seed & 1 ? 'net' : undefined, seed & 2 ? 'net' : undefined];
+  pair.command(pair.a, 'rekey', 't', a);
+  pair.run((seed >> 2) % 3000);
+  pair.command(pair.b, 'rekey', 't', b);
+}

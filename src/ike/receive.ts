@@ -2,7 +2,7 @@
 
 import type { Tunnel } from '../policy/tunnel.ts';
 import { WireError } from '../wire/codec.ts';
-import { decodeHeader, decodeMessage, type Message, NO_SPI } from '../wire/ikev2.ts';
+import { decodeHeader, decodeMessage, type Message, NO_SPI, type Payload } from '../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY } from '../wire/numbers.ts';
 import type { Endpoint } from './boundary.ts';
 import type { Context } from './context.ts';
@@ -50,6 +50,9 @@ function receiveStranger(
   bytes: Uint8Array,
   path: { local: Endpoint; remote: Endpoint },
 ): void {
+  const critical = unknownCritical(message.payloads);
+  if (critical !== undefined)
+    return refuse(context, message, path, NOTIFY.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical));
   const known = answeredBefore(context, message, path);
   if (known) return send(context, known, known.window.answered!.bytes);
   if (answeringNow(context, message)) return;
@@ -162,9 +165,9 @@ function receiveRequest(
   const payloads = openMessage(context.provider, protection.suite, protection.keys, message, bytes);
   if (!payloads) return;
   follow(context, sa, path);
-  const critical = payloads.find((payload) => payload.type === 0 && payload.critical);
-  if (critical?.type === 0) {
-    const notify = notifyPayload(NOTIFY.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.number));
+  const critical = unknownCritical(payloads);
+  if (critical !== undefined) {
+    const notify = notifyPayload(NOTIFY.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical));
     return void sendResponse(context, sa, header.exchange, header.messageId, [notify], protection);
   }
   if (state.name === 'init-answered') {
@@ -187,4 +190,10 @@ function receiveRequest(
     [notifyPayload(NOTIFY.INVALID_SYNTAX)],
     protection,
   );
+}
+
+/** The number of a payload that must not be passed over, and that we do not know (RFC 7296 §2.5). */
+function unknownCritical(payloads: readonly Payload[]): number | undefined {
+  const found = payloads.find((payload) => payload.type === 0 && payload.critical);
+  return found?.type === 0 ? found.number : undefined;
 }

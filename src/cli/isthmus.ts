@@ -7,6 +7,7 @@ import { complaintText } from '../config/complaint.ts';
 import { loadConfig } from '../config/load.ts';
 import { createClient, NoDaemon } from '../control/client.ts';
 import { flushHost } from '../daemon/run.ts';
+import { dump } from '../wire/dump.ts';
 import { EXIT, exitCodeOf, explain, UsageError } from './exit.ts';
 import { run } from './run.ts';
 import { printStatus, SHOW, type ShowWhat } from './show.ts';
@@ -21,6 +22,7 @@ const USAGE = `usage: isthmus COMMAND [--json] [--socket PATH]
   rekey TUNNEL [--child NAME]
   reload [--dry-run]      read the file again; prints what happens to each tunnel
   show sa|policy|config|failures
+  dump [--port 500|4500]  a datagram in hex from standard input, every field named
   flush                   remove every device, route, rule and guard of ours
 
   --log error|warn|info|debug, with run: how much it says
@@ -30,6 +32,7 @@ const OPTIONS = {
   json: { type: 'boolean', default: false },
   socket: { type: 'string', default: '/run/isthmus/control.sock' },
   child: { type: 'string' },
+  port: { type: 'string', default: '500' },
   'dry-run': { type: 'boolean', default: false },
   log: { type: 'string', default: 'info' },
   version: { type: 'boolean', default: false },
@@ -58,6 +61,14 @@ const COMMANDS: Record<string, Command> = {
   show: async ([what], { socket, json }) => {
     if (!what || !(what in SHOW)) throw new UsageError(`show what? ${Object.keys(SHOW).join(', ')}`);
     return SHOW[what as ShowWhat](createClient(socket), json);
+  },
+  dump: (_, { port }) => {
+    if (port !== '500' && port !== '4500') throw new UsageError(`--port ${port}: write 500 or 4500`);
+    const digits = readFileSync(0, 'utf8').replace(/[\s:]|0x/g, '');
+    if (!/^([0-9a-f]{2})+$/i.test(digits)) throw new UsageError('standard input is not a datagram in hex');
+    const text = dump(Uint8Array.from(Buffer.from(digits, 'hex')), port === '500' ? 500 : 4500);
+    print(text);
+    return /^! /m.test(text) ? EXIT.no : EXIT.yes;
   },
   flush,
 };

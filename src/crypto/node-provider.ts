@@ -4,8 +4,10 @@ import {
   type CipherGCM,
   createCipheriv,
   createDecipheriv,
+  createECDH,
   createHash,
   createHmac,
+  createPrivateKey,
   createPublicKey,
   type DecipherGCM,
   diffieHellman,
@@ -157,8 +159,10 @@ export class PublicValueError extends Error {
 export interface KeyExchanges {
   offer(group: number): Promise<{ public: Uint8Array; handle: string }>;
   answer(group: number, peer: Uint8Array): Promise<{ public: Uint8Array; secret: Uint8Array }>;
-  /** Uses the handle up. */
+  /** As often as answers come; `forget` ends the handle. */
   finish(handle: string, group: number, peer: Uint8Array): Promise<Uint8Array>;
+  /** A private half that was recorded elsewhere, raw: to replay an exchange. */
+  adopt(group: number, value: Uint8Array): { public: Uint8Array; handle: string };
   forget(handle: string): void;
 }
 
@@ -189,8 +193,35 @@ export function createKeyExchanges(): KeyExchanges {
       if (!privateKey) throw new RangeError('the key exchange is not there any more');
       return derive(rowOf(group), privateKey, decodePublic(rowOf(group), peer));
     },
+    adopt(group, value) {
+      const row = rowOf(group);
+      const privateKey = privateFrom(row, value);
+      const handle = randomUUID();
+      privates.set(handle, privateKey);
+      return { public: encodePublic(row, createPublicKey(privateKey)), handle };
+    },
     forget: (handle) => void privates.delete(handle),
   };
+}
+
+/** PKCS #8 (RFC 5208 §5) around the raw private half of an elliptic curve. */
+function privateFrom(row: KeyExchangeRow, value: Uint8Array): KeyObject {
+  if (row.kind === 'montgomery') {
+    const oid = row.node === 'x25519' ? 0x6e : 0x6f; // RFC 8410 §3
+    const algorithm = der(0x30, Uint8Array.of(0x06, 0x03, 0x2b, 0x65, oid));
+    const key = der(0x30, der(0x02, Uint8Array.of(0)), algorithm, der(0x04, der(0x04, value)));
+    return createPrivateKey({ key: Buffer.from(key), format: 'der', type: 'pkcs8' });
+  }
+  if (row.kind !== 'ecp') throw new RangeError(`${row.name}: only elliptic curves take a private key in`);
+  const pair = createECDH(row.node!);
+  pair.setPrivateKey(value);
+  const [, ...point] = pair.getPublicKey();
+  const text = (part: ArrayLike<number>) => Buffer.from(Array.from(part)).toString('base64url');
+  const [x, y] = [text(point.slice(0, point.length / 2)), text(point.slice(point.length / 2))];
+  return createPrivateKey({
+    key: { kty: 'EC', crv: CURVES[row.node!]!, x, y, d: text(value) },
+    format: 'jwk',
+  });
 }
 
 interface KeyPair {

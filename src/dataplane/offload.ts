@@ -1,6 +1,6 @@
 // What stands in front of every packet of the TUN (virtio 1.1 §5.1.6), and what it asks for: checksums and segments.
 
-import { checksum, pseudoHeader, readFlow, viewOf } from './flow.ts';
+import { checksum, pseudoHeader, readFlow, viewOf } from '../wire/ip.ts';
 
 export const OFFLOAD_HEADER = 10;
 const NEEDS_CHECKSUM = 1;

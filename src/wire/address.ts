@@ -47,7 +47,10 @@ function parseV4(text: string): Uint8Array | undefined {
 function parseV6(text: string): Uint8Array | undefined {
   const halves = text.split('::');
   if (halves.length > 2) return;
-  const [head, tail] = [groupsOf(halves[0]!), groupsOf(halves[1] ?? '')];
+  const [first = '', second = ''] = halves;
+  // RFC 4291 §2.2.3: a dotted quad stands at the end only.
+  if (halves.length === 2 && first.includes('.')) return;
+  const [head, tail] = [groupsOf(first), groupsOf(second)];
   if (!head || !tail) return;
   const missing = 8 - head.length - tail.length;
   if (halves.length === 1 ? missing !== 0 : missing < 1) return;

@@ -221,10 +221,20 @@ export function decodeAnswer(bytes: Uint8Array): Answer {
     const length = view.getUint32(at, true);
     if (length < 16 || at + length > bytes.length)
       throw new WireError('netlink', 'message longer than what came');
-    decodeOne(view.getUint16(at + 4, true), bytes.subarray(at + 16, at + length), answer);
+    decodeWhole(view.getUint16(at + 4, true), bytes.subarray(at + 16, at + length), answer);
     at += (length + 3) & ~3;
   }
   return answer;
+}
+
+/** A header that is cut off, or an attribute of the wrong size, is the message's fault. */
+function decodeWhole(type: number, body: Uint8Array, answer: Answer): void {
+  try {
+    decodeOne(type, body, answer);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new WireError('netlink', `message of type ${type}: ${error.message}`);
+  }
 }
 
 function decodeOne(type: number, body: Uint8Array, answer: Answer): void {

@@ -59,12 +59,14 @@ test('an algorithm that is only planned is not carried out', () => {
 });
 
 for (const row of groups) {
-  test(`${row.name}: both sides find the same secret, and a handle serves once`, async () => {
+  test(`${row.name}: both sides find the same secret, and a handle serves until it is forgotten`, async () => {
     const exchanges = createKeyExchanges();
     const offer = await exchanges.offer(row.id);
     const answer = await exchanges.answer(row.id, offer.public);
     assert.equal(offer.public.length, row.publicBytes);
     assert.deepEqual(await exchanges.finish(offer.handle, row.id, answer.public), answer.secret);
+    assert.deepEqual(await exchanges.finish(offer.handle, row.id, answer.public), answer.secret);
+    exchanges.forget(offer.handle);
     await assert.rejects(exchanges.finish(offer.handle, row.id, answer.public));
   });
 

@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import { createEngine, type Engine } from '../../src/dataplane/engine.ts';
-import { viewOf } from '../../src/dataplane/flow.ts';
 import { applyChange } from '../../src/dataplane/memory.ts';
 import { packetsOf, plainFrame } from '../../src/dataplane/offload.ts';
 import { protect, type ReferenceTables, sealEsp, unprotect } from '../../src/dataplane/reference.ts';
 import { type Addon, loadAddon, type Plane } from '../../src/native.ts';
 import type { Change, SaParameters } from '../../src/policy/sad.ts';
 import { addressBytes } from '../../src/wire/address.ts';
+import { viewOf } from '../../src/wire/ip.ts';
 import {
   bytesFrom,
   inboundOf,

@@ -2,10 +2,10 @@
 
 import type { EncryptionName, IntegrityName } from '../../src/crypto/suites.ts';
 import { encryptionRow, integrityRow } from '../../src/crypto/suites.ts';
-import { checksum, pseudoHeader, readFlow, viewOf } from '../../src/dataplane/flow.ts';
 import type { Policy, SaParameters } from '../../src/policy/sad.ts';
 import type { Selector } from '../../src/policy/selector.ts';
 import { addressBytes } from '../../src/wire/address.ts';
+import { checksum, pseudoHeader, readFlow, viewOf } from '../../src/wire/ip.ts';
 
 export type Random = (below: number) => number;
 

@@ -2,6 +2,7 @@
 // `-- --short` for two suites. Everything runs in namespaces of its own.
 
 import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
 import {
@@ -12,9 +13,10 @@ import {
 } from './peers/strongswan.ts';
 import { createSite, pause, type Site } from './site.ts';
 import { type Numbered, ping, startNumbered, tcpThroughput } from './traffic.ts';
+import { capture, readCapture, tsharkIsMissing } from './tshark.ts';
 import { TWO_SITES } from './two-sites.ts';
 
-const missing = strongswanIsMissing();
+const missing = strongswanIsMissing() ?? tsharkIsMissing();
 if (missing) {
   console.error(missing);
   process.exit(3);
@@ -264,6 +266,35 @@ async function suites(): Promise<void> {
   }
 }
 
+/** tshark opens every message and finds every code right, given our keys; over rekeys of both SAs. */
+async function verified(suite: Suite): Promise<void> {
+  const [keys, file] = [`${site.folder}/keys`, `${site.folder}/capture.pcapng`];
+  configure(suite);
+  await site.start('--export-keys', keys);
+  await peer.configure(theirs(suite));
+  await check('initiator', suite, 'tshark opens all of it', async () => {
+    const running = await capture('gw-a', 'wan', file);
+    await establish('initiator');
+    await ping('host-a', '10.2.0.10', 5);
+    await site.isthmus('rekey', 'office');
+    await site.isthmus('rekey', 'office', '--child', 'office');
+    await ping('host-a', '10.2.0.10', 5);
+    await deleted('initiator');
+    await running.stop();
+    const { encrypted, opened, esp, good, inner } = readCapture(file, keys);
+    demand(encrypted > 8 && opened === encrypted, `${opened} of ${encrypted} IKE messages opened`);
+    demand(esp >= 20 && good === esp, `${good} of ${esp} ESP packets have the right code`);
+    demand(
+      inner.every((protocols) => protocols.startsWith('ip:icmp')),
+      `inside ESP: ${inner.join(', ')}`,
+    );
+    return `${opened} IKE messages and ${good} ESP packets, every code right`;
+  });
+  await site.kill('SIGTERM');
+  rmSync(keys, { recursive: true });
+  rmSync(file);
+}
+
 async function restart(): Promise<void> {
   const suite = SUITES[0]!;
   configure(suite);
@@ -334,6 +365,7 @@ try {
   build(TWO_SITES);
   await peer.start();
   await suites();
+  for (const suite of SUITES.slice(0, 2)) await verified(suite);
   if (!short) await restart();
   await failures();
 } catch (error) {

@@ -8,6 +8,7 @@
 
 #include "engine.h"
 #include "netlink.h"
+#include "nftables.h"
 
 namespace {
 
@@ -218,6 +219,19 @@ napi_value jsNetlink(napi_env env, napi_callback_info info) {
   std::vector<uint8_t> answer;
   const std::string failed = netlinkRequest(request.data, request.length, answers, answer);
   return failed.empty() ? toBytes(env, answer.data(), answer.size()) : toText(env, failed);
+}
+
+/** Whether it was done, and the answer or the complaint. */
+napi_value jsNftables(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const Bytes commands = arguments.bytes();
+  if (!arguments.ok()) return nullptr;
+  std::string answer;
+  const bool done = runNftables(std::string(reinterpret_cast<const char*>(commands.data), commands.length), answer);
+  List list(env);
+  list.push(toFlag(env, done));
+  list.push(toText(env, answer));
+  return list.done();
 }
 
 napi_value jsDropNames(napi_env env, napi_callback_info) {
@@ -528,7 +542,7 @@ napi_value init(napi_env env, napi_value exports) {
       {"send", jsSend},         {"take", jsTake},                 {"setKnown", jsSetKnown},   {"addPolicy", jsAddPolicy},
       {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},
       {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},
-      {"outbound", jsOutbound}, {"inbound", jsInbound},
+      {"outbound", jsOutbound}, {"inbound", jsInbound},           {"nftables", jsNftables},
   };
   for (const auto& [name, function] : functions) {
     napi_value value;

@@ -23,6 +23,7 @@ iputils-ping /bin/ping' ;;
 iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3
 iputils-ping /bin/ping
+tshark /usr/bin/tshark
 libssl-dev /usr/include/openssl/evp.h
 strongswan-charon /usr/lib/ipsec/charon
 strongswan-swanctl /usr/sbin/swanctl

@@ -12,6 +12,8 @@ export interface Addon {
   bootTime(): number;
   /** The kernel's answer to netlink messages, of which `answers` end one, or why there is none. */
   netlink(request: Uint8Array, answers: number): Uint8Array | string;
+  /** Commands for nftables, UTF-8; whether they were carried out, and the JSON answer or the complaint. */
+  nftables(commands: Uint8Array): [done: boolean, answer: string];
   dropNames(): string[];
   create(): Plane;
   openPort(

@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=2
 // The command line: every command, its words, its exit code.
 
 import { existsSync, readFileSync } from 'node:fs';
@@ -26,6 +26,7 @@ const USAGE = `usage: isthmus COMMAND [--json] [--socket PATH]
   flush                   remove every device, route, rule and guard of ours
 
   --log error|warn|info|debug, with run: how much it says
+  --export-keys FOLDER, with run: every key in Wireshark's tables, for a diagnosis
   exit codes: 0 yes, 1 no, 2 unusable input, 3 missing permission or kernel feature, 4 no daemon, 5 our fault`;
 
 const OPTIONS = {
@@ -35,6 +36,7 @@ const OPTIONS = {
   port: { type: 'string', default: '500' },
   'dry-run': { type: 'boolean', default: false },
   log: { type: 'string', default: 'info' },
+  'export-keys': { type: 'string' },
   version: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const;
@@ -44,10 +46,11 @@ type Command = (operands: string[], options: Values) => Promise<number> | number
 
 const COMMANDS: Record<string, Command> = {
   check,
-  run: ([file], { socket, json, log }) => {
+  run: ([file], { socket, json, log, 'export-keys': exportKeys }) => {
     const level = (['error', 'warn', 'info', 'debug'] as const).find((one) => one === log);
     if (!level) throw new UsageError(`--log ${log}: write error, warn, info or debug`);
-    return run({ file: operand(file, 'FILE'), socket, json, level });
+    const options = { file: operand(file, 'FILE'), socket, json, level };
+    return run(exportKeys === undefined ? options : { ...options, exportKeys });
   },
   status: async ([name], { socket, json }) => {
     const answer = await createClient(socket).status.$get();

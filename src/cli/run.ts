@@ -11,17 +11,18 @@ export interface RunOptions {
   socket: string;
   json: boolean;
   level: Level;
+  exportKeys?: string;
 }
 
 /** Resolves with the exit code once the daemon has ended by SIGTERM or SIGINT. SIGHUP reads the file again. */
-export async function run({ file, socket, json, level }: RunOptions): Promise<number> {
+export async function run({ file, socket, json, level, exportKeys }: RunOptions): Promise<number> {
   const log = createLog({
     json,
     level,
     write: (line) => process.stdout.write(`${line}\n`),
     wallClock: () => new Date(),
   });
-  const running = runDaemon(file, log);
+  const running = runDaemon(file, log, exportKeys === undefined ? {} : { exportKeys });
   const server = await serve(createRoutes(running), socket);
   process.on('SIGHUP', () => {
     try {

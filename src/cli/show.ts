@@ -17,7 +17,8 @@ export function printStatus(status: Status, name: string | undefined, json: bool
   return fine ? EXIT.yes : EXIT.no;
 }
 
-function printTunnels({ tunnels, drops }: Status): void {
+function printTunnels({ tunnels, drops, exportsKeys }: Status): void {
+  if (exportsKeys !== undefined) print(`WARNING: every key is written to ${exportsKeys}`);
   const rows = tunnels.flatMap((tunnel) => [tunnelRow(tunnel), ...tunnel.children.map(childRow)]);
   print(
     table(['TUNNEL', 'STATE', 'SINCE', 'PEER / NETWORKS', 'IN', 'OUT', 'LAST PROOF', 'ALGORITHMS'], rows),

@@ -16,8 +16,8 @@ export interface Config {
   /** Largest outer packet, bytes. */
   mtu: number;
   tunnels: Tunnel[];
-  /** By the name that tunnels use. */
-  secrets: Map<string, Uint8Array>;
+  /** By the name that tunnels use. Behind functions, so that no dump of an object shows one. */
+  secrets: Map<string, () => Uint8Array>;
 }
 
 /** One tunnel as it stands in a file. */
@@ -41,7 +41,7 @@ export function resolveConfig(
     if (!address) complaints.push(complain(source, ['gateway', 'address'], `"${text}" is not an IP address`));
     return address ?? [];
   });
-  const secrets = new Map<string, Uint8Array>();
+  const secrets: Config['secrets'] = new Map();
   let order = 0;
   const tunnels = entries.flatMap(({ name, entry, source: from }) => {
     const at: Complain = (path, problem, level) => {
@@ -67,7 +67,7 @@ function resolveTunnel(
   name: string,
   entry: TunnelEntry,
   own: readonly IpAddress[],
-  secrets: Map<string, Uint8Array>,
+  secrets: Config['secrets'],
   at: Complain,
   order: number,
 ): Tunnel | undefined {
@@ -132,13 +132,13 @@ export function identityOf(text: string): Identity {
 function secretOf(
   name: string,
   entry: TunnelEntry,
-  secrets: Map<string, Uint8Array>,
+  secrets: Config['secrets'],
   at: Complain,
 ): string | undefined {
   if (!entry.auth) return at([], 'auth is missing: auth: { psk: { file: /etc/isthmus/NAME.psk } }');
   const secret = readSecret(entry.auth.psk.file);
   if ('complaint' in secret) return at(['auth', 'psk', 'file'], secret.complaint);
-  secrets.set(name, secret);
+  secrets.set(name, () => secret);
   return name;
 }
 

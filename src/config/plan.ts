@@ -26,7 +26,7 @@ export function planReload(before: Config, after: Config): Plan[] {
 function effectOn(tunnel: Tunnel, before: Config, after: Config): Effect {
   const old = before.tunnels.find(({ name }) => name === tunnel.name);
   if (!old) return 'new';
-  const sameSecret = sameBytes(before.secrets.get(tunnel.name), after.secrets.get(tunnel.name));
+  const sameSecret = sameBytes(before.secrets.get(tunnel.name)?.(), after.secrets.get(tunnel.name)?.());
   if (sameSecret && textOf(old) === textOf(tunnel)) return 'untouched';
   return sameSecret && textOf(mustStay(old)) === textOf(mustStay(tunnel)) ? 'rekey' : 'restart';
 }

@@ -15,6 +15,8 @@ export interface DaemonParts {
   /** Milliseconds of CLOCK_BOOTTIME. */
   clock: () => Instant;
   log: Log;
+  /** Sees every action before it is performed. */
+  watch?: (action: Action) => void;
 }
 
 export interface Daemon {
@@ -49,6 +51,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
   }
 
   function perform(action: Action): void {
+    parts.watch?.(action);
     switch (action.type) {
       case 'send':
         return parts.send(action);

@@ -7,16 +7,18 @@ import { type Plan, planReload } from '../config/plan.ts';
 import { createKeyExchanges, createNodeProvider } from '../crypto/node-provider.ts';
 import { createEngine } from '../dataplane/engine.ts';
 import { createHost, type Host, HostError } from '../host/host.ts';
-import { holderOf, preflight, thisMachine } from '../host/preflight.ts';
+import { holderOf, type Machine, preflight, thisMachine } from '../host/preflight.ts';
 import { OURS, wantedFor } from '../host/wanted.ts';
+import type { Action } from '../ike/boundary.ts';
 import type { REPORTS, ReportCode } from '../ike/errors.ts';
-import { createGateway } from '../ike/gateway.ts';
+import { createGateway, type Gateway } from '../ike/gateway.ts';
 import { loadAddon } from '../native.ts';
 import { innerMtu } from '../policy/overhead.ts';
 import type { Snapshot } from '../policy/sad.ts';
 import { familyOf } from '../wire/address.ts';
 import { createDaemon } from './daemon.ts';
 import { createJobs } from './jobs.ts';
+import { createKeyExport, type KeyExport } from './key-export.ts';
 import { IKE_PORT, NAT_PORT, openPort } from './port.ts';
 import { type Log, type Report, sentenceOf } from './report.ts';
 import { createTraffic, type Status, statusOfTunnel } from './status.ts';
@@ -51,19 +53,21 @@ export interface Running {
 const GOODBYE = 2000;
 
 /** Throws ConfigRefused, HostError or AddonError; then nothing runs. */
-export function runDaemon(file: string, log: Log): Running {
+export function runDaemon(file: string, log: Log, options: { exportKeys?: string } = {}): Running {
   let config = readConfig(file, log);
   const addon = loadAddon();
   const plane = addon.create();
   const host = createHost(addon);
+  const machine = thisMachine(addon);
   demandNothing(addon.openTun(plane, OURS.device), 'HOST_TUN');
   applyHost(host, config, [config]);
   const port = openPort(addon, plane, config.addresses, OURS.mark);
-  if ('failed' in port) throw new HostError('HOST_SOCKET', explainSocket(port.failed));
+  if ('failed' in port) throw new HostError('HOST_SOCKET', explainSocket(machine, port.failed));
   const engine = createEngine(addon, plane);
   const provider = createNodeProvider();
   const core = createGateway({ provider, capabilities: engine.capabilities });
   const traffic = createTraffic();
+  const exportKeys = options.exportKeys === undefined ? undefined : createKeyExport(options.exportKeys);
   const daemon = createDaemon({
     core,
     plane: engine,
@@ -71,10 +75,11 @@ export function runDaemon(file: string, log: Log): Running {
     runJob: createJobs({
       provider,
       keyExchanges: createKeyExchanges(),
-      secret: (name) => config.secrets.get(name),
+      secret: (name) => config.secrets.get(name)?.(),
     }),
     clock: addon.bootTime,
     log,
+    ...(exportKeys ? { watch: (action) => exported(exportKeys, core, action) } : {}),
   });
 
   addon.start(plane, () => {
@@ -87,12 +92,13 @@ export function runDaemon(file: string, log: Log): Running {
     changes: config.tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })),
   });
   port.setKnown(core.spis());
+  if (options.exportKeys !== undefined) report(log, 'KEYS_EXPORTED', { folder: options.exportKeys });
   report(log, 'DAEMON_READY', {
     name: config.name,
     addresses: config.addresses.join(', '),
     tunnels: config.tunnels.length,
   });
-  for (const finding of preflight(thisMachine, familiesOf(config), [IKE_PORT, NAT_PORT]))
+  for (const finding of preflight(machine, familiesOf(config), [IKE_PORT, NAT_PORT]))
     report(log, 'HOST_FINDING', { ...finding });
 
   async function status(): Promise<Status> {
@@ -104,6 +110,7 @@ export function runDaemon(file: string, log: Log): Running {
     return {
       name: config.name,
       pid: process.pid,
+      ...(options.exportKeys === undefined ? {} : { exportsKeys: options.exportKeys }),
       tunnels: core.tunnels().flatMap((view) => {
         const tunnel = config.tunnels.find(({ name }) => name === view.name);
         const failure = failures.findLast((one) => one.tunnel === view.name);
@@ -123,7 +130,7 @@ export function runDaemon(file: string, log: Log): Running {
       throw new ConfigRefused([`${file}:1:1: gateway.address changed: restart the daemon to use it`]);
     const plan = planReload(config, next);
     if (dryRun) return plan;
-    applyHost(host, next, [config, next]);
+    applyOrRestore(host, config, next);
     config = next;
     for (const { changes } of plan) daemon.feed({ type: 'configure', changes });
     applyHost(host, next, [next]);
@@ -134,7 +141,15 @@ export function runDaemon(file: string, log: Log): Running {
     return plan;
   }
 
-  const sampling = setInterval(() => traffic.update(daemon.snapshot()), 1000);
+  let own = host.addresses();
+  /** Counters for the status; an address that came or went, for the core. */
+  function sample(): void {
+    traffic.update(daemon.snapshot());
+    const now = host.addresses();
+    if (now.join() !== own.join()) daemon.feed({ type: 'addresses', local: now });
+    own = now;
+  }
+  const sampling = setInterval(sample, 1000);
 
   return {
     async command(command, tunnel, child) {
@@ -162,6 +177,12 @@ export function runDaemon(file: string, log: Log): Running {
   };
 }
 
+/** New keys show first where they are installed, or in the message that they protect. */
+function exported(keys: KeyExport, core: Gateway, action: Action): void {
+  if (action.type === 'dataplane') keys.esp(action.changes);
+  if (action.type === 'send') keys.ike(core.sas());
+}
+
 /** Removes everything of ours from this machine. How many objects that were. */
 export function flushHost(): number {
   return createHost(loadAddon()).flush();
@@ -172,6 +193,16 @@ function readConfig(file: string, log: Log): Config {
   if (!config) throw new ConfigRefused(complaints.map(complaintText));
   for (const complaint of complaints) report(log, 'CONFIG_WARNING', { problem: complaintText(complaint) });
   return config;
+}
+
+/** The machine takes the new configuration beside the old one, or stays with the old one. */
+function applyOrRestore(host: Host, config: Config, next: Config): void {
+  try {
+    applyHost(host, next, [config, next]);
+  } catch (error) {
+    applyHost(host, config, [config]);
+    throw error instanceof HostError ? new ConfigRefused([error.message]) : error;
+  }
 }
 
 /** What stands for all of the configurations, in the size of the first. */
@@ -208,10 +239,10 @@ function demandNothing(failed: string, code: string): void {
   throw new HostError(code, `${failed}; ${fix}`);
 }
 
-function explainSocket(failed: string): string {
+function explainSocket(machine: Machine, failed: string): string {
   const port = Number(/UDP port (\d+)/.exec(failed)?.[1] ?? 0);
   if (!failed.includes('in use')) return `${failed}${hintOf(failed)}`;
-  const holder = holderOf(thisMachine, port) ?? 'another process';
+  const holder = holderOf(machine, port) ?? 'another process';
   return `${failed}: ${holder} holds it; stop the other IKE daemon first (systemctl stop strongswan ipsec)`;
 }
 

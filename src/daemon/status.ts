@@ -50,6 +50,8 @@ export interface TunnelStatus {
 export interface Status {
   name: string;
   pid: number;
+  /** The folder that every key is written to, while that is so. */
+  exportsKeys?: string;
   tunnels: TunnelStatus[];
   /** Packets dropped by cause; cleartext of protected networks that the guards stopped. */
   drops: Record<string, number>;

@@ -31,11 +31,11 @@ export function createHost(addon: Addon): Host {
   const kernel = createKernel(addon);
   return {
     apply(wanted) {
-      applyGuards(wanted.guards, wanted.mtu);
+      applyGuards(addon, wanted.guards, wanted.mtu);
       kernel.apply(wanted);
     },
     addresses: () => kernel.addresses().map(({ address }) => address),
-    stopped: guardCounters,
-    flush: () => kernel.flush() + flushGuards(),
+    stopped: () => guardCounters(addon),
+    flush: () => kernel.flush() + flushGuards(addon),
   };
 }

@@ -23,7 +23,8 @@ import { OURS, type Wanted } from './wanted.ts';
 
 const ERRNO: Record<number, string> = {
   1: 'not permitted: needs CAP_NET_ADMIN',
-  13: 'permission denied: needs CAP_NET_ADMIN',
+  // Linux answers EACCES to a route over a device whose IPv6 is off.
+  13: 'the kernel refuses it; IPv6 is switched off here: sysctl -w net.ipv6.conf.all.disable_ipv6=0',
   16: 'busy',
   17: 'exists already',
   19: 'no such device',

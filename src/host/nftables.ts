@@ -1,9 +1,6 @@
 // The guards: one nftables table that drops cleartext of protected pairs, replaced in one atomic batch.
 
-import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import type { Addon } from '../native.ts';
 import type { SelectorSet } from '../policy/sad.ts';
 import { prefixesOf, type Selector } from '../policy/selector.ts';
 import { familyOf } from '../wire/address.ts';
@@ -19,8 +16,8 @@ const MANGLE = -150;
 type Expression = Record<string, unknown>;
 
 /** `mtu`: of the tunnel's device, bytes. */
-export function applyGuards(pairs: readonly SelectorSet[], mtu: number): void {
-  nft([
+export function applyGuards(addon: Addon, pairs: readonly SelectorSet[], mtu: number): void {
+  nft(addon, [
     ...replaceTable(),
     ...counters(),
     ...chains(),
@@ -31,16 +28,14 @@ export function applyGuards(pairs: readonly SelectorSet[], mtu: number): void {
 }
 
 /** How many tables were removed: 0 or 1. */
-export function flushGuards(): number {
-  if (!standing()) return 0;
-  nft([{ delete: { table: { family: 'inet', name: OURS.nftables } } }]);
+export function flushGuards(addon: Addon): number {
+  if (!standing(addon)) return 0;
+  nft(addon, [{ delete: { table: { family: 'inet', name: OURS.nftables } } }]);
   return 1;
 }
 
-export function guardCounters(): { out: bigint; in: bigint } {
-  const listed = run(['-j', 'list', 'counters', 'table', 'inet', OURS.nftables]);
-  const entries: { counter?: { name: string; packets: number } }[] =
-    listed.status === 0 ? JSON.parse(listed.stdout).nftables : [];
+export function guardCounters(addon: Addon): { out: bigint; in: bigint } {
+  const entries = run(addon, `list counters table inet ${OURS.nftables}`)?.nftables ?? [];
   const packets = (name: string) =>
     BigInt(entries.find(({ counter }) => counter?.name === name)?.counter?.packets ?? 0);
   return { out: packets('out'), in: packets('in') };
@@ -176,40 +171,26 @@ function accept(): Expression {
   return { accept: null };
 }
 
-function standing(): boolean {
-  return run(['list', 'table', 'inet', OURS.nftables]).status === 0;
+function standing(addon: Addon): boolean {
+  return run(addon, `list table inet ${OURS.nftables}`) !== undefined;
 }
 
-function nft(commands: Expression[]): void {
-  const { status, stderr } = run(['-j', '-f', '-'], JSON.stringify({ nftables: commands }));
-  if (status === 0) return;
-  throw new HostError(
-    'HOST_GUARDS',
-    `the guards cannot be set, so nothing is started: ${stderr.trim().split('\n')[0]}`,
-  );
+function nft(addon: Addon, commands: Expression[]): void {
+  const [done, answer] = addon.nftables(new TextEncoder().encode(JSON.stringify({ nftables: commands })));
+  if (done) return;
+  const first = answer.trim().split('\n')[0]!;
+  const why = /not permitted|must be root/.test(first)
+    ? `${first}: run as root, or give CAP_NET_ADMIN`
+    : first;
+  throw new HostError('HOST_GUARDS', `the guards cannot be set, so nothing is started: ${why}`);
 }
 
-/** nft is where Debian and most others put it, also when PATH is short. */
-function run(args: string[], input?: string): { status: number | null; stdout: string; stderr: string } {
-  const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
-  const stdin = input === undefined ? 'ignore' : fileWith(input);
-  const { error, ...result } = spawnSync('nft', args, {
-    stdio: [stdin, 'pipe', 'pipe'],
-    encoding: 'utf8',
-    env: { ...process.env, PATH },
-    maxBuffer: 1 << 26,
-  });
-  if (typeof stdin === 'number') closeSync(stdin);
-  if (error)
-    throw new HostError('HOST_GUARDS', `nft does not start (${error.message}): apt-get install nftables`);
-  return result;
+/** The JSON answer, or undefined where there is no such thing. */
+function run(addon: Addon, command: string): NftAnswer | undefined {
+  const [done, answer] = addon.nftables(new TextEncoder().encode(command));
+  return done ? (answer === '' ? { nftables: [] } : JSON.parse(answer)) : undefined;
 }
 
-/** A nameless file: nft opens /dev/stdin by its name, which Node's pipes do not allow. */
-function fileWith(text: string): number {
-  const folder = mkdtempSync(join(tmpdir(), 'isthmus-'));
-  const fd = openSync(join(folder, 'guards.json'), 'wx+', 0o600);
-  rmSync(folder, { recursive: true });
-  writeSync(fd, text, 0);
-  return fd;
+interface NftAnswer {
+  nftables: { counter?: { name: string; packets: number } }[];
 }

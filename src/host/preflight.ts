@@ -1,7 +1,7 @@
 // What of the machine's own settings would keep tunnels from working: named with the fix, never changed.
 
-import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import type { Addon } from '../native.ts';
 import { OURS } from './wanted.ts';
 
 export interface Finding {
@@ -23,24 +23,21 @@ export interface NftEntry {
   rule?: { family: string; table: string; chain: string; expr: Record<string, unknown>[] };
 }
 
-export const thisMachine: Machine = {
-  read(file) {
-    try {
-      return readFileSync(file, 'utf8');
-    } catch {
-      return undefined;
-    }
-  },
-  ruleset() {
-    const env = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` };
-    const { status, stdout } = spawnSync('nft', ['-j', 'list', 'ruleset'], {
-      encoding: 'utf8',
-      maxBuffer: 1 << 26,
-      env,
-    });
-    return status === 0 ? JSON.parse(stdout).nftables : [];
-  },
-};
+export function thisMachine(addon: Addon): Machine {
+  return {
+    read(file) {
+      try {
+        return readFileSync(file, 'utf8');
+      } catch {
+        return undefined;
+      }
+    },
+    ruleset() {
+      const [done, answer] = addon.nftables(new TextEncoder().encode('list ruleset'));
+      return done && answer !== '' ? JSON.parse(answer).nftables : [];
+    },
+  };
+}
 
 /** `families` of the protected networks, `ports` of ours. */
 export function preflight(

@@ -75,6 +75,11 @@ export const REPORTS = {
     sentence: '{remote} sent a key exchange value that is not valid: {message}',
   },
   DAEMON_READY: { fault: 'info', sentence: '{name} listens on {addresses}, {tunnels} tunnels' },
+  KEYS_EXPORTED: {
+    fault: 'config',
+    sentence:
+      'every key of this daemon is written to {folder}: whoever reads it reads all traffic. Remove it when the diagnosis is done',
+  },
   CONFIG_RELOADED: { fault: 'info', sentence: 'reload: {effect}' },
   CONFIG_REFUSED: {
     fault: 'config',

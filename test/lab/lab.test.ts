@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { type TestContext, test } from 'node:test';
 import { whatIsMissing } from '../../lab/isolate.ts';
 import { strongswanIsMissing } from '../../lab/peers/strongswan.ts';
+import { tsharkIsMissing } from '../../lab/tshark.ts';
 
 /** The last line of a laboratory's output, as JSON. */
 function lab(file: string, ...args: string[]): { status: number | null; last: string; all: string } {
@@ -32,8 +33,20 @@ test('demo: two sites, rekeys, a killed daemon; nothing lost, no cleartext', (t)
   assert.ok(result.child_rekeys >= 10 && result.ike_rekeys >= 3);
 });
 
+test('faults: what goes wrong on machines ends in a sentence, and loses nothing that was running', (t) => {
+  if (skipped(t, whatIsMissing()[0])) return;
+  const { status, last, all } = lab('lab/faults.ts');
+  assert.equal(status, 0, all);
+  const results: { fault: string; result: string }[] = JSON.parse(last);
+  assert.deepEqual(
+    results.filter(({ result }) => result !== 'pass'),
+    [],
+  );
+  assert.ok(results.length >= 16);
+});
+
 test('interop: strongSwan as initiator and as responder', (t) => {
-  if (skipped(t, whatIsMissing()[0] ?? strongswanIsMissing())) return;
+  if (skipped(t, whatIsMissing()[0] ?? strongswanIsMissing() ?? tsharkIsMissing())) return;
   const { status, last, all } = lab('lab/interop.ts', '--short');
   assert.equal(status, 0, all);
   const results: { check: string; result: string; detail: string }[] = JSON.parse(last);

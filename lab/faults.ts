@@ -1,0 +1,238 @@
+// What goes wrong on real machines, done on purpose: each must end in a sentence that says what to do, and lose nothing
+// that was running. `-- --json` prints an array of `{fault, result, detail}`.
+
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { isolate } from './isolate.ts';
+import { build, type Finished, run, runAsync, start } from './netns.ts';
+import { createSite, type Site } from './site.ts';
+import { ping } from './traffic.ts';
+import { TWO_SITES } from './two-sites.ts';
+
+isolate();
+
+const json = process.argv.includes('--json');
+const PSK = randomBytes(24).toString('base64url');
+const ISTHMUS = [process.execPath, '--disable-warning=ExperimentalWarning', 'src/cli/isthmus.ts'];
+const OUR_FAULT = 5;
+const results: { fault: string; result: 'pass' | 'fail'; detail: string }[] = [];
+
+const a: Site = createSite('gw-a', { 'office.psk': PSK });
+const b: Site = createSite('gw-b', { 'office.psk': PSK });
+
+function configuration(
+  site: Site,
+  own: string,
+  peer: string,
+  local: string,
+  remote: string,
+  more = '',
+): string {
+  return `gateway: { name: ${site.namespace}, address: ${own} }
+tunnels:
+  office: { peer: ${peer}, auth: { psk: { file: ${site.folder}/office.psk } }, local: ${local}, remote: ${remote} }
+${more}`;
+}
+
+const GOOD = configuration(a, '192.0.2.1', '198.51.100.1', '10.1.0.0/16', '10.2.0.0/16');
+
+function demand(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new Error(what);
+}
+
+async function fault(name: string, act: () => Promise<string>): Promise<void> {
+  let result: (typeof results)[number];
+  try {
+    result = { fault: name, result: 'pass', detail: await act() };
+  } catch (error) {
+    result = { fault: name, result: 'fail', detail: error instanceof Error ? error.message : String(error) };
+  }
+  results.push(result);
+  if (!json)
+    console.log(`${result.result.padEnd(4)}  ${name.padEnd(34)}  ${result.detail.trim().split('\n')[0]}`);
+}
+
+/** The command fails with this exit code and a sentence, not with a stack. */
+function says({ status, output }: Finished, code: number, sentence: RegExp): string {
+  demand(status === code, `exit ${status}, expected ${code}: ${output}`);
+  demand(sentence.test(output) && status !== OUR_FAULT && !/^\s+at /m.test(output), `it said: ${output}`);
+  return output.split('\n').find((line) => sentence.test(line)) ?? output;
+}
+
+/** `isthmus run` in gw-a, which is expected to end by itself; `prefix` changes its surroundings. */
+function runOnce(...prefix: string[]): Promise<Finished> {
+  const file = `${a.folder}/isthmus.yaml`;
+  return runAsync(
+    'gw-a',
+    'timeout',
+    '10',
+    ...prefix,
+    ...ISTHMUS,
+    'run',
+    file,
+    '--socket',
+    `${a.folder}/once.sock`,
+  );
+}
+
+/** With something mounted over a folder, in a mount namespace of its own. */
+function hiding(folder: string): string[] {
+  return ['unshare', '--mount', 'sh', '-c', `mount -t tmpfs tmpfs ${folder} && exec "$@"`, 'sh'];
+}
+
+async function passing(): Promise<void> {
+  const answered = await ping('host-a', '10.2.0.10', 5);
+  demand(answered === 5, `${answered} of 5 pings answered`);
+}
+
+async function beforeItRuns(): Promise<void> {
+  a.configure(GOOD);
+  await fault('port in use', async () => {
+    const holder = start('gw-a', [
+      process.execPath,
+      '-e',
+      "require('dgram').createSocket('udp4').bind(500,'192.0.2.1',()=>console.log('bound'))",
+    ]);
+    await new Promise((resolve) => holder.stdout!.once('data', resolve));
+    const detail = says(await runOnce(), 3, /UDP port 500.*in use.*stop the other IKE daemon/);
+    holder.kill('SIGKILL');
+    return detail;
+  });
+  await fault('no permission', async () =>
+    says(
+      await runOnce('setpriv', '--bounding-set=-all', '--inh-caps=-all', '--reuid=0', '--clear-groups'),
+      3,
+      /permi|CAP_NET_ADMIN/,
+    ),
+  );
+  await fault('no TUN', async () => says(await runOnce(...hiding('/dev/net')), 3, /tun.*modprobe tun/i));
+  await fault('addon not built', async () => {
+    const finished = await runOnce(...hiding('native/build'));
+    return says(finished, 3, /addon is not built; build it: make -C/);
+  });
+  await fault('address of another machine', async () => {
+    a.configure(GOOD.replace('192.0.2.1', '192.0.2.77'));
+    return says(await runOnce(), 3, /gateway\.address is not an address of this machine/);
+  });
+  await fault('a kernel that refuses a route', async () => {
+    run('gw-a', 'sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1', 'net.ipv6.conf.default.disable_ipv6=1');
+    a.configure(configuration(a, '192.0.2.1', '198.51.100.1', 'fd01::/64', 'fd02::/64'));
+    const detail = says(await runOnce(), 3, /IPv6 is switched off.*sysctl/);
+    return detail;
+  });
+}
+
+async function whileItRuns(): Promise<void> {
+  a.configure(GOOD);
+  b.configure(configuration(b, '198.51.100.1', '192.0.2.1', '10.2.0.0/16', '10.1.0.0/16'));
+  await Promise.all([a.start(), b.start()]);
+  await a.isthmus('up', 'office');
+  await passing();
+  const state = async () => JSON.parse((await a.isthmus('status', '--json')).output);
+
+  await fault('reload of a broken file', async () => {
+    a.configure(`${GOOD}  second: { peer: 256.1.1.1, lokal: 10.9.0.0/16 }\n`);
+    const detail = says(await a.isthmus('reload'), 2, /unknown key lokal; did you mean local/);
+    await passing();
+    return detail;
+  });
+  await fault('reload that the kernel refuses', async () => {
+    const psk = `{ psk: { file: ${a.folder}/office.psk } }`;
+    a.configure(`${GOOD}  six: { peer: 198.51.100.1, auth: ${psk}, local: fd01::/64, remote: fd02::/64 }\n`);
+    const detail = says(await a.isthmus('reload'), 2, /IPv6 is switched off.*sysctl/);
+    await passing();
+    const { tunnels } = await state();
+    demand(tunnels.length === 1, 'the new tunnel is there all the same');
+    a.configure(GOOD);
+    return detail;
+  });
+  await fault('a second daemon', async () => {
+    const detail = says(await runOnce(), 3, /another isthmus daemon runs/);
+    await passing();
+    return detail;
+  });
+  await fault('unknown tunnel', async () =>
+    says(await a.isthmus('up', 'nowhere'), 1, /no tunnel of that name/),
+  );
+  await fault('flush under a running daemon', async () => says(await a.isthmus('flush'), 2, /stop it first/));
+  await fault('garbage on both ports', async () => {
+    const sent = await garbage();
+    await passing();
+    const { tunnels } = await state();
+    demand(tunnels[0].state === 'passing', JSON.stringify(tunnels));
+    const lines = a.log().split('\n').length;
+    demand(lines < 100, `${lines} lines in the log after ${sent} datagrams`);
+    return `${sent} datagrams, the tunnel passes, ${lines} lines in the log`;
+  });
+  await fault('memory', async () => {
+    const kilobytes = Number(
+      /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${(await state()).pid}/status`, 'utf8'))?.[1],
+    );
+    demand(kilobytes < 120_000, `${kilobytes} kB`);
+    return `${Math.round(kilobytes / 1024)} MB resident with one tunnel`;
+  });
+  await fault('killed: nothing leaves in the clear', async () => {
+    await a.kill('SIGKILL');
+    const answered = await ping('host-a', '10.2.0.10', 3);
+    const dropped = run('gw-a', 'nft', 'list', 'counter', 'inet', 'isthmus', 'out');
+    demand(answered === 0, `${answered} pings answered without a daemon`);
+    demand(existsSync('/run/lab'), 'the laboratory is gone');
+    return `no answer, guards stand: ${dropped.replace(/\s+/g, ' ').slice(0, 80)}`;
+  });
+  await fault('no daemon', async () =>
+    says(await a.isthmus('status'), 4, /no daemon answers on .*isthmus run FILE/),
+  );
+  await fault('flush', async () => {
+    const detail = says(await a.isthmus('flush'), 0, /\d+ objects removed/);
+    const left = [
+      run('gw-a', 'nft', 'list', 'ruleset'),
+      run('gw-a', 'ip', 'rule'),
+      run('gw-a', 'ip', 'route', 'show', 'table', 'all'),
+      run('gw-a', 'ip', 'link'),
+    ].join('\n');
+    demand(!/isthmus|450[01]/.test(left), `left behind: ${left}`);
+    return detail;
+  });
+  await b.kill('SIGTERM');
+}
+
+/** Random bytes of every length, and headers that begin like IKE, at both ports of gw-a. */
+function garbage(): Promise<number> {
+  const script = `
+    const { createSocket } = require('dgram');
+    const { randomBytes, randomInt } = require('crypto');
+    const socket = createSocket('udp4');
+    const COUNT = 20000;
+    let sent = 0;
+    const one = () => {
+      if (sent === COUNT) return setTimeout(() => { console.log(sent); process.exit(0); }, 200);
+      const bytes = randomBytes(randomInt(0, 1400));
+      if (sent % 2 && bytes.length > 40) {
+        const at = sent % 4 === 1 ? 0 : 4;
+        if (at) bytes.fill(0, 0, 4);
+        bytes[at + 17] = 0x20; bytes[at + 18] = 34 + sent % 5; bytes[at + 19] = sent % 3 ? 8 : 0x20;
+        bytes.writeUInt32BE(bytes.length - at, at + 24);
+      }
+      socket.send(bytes, sent++ % 2 ? 4500 : 500, '192.0.2.1', sent % 50 ? one : () => setTimeout(one, 1));
+    };
+    one();`;
+  const sender = start('internet', [process.execPath, '-e', script]);
+  return new Promise((resolve, reject) => {
+    sender.stdout!.once('data', (chunk) => resolve(Number(chunk)));
+    sender.stderr!.once('data', (chunk) => reject(new Error(`the sender failed: ${chunk}`)));
+  });
+}
+
+try {
+  build(TWO_SITES);
+  writeFileSync(`${a.folder}/isthmus.yaml`, GOOD);
+  await beforeItRuns();
+  await whileItRuns();
+} catch (error) {
+  console.error(`the laboratory failed: ${error instanceof Error ? error.stack : error}\n${a.log()}`);
+  process.exit(1);
+}
+const failed = results.filter(({ result }) => result === 'fail').length;
+if (json) console.log(JSON.stringify(results));
+else console.log(`\n${results.length - failed} of ${results.length} faults end as they should`);
+process.exit(failed === 0 ? 0 : 1);

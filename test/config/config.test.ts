@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { basename } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { complaintText } from '../../src/config/complaint.ts';
+import type { Config } from '../../src/config/config.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { planReload } from '../../src/config/plan.ts';
+import { folder, goodFile, PSK } from './files.ts';
+
+/** Every complaint about a text, as `line:column: …`. `@PSK` stands for a good secret's file. */
+function complaints(t: TestContext, text: string): string[] {
+  const files = folder(t);
+  const psk = files.write('good.psk', PSK);
+  const file = files.write('isthmus.yaml', text.replaceAll('@PSK', psk));
+  return loadConfig(file).complaints.map((one) => complaintText({ ...one, file: basename(one.file) }));
+}
+
+function good(t: TestContext, more = '', top = ''): Config {
+  const files = folder(t);
+  const file = files.write('isthmus.yaml', goodFile(files.write('good.psk', PSK), more, top));
+  const { config, complaints: found } = loadConfig(file);
+  assert.ok(config, found.map(complaintText).join('\n'));
+  return config;
+}
+
+const TUNNEL = 'peer: 198.51.100.1, auth: { psk: { file: "@PSK" } }';
+
+for (const [what, text, complaint] of [
+  [
+    'an unknown key, with the one that was meant',
+    'gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t:\n    per: 198.51.100.1\n',
+    'isthmus.yaml:4:5: unknown key per; did you mean peer?',
+  ],
+  [
+    'an address that is none',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { peer: 256.1.1.1, auth: { psk: { file: "@PSK" } }, local: 10.1.0.0/16, remote: 10.2.0.0/16 }\n`,
+    'isthmus.yaml:3:14: "256.1.1.1" is not an IP address; names are not resolved yet',
+  ],
+  [
+    'a network with bits of a host',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.5/16, remote: 10.2.0.0/16 }\n`,
+    'is an address inside a network; the network is 10.1.0.0/16',
+  ],
+  [
+    'a peer of a family that we have no address of',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { peer: "2001:db8::1", auth: { psk: { file: "@PSK" } }, local: 10.1.0.0/16, remote: 10.2.0.0/16 }\n`,
+    'gateway.address has no address of the family of this peer',
+  ],
+  [
+    'an algorithm that nobody knows',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, esp-suites: [des-56] }\n`,
+    'unknown algorithm "des-56"',
+  ],
+  [
+    'an algorithm that is known and not there yet',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, ike-suites: [aes-ctr-128 / hmac-sha2-256-128] }\n`,
+    'aes-ctr-128 is known but not implemented yet',
+  ],
+  [
+    'a duration without a unit',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, lifetime: "3600" }\n`,
+    '"3600" is not a duration; write 30s, 10m, 4h or 1d',
+  ],
+  [
+    'networks in the tunnel and in its children',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, children: { x: { local: 10.1.0.0/16, remote: 10.2.0.0/16 } } }\n`,
+    'write local and remote either in the tunnel or in its children',
+  ],
+  ['a YAML that is none', 'gateway: { name: a\n', 'isthmus.yaml:2:1:'],
+  ['no tunnels at all', 'gateway: { name: a, address: 192.0.2.1 }\n', 'tunnels is missing'],
+  [
+    'peer any without a name for the peer',
+    'gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { peer: any, auth: { psk: { file: "@PSK" } }, local: 10.1.0.0/16, remote: 10.2.0.0/16 }\n',
+    'a tunnel with peer: any needs peer-id',
+  ],
+] as const) {
+  test(`${what}: said at its place`, (t) => {
+    const found = complaints(t, text);
+    assert.ok(
+      found.some((line) => line.includes(complaint)),
+      found.join('\n'),
+    );
+    for (const line of found) assert.match(line, /^isthmus\.yaml:\d+:\d+: /);
+  });
+}
+
+test('every complaint at once, not the first alone', (t) => {
+  const found = complaints(
+    t,
+    `gateway: { name: a, address: nowhere }
+tunnels:
+  one: { peer: 1.2.3, auth: { psk: { file: "@PSK" } }, local: 10.1.0.0/33, remote: 10.2.0.0/16 }
+  two: { peer: 198.51.100.1, auth: { psk: { file: /none } }, local: 10.1.0.0/16, remote: 10.2.0.0/16, start: later }
+`,
+  );
+  assert.ok(found.length >= 1, found.join('\n'));
+  const semantic = complaints(
+    t,
+    `gateway: { name: a, address: 192.0.2.1 }
+tunnels:
+  one: { peer: 1.2.3, auth: { psk: { file: "@PSK" } }, local: 10.1.0.0/33, remote: 10.2.0.0/16 }
+  two: { peer: 198.51.100.1, auth: { psk: { file: /none } }, local: 10.1.0.0/16, remote: 10.2.0.0/16, replay-window: 33 }
+`,
+  );
+  for (const part of ['"1.2.3" is not an IP address', '10.1.0.0/33', '/none', '33 is not a multiple'])
+    assert.ok(
+      semantic.some((line) => line.includes(part)),
+      `${part}\n${semantic.join('\n')}`,
+    );
+});
+
+for (const [what, text, mode, complaint] of [
+  ['missing', undefined, 0o600, /there is no such file/],
+  ['readable by others', PSK, 0o644, /others can read the secret .* chmod 600/],
+  ['short', 'short', 0o600, /is weak \(5 bytes/],
+  ['long but all the same', 'a'.repeat(40), 0o600, /is weak/],
+  ['said to be hex, and not', 'hex:0g'.padEnd(40, '0'), 0o600, /not the hex that it says/],
+] as const) {
+  test(`a secret that is ${what} refuses the file`, (t) => {
+    const files = folder(t);
+    const psk = text === undefined ? '/nowhere/a.psk' : files.write('a.psk', text, mode);
+    const { config, complaints: found } = loadConfig(files.write('isthmus.yaml', goodFile(psk)));
+    assert.equal(config, undefined);
+    assert.match(found[0]!.problem, complaint);
+    assert.equal(found[0]!.line, 6);
+    assert.ok(!found.some(({ problem }) => text !== undefined && text.length > 8 && problem.includes(text)));
+  });
+}
+
+test('a secret is the same as text, hex and base64', (t) => {
+  const files = folder(t);
+  const forms = [
+    PSK,
+    `${PSK}\n`,
+    `hex:${Buffer.from(PSK).toString('hex')}\n`,
+    `base64:${Buffer.from(PSK).toString('base64')}\n`,
+  ];
+  const secrets = forms.map((form, index) => {
+    const file = files.write(`${index}.yaml`, goodFile(files.write(`${index}.psk`, form)));
+    return Buffer.from(loadConfig(file).config!.secrets.get('office')!()).toString();
+  });
+  assert.deepEqual(secrets, [PSK, PSK, PSK, PSK]);
+});
+
+test('an included file brings tunnels; its complaints name it', (t) => {
+  const files = folder(t);
+  const psk = files.write('good.psk', PSK);
+  files.write('more.yaml', 'tunnels:\n  office: { peer: 198.51.100.2 }\n');
+  const file = files.write('isthmus.yaml', goodFile(psk, '', 'include: [more.yaml]'));
+  const found = loadConfig(file).complaints.map((one) => `${basename(one.file)}:${one.line} ${one.problem}`);
+  assert.ok(found.includes('more.yaml:2 there is a tunnel office already'), found.join('\n'));
+});
+
+test('two tunnels that want the same packets: a warning says who gets them', (t) => {
+  const files = folder(t);
+  const psk = files.write('good.psk', PSK);
+  const second = `  branch: { peer: 198.51.100.2, auth: { psk: { file: ${psk} } }, local: 10.1.0.0/16, remote: 10.2.3.0/24 }\n`;
+  const { config, complaints: found } = loadConfig(files.write('isthmus.yaml', goodFile(psk, second)));
+  assert.ok(config);
+  assert.deepEqual(
+    found.map(({ level }) => level),
+    ['warning'],
+  );
+  assert.match(found[0]!.problem, /overlaps office.*go to office, which stands first/);
+});
+
+test('defaults serve every tunnel; networks among them only those without children', (t) => {
+  const config = good(
+    t,
+    '  south:\n    peer: 198.51.100.2\n    children: { x: { local: 10.7.0.0/16, remote: 10.8.0.0/16 } }\n    auth: { psk: { file: PSKFILE } }\n'.replace(
+      'PSKFILE',
+      folder(t).write('b.psk', PSK),
+    ),
+    'defaults: { lifetime: 2h, local: 10.9.0.0/16 }',
+  );
+  assert.deepEqual(
+    config.tunnels.map(({ children }) => children[0]!.lifetime.time),
+    [7_200_000, 7_200_000],
+  );
+  assert.equal(config.tunnels[1]!.children[0]!.selectors.local[0]!.start, '10.7.0.0');
+});
+
+for (const [what, more, effect] of [
+  ['nothing', '', 'untouched'],
+  ['a lifetime', '    lifetime: 2h\n', 'rekey'],
+  ['the algorithms', '    esp-suites: [aes-gcm-16-256]\n', 'rekey'],
+  ['who we are', '    id: other.example\n', 'restart'],
+] as const) {
+  test(`a reload that changes ${what} leaves the tunnel ${effect}`, (t) => {
+    const files = folder(t);
+    const psk = files.write('good.psk', PSK);
+    const load = (name: string, text: string) => loadConfig(files.write(name, goodFile(psk, text))).config!;
+    const plan = planReload(load('before.yaml', ''), load('after.yaml', more));
+    assert.deepEqual(
+      plan.map((one) => one.effect),
+      [effect],
+    );
+  });
+}
+
+test('a reload names what is new and what is gone', (t) => {
+  const files = folder(t);
+  const psk = files.write('good.psk', PSK);
+  const before = loadConfig(files.write('before.yaml', goodFile(psk))).config!;
+  const after = loadConfig(files.write('after.yaml', goodFile(psk).replace('office:', 'branch:'))).config!;
+  assert.deepEqual(
+    planReload(before, after).map(({ tunnel, effect }) => `${tunnel} ${effect}`),
+    ['office removed', 'branch new'],
+  );
+});

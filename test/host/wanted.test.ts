@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { OURS, wantedFor } from '../../src/host/wanted.ts';
+import { selectorOf } from '../../src/policy/selector.ts';
+
+function pair(local: string, remote: string) {
+  return { local: [selectorOf(local)!], remote: [selectorOf(remote)!] };
+}
+
+function routeTexts(routes: ReturnType<typeof wantedFor>['routes']): string[] {
+  return routes.map(
+    ({ type, table, destination: { address, length }, source }) =>
+      `${type} ${table} ${address}/${length}${source ? ` from ${source}` : ''}`,
+  );
+}
+
+test('a pair: a way through the tunnel, a wall behind it, and the gateway itself with a source that belongs there', () => {
+  const { routes, rules } = wantedFor([pair('10.1.0.0/16', '10.2.0.0/16')], ['192.0.2.1', '10.1.0.1'], 1400);
+  assert.deepEqual(routeTexts(routes), [
+    'unicast 4500 10.2.0.0/16 from 10.1.0.1',
+    'unreachable 4500 10.2.0.0/16',
+    'unicast 4501 10.2.0.0/16 from 10.1.0.1',
+    'unreachable 4501 10.2.0.0/16',
+  ]);
+  assert.deepEqual(
+    rules.map(({ table, priority, inLink }) => [table, priority, inLink]),
+    [
+      [4500, 4500, undefined],
+      [4501, 4501, 'lo'],
+    ],
+  );
+  assert.ok(rules.every(({ notMark }) => notMark === OURS.mark));
+});
+
+test('without an address in the local network the gateway itself keeps out of the tunnel', () => {
+  const { routes } = wantedFor([pair('10.1.0.0/16', '10.2.0.0/16')], ['192.0.2.1'], 1400);
+  assert.ok(routes.every(({ table }) => table === OURS.table));
+});
+
+test('everything as remote network: the local one stays local', () => {
+  const { routes } = wantedFor([pair('10.1.0.0/16', '0.0.0.0/0')], ['10.1.0.1'], 1400);
+  assert.ok(routeTexts(routes).includes('throw 4500 10.1.0.0/16'));
+  assert.ok(
+    routes.every(({ table }) => table === OURS.table),
+    'the gateway would lose its way to the peer',
+  );
+});
+
+test('a range that is no network becomes the networks it is made of', () => {
+  const range = { protocol: 0, startPort: 0, endPort: 65535, start: '10.2.0.1', end: '10.2.0.6' };
+  const { routes } = wantedFor([{ local: [selectorOf('10.1.0.0/16')!], remote: [range] }], [], 1400);
+  const through = routes.filter(({ throughTunnel }) => throughTunnel);
+  assert.deepEqual(
+    through.map(({ destination: { address, length } }) => `${address}/${length}`),
+    ['10.2.0.1/32', '10.2.0.2/31', '10.2.0.4/31', '10.2.0.6/32'],
+  );
+});
+
+test('the same pair twice is wanted once', () => {
+  const once = wantedFor([pair('10.1.0.0/16', '10.2.0.0/16')], [], 1400);
+  const twice = wantedFor([pair('10.1.0.0/16', '10.2.0.0/16'), pair('10.1.0.0/16', '10.2.0.0/16')], [], 1400);
+  assert.deepEqual(twice.routes, once.routes);
+  assert.deepEqual(twice.rules, once.rules);
+});

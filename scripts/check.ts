@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { checkLayers } from './layers.ts';
+import { checkReference } from './reference.ts';
 import { checkRfcIndex } from './rfc-index.ts';
 
 interface Check {
@@ -15,6 +16,7 @@ const CHECKS: Check[] = [
   { name: 'layers', run: checkLayers },
   { name: 'dead exports', run: () => tool('knip', '--no-progress') },
   { name: 'docs/rfc.tsv', run: checkRfcIndex },
+  { name: 'docs/config.md, docs/errors.md', run: checkReference },
 ];
 
 /** Complaints of a tool that fails; nothing when it succeeds. */

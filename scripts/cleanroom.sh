@@ -28,7 +28,7 @@ git clone -q --no-hardlinks . "$root/root/isthmus"
 
 say 'npm run demo, npm test'
 unshare --mount --pid --fork --kill-child sh -c '
-  mount --make-rprivate / && mount --rbind /dev "$1/dev" && mount --rbind /sys "$1/sys" && mount -t proc proc "$1/proc" &&
+  mount --make-rprivate / && mount --bind "$1" "$1" && mount --rbind /dev "$1/dev" && mount --rbind /sys "$1/sys" && mount -t proc proc "$1/proc" &&
   mount -t tmpfs tmpfs "$1/run" && exec chroot "$1" sh -c "cd /root/isthmus && date +%s > /tmp/begin && npm run demo && echo demo after \$((\$(date +%s) - \$(cat /tmp/begin))) s && npm test"
 ' sh "$root"
 say 'both commands work on a fresh machine'

@@ -6,10 +6,20 @@ const STATUSES = ['implemented', 'partial', 'omitted'];
 
 /** One complaint a line: a file that is not there, a section cited nowhere in it, a test title that does not exist. */
 export function checkRfcIndex(): string[] {
-  const [, ...rows] = readFileSync('docs/rfc.tsv', 'utf8').trimEnd().split('\n');
-  return rows.flatMap((row, index) =>
-    checkRow(row.split('\t')).map((what) => `docs/rfc.tsv:${index + 2} ${what}`),
+  return readRows().flatMap((row, index) => checkRow(row).map((what) => `docs/rfc.tsv:${index + 2} ${what}`));
+}
+
+/** Titles in the index that are no part of any title that ran. */
+export function testsNotRun(ran: ReadonlySet<string>): string[] {
+  const titles = readRows().flatMap(([, , status, , , title]) =>
+    status === 'omitted' || !title ? [] : title,
   );
+  return titles.filter((title) => ![...ran].some((name) => name.includes(title)));
+}
+
+function readRows(): string[][] {
+  const [, ...rows] = readFileSync('docs/rfc.tsv', 'utf8').trimEnd().split('\n');
+  return rows.map((row) => row.split('\t'));
 }
 
 function checkRow([rfc, section, status, file, test, title]: string[]): string[] {
@@ -21,7 +31,10 @@ function checkRow([rfc, section, status, file, test, title]: string[]): string[]
 
 function checkCitation(rfc: string, section: string, file: string): string[] {
   if (!existsSync(file)) return [`names ${file}, which does not exist`];
-  const cited = readFileSync(file, 'utf8').includes(section === '' ? rfc : `${rfc} §${section}`);
+  const text = readFileSync(file, 'utf8');
+  // The end of the section's number, so that 2.1 is not found in 2.15.
+  const cited =
+    section === '' ? text.includes(rfc) : new RegExp(`${rfc}[^\\n]*§${section}(?![0-9]|\\.[0-9])`).test(text);
   return cited ? [] : [`${rfc} §${section} is cited nowhere in ${file}`];
 }
 

@@ -5,6 +5,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { testsNotRun } from './rfc-index.ts';
 
 const parts = process.argv.slice(2);
 const files = globSync('test/**/*.test.ts')
@@ -12,6 +13,7 @@ const files = globSync('test/**/*.test.ts')
   .sort();
 const allowed: Record<string, string> = JSON.parse(readFileSync('test/skips.json', 'utf8'));
 const unexpected: string[] = [];
+const ran = new Set<string>();
 
 if (files.length === 0) {
   console.error(`no test file matches ${parts.join(' ')}`);
@@ -23,6 +25,7 @@ stream.on('test:fail', () => {
   process.exitCode = 1;
 });
 stream.on('test:pass', (event) => {
+  if (event.skip === undefined) ran.add(event.name);
   if (event.skip !== undefined && !(event.name in allowed)) unexpected.push(event.name);
 });
 const output = stream.compose(spec());
@@ -32,4 +35,11 @@ await finished(output);
 if (unexpected.length > 0) {
   console.error(`skipped without a reason in test/skips.json: ${unexpected.join(', ')}`);
   if (process.env.CI === 'true') process.exitCode = 1;
+}
+
+// A test that docs/rfc.tsv names must have run, where all were asked for and nothing failed.
+if (parts.length === 0 && !process.exitCode) {
+  const missing = testsNotRun(ran);
+  for (const title of missing) console.error(`docs/rfc.tsv names a test that did not run: ${title}`);
+  if (missing.length > 0) process.exitCode = 1;
 }

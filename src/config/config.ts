@@ -3,7 +3,7 @@
 import { type ProposalTemplate, parseTemplate, type SuiteKind } from '../policy/proposal.ts';
 import type { SelectorSet } from '../policy/sad.ts';
 import { intersect, prefixLength, type Selector, selectorOf, selectorText } from '../policy/selector.ts';
-import type { ChildTemplate, Identity, Tunnel } from '../policy/tunnel.ts';
+import type { ChildTemplate, Identity, Retransmit, Tunnel } from '../policy/tunnel.ts';
 import { canonicalAddress, familyOf, type IpAddress } from '../wire/address.ts';
 import { type Complaint, complain, type Path, type Source } from './complaint.ts';
 import { DEFAULTS, RETRANSMIT } from './defaults.ts';
@@ -91,7 +91,7 @@ function resolveTunnel(
     encapsulation: entry.encapsulation ?? DEFAULTS.encapsulation,
     ike: { proposals: ikeProposals, lifetime: ikeLifetime ?? 0 },
     children,
-    retransmit: { ...RETRANSMIT },
+    retransmit: retransmitOf(entry, at),
     liveness: liveness ?? 0,
     keepalive: keepalive ?? 0,
   };
@@ -277,7 +277,23 @@ function replayWindow(
   return at([...path, 'replay-window'], `${window} is not a multiple of 32 from 32 to 4096`);
 }
 
-const UNIT: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+function retransmitOf({ retransmit = {} }: TunnelEntry, at: Complain): Retransmit {
+  const { first, cap, ...rest } = retransmit;
+  const wait = (key: 'first' | 'cap', text: string | undefined) => {
+    const value = text === undefined ? RETRANSMIT[key] : milliseconds(text);
+    if (value === undefined) at(['retransmit', key], `"${text}" is not a duration; write 500ms or 16s`);
+    return value ?? 0;
+  };
+  const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
+  return { ...RETRANSMIT, ...given, first: wait('first', first), cap: wait('cap', cap) };
+}
+
+function milliseconds(text: string): number | undefined {
+  const [, digits, unit] = /^(\d{1,6})(ms|[smhd])$/.exec(text) ?? [];
+  return digits === undefined ? undefined : Number(digits) * UNIT[unit!]!;
+}
+
+const UNIT: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 function duration(
   entry: TunnelEntry,

@@ -18,16 +18,24 @@ const limits = {
   'replay-window': z.number().int().optional().describe('packets, a multiple of 32 from 32 to 4096'),
 };
 
+export const childShape = z.strictObject({
+  local: oneOrMore.describe('networks on this side'),
+  remote: oneOrMore.describe('networks on the other side'),
+  ...limits,
+});
+
 /** What may stand in a tunnel and in `defaults`. */
 const tunnelShape = {
   peer: oneOrMore.optional().describe('address of the other gateway, several in order of preference, or any'),
-  auth: auth.optional(),
+  auth: auth
+    .optional()
+    .describe('how both sides prove who they are: `psk: { file: PATH }`, a secret both know'),
   id: text.optional().describe('how we call ourselves; our address when missing'),
   'peer-id': text.optional().describe('how the peer calls itself; its address when missing'),
   local: oneOrMore.optional().describe('networks on this side'),
   remote: oneOrMore.optional().describe('networks on the other side'),
   children: z
-    .record(text, z.strictObject({ local: oneOrMore, remote: oneOrMore, ...limits }))
+    .record(text, childShape)
     .optional()
     .describe('several pairs of networks, each with keys of its own'),
   start: z
@@ -43,6 +51,16 @@ const tunnelShape = {
   'ike-lifetime': text.optional().describe('rekey the IKE SA after this time'),
   ...limits,
   liveness: text.optional().describe('ask a silent peer after this time; 0s never'),
+  retransmit: z
+    .strictObject({
+      first: text.optional().describe('wait for the first answer, such as 500ms'),
+      factor: z.number().min(1).max(4).optional().describe('each further wait is longer by this'),
+      cap: text.optional().describe('no wait is longer'),
+      sends: z.number().int().min(1).max(30).optional().describe('transmissions before giving up'),
+      jitter: z.number().min(0).max(0.5).optional().describe('part by which a wait varies'),
+    })
+    .optional()
+    .describe('how a request without an answer is sent again'),
   keepalive: text.optional().describe('keep a NAT open with a byte after this time without traffic'),
 };
 

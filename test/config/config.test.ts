@@ -198,6 +198,12 @@ for (const [what, more, effect] of [
   });
 }
 
+test('retransmission is set by the tunnel, each number by itself', (t) => {
+  const config = good(t, '    retransmit: { first: 250ms, sends: 5 }\n');
+  const { first, factor, cap, sends } = config.tunnels[0]!.retransmit;
+  assert.deepEqual([first, factor, cap, sends], [250, 1.5, 16_000, 5]);
+});
+
 test('a reload names what is new and what is gone', (t) => {
   const files = folder(t);
   const psk = files.write('good.psk', PSK);

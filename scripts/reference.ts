@@ -1,0 +1,147 @@
+// Writes docs/config.md and docs/errors.md from the tables of the code: `npm run reference`. The check compares.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { z } from 'zod';
+import { EXIT } from '../src/cli/exit.ts';
+import { DEFAULTS, RETRANSMIT } from '../src/config/defaults.ts';
+import { childShape, schema } from '../src/config/schema.ts';
+import { REPORTS } from '../src/ike/errors.ts';
+
+interface JsonSchema {
+  type?: string;
+  enum?: string[];
+  description?: string;
+  anyOf?: JsonSchema[];
+  items?: JsonSchema;
+  properties?: Record<string, JsonSchema>;
+  required?: string[];
+  minimum?: number;
+  maximum?: number;
+}
+
+const PAGES: Record<string, () => string> = { 'docs/config.md': configPage, 'docs/errors.md': errorsPage };
+
+/** One complaint a page that is not what the code says. */
+export function checkReference(): string[] {
+  const stale = Object.entries(PAGES).filter(([file, page]) => readText(file) !== page());
+  return stale.map(([file]) => `${file} is not what the code says: npm run reference`);
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function configPage(): string {
+  const { gateway, defaults } = (z.toJSONSchema(schema) as JsonSchema).properties!;
+  return `<!-- Written by scripts/reference.ts from src/config/schema.ts. -->
+# The configuration file
+
+YAML. \`include\` names further files with \`tunnels\`; \`defaults\` takes every key of a tunnel and serves those that do not
+say otherwise (\`local\` and \`remote\` only tunnels without \`children\`). \`isthmus check FILE\` gives every complaint at once.
+
+## gateway
+
+${table(gateway!)}
+## tunnels.NAME, defaults
+
+${table(defaults!)}
+## tunnels.NAME.children.NAME
+
+${table(z.toJSONSchema(childShape) as JsonSchema)}
+## tunnels.NAME.retransmit
+
+${table(defaults!.properties!.retransmit!)}
+## Networks
+
+\`10.1.0.0/16\`, \`10.1.0.5-10.1.0.9\`, \`fd01::/64\`; each with \` tcp\`, \` udp 53\` or \` tcp 80-90\` behind it.
+
+## Suites
+
+\`aes-gcm-16-256 / prf-hmac-sha2-256 / x25519\`: kinds by \`/\`, alternatives of one kind by \`|\`. A child's suite with a group
+has its own key exchange (PFS). Without \`esn\` or \`no-esn\` both are offered.
+
+## Defaults of suites
+
+${Object.entries({ 'ike-suites': DEFAULTS['ike-suites'], 'esp-suites': DEFAULTS['esp-suites'] })
+  .map(([key, suites]) => `\`${key}\`:\n\n${suites.map((suite) => `- \`${suite}\``).join('\n')}`)
+  .join('\n\n')}
+`;
+}
+
+function table({ properties = {}, required = [] }: JsonSchema): string {
+  const rows = Object.entries(properties).map(
+    ([key, value]) =>
+      `| \`${key}\` | ${typeText(value)} | ${required.includes(key) ? 'required' : defaultText(key)} | ${value.description ?? ''} |`,
+  );
+  return `| Key | Value | Default | Meaning |\n|---|---|---|---|\n${rows.join('\n')}\n`;
+}
+
+function typeText(value: JsonSchema): string {
+  if (value.enum) return value.enum.map((one) => `\`${one}\``).join(', ');
+  if (value.anyOf) return value.anyOf.map(typeText).join(' or ');
+  if (value.type === 'array') return `list of ${typeText(value.items!)}`;
+  if (value.type === 'integer' || value.type === 'number') return rangeText(value);
+  return value.type === 'object' ? 'keys of its own' : 'text';
+}
+
+function rangeText({ type, minimum, maximum }: JsonSchema): string {
+  const bounded = maximum !== undefined && maximum < Number.MAX_SAFE_INTEGER;
+  const bounds = [
+    minimum !== undefined && minimum > Number.MIN_SAFE_INTEGER && `from ${minimum}`,
+    bounded && `to ${maximum}`,
+  ].filter(Boolean);
+  return [type === 'integer' ? 'whole number' : 'number', ...bounds].join(' ');
+}
+
+function defaultText(key: string): string {
+  if (key.endsWith('-suites')) return 'see below';
+  const value = ({ ...DEFAULTS, ...RETRANSMIT } as Record<string, unknown>)[key];
+  if (value === undefined) return '';
+  return key === 'first' || key === 'cap' ? `\`${value}ms\`` : `\`${value}\``;
+}
+
+const FAULTS = {
+  config: 'Configuration, here or there',
+  peer: 'The peer',
+  host: 'This machine',
+  bug: 'Isthmus itself: please report it',
+  info: 'Nobody: what happened',
+};
+
+function errorsPage(): string {
+  const sections = Object.entries(FAULTS).map(([fault, title]) => {
+    const rows = Object.entries(REPORTS).filter(([, row]) => row.fault === fault);
+    return `## ${title}\n\n${rows.map(([code, { sentence }]) => `- \`${code}\`: ${sentence}`).join('\n')}\n`;
+  });
+  return `<!-- Written by scripts/reference.ts from src/ike/errors.ts and src/cli/exit.ts. -->
+# What Isthmus can say
+
+Codes are never renamed or used for something else. \`{name}\` stands for what was found.
+
+${sections.join('\n')}
+## Exit codes
+
+| Code | Meaning |
+|---|---|
+${Object.entries(EXIT)
+  .map(([name, code]) => `| ${code} | ${EXIT_MEANING[name as keyof typeof EXIT]} |`)
+  .join('\n')}
+`;
+}
+
+const EXIT_MEANING: Record<keyof typeof EXIT, string> = {
+  yes: 'yes, done',
+  no: 'no: the tunnel does not pass, the command had no success',
+  input: 'unusable input: file, command or option',
+  permission: 'missing permission or kernel feature',
+  noDaemon: 'no daemon answers',
+  ourFault: 'our fault',
+};
+
+if (process.argv[1]?.endsWith('reference.ts')) {
+  for (const [file, page] of Object.entries(PAGES)) writeFileSync(file, page());
+}

@@ -46,6 +46,7 @@ export function whatIsMissing(): string[] {
     ['/sbin/ip', 'iproute2'],
     ['/usr/bin/iperf3', 'iperf3'],
     ['/bin/ping', 'iputils-ping'],
+    ['/sbin/sysctl', 'procps'],
   ] as const) {
     if (!existsSync(file)) missing.push(`${file} is missing; install it: apt-get install ${debianPackage}`);
   }

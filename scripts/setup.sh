@@ -18,11 +18,13 @@ needs() {
     demo) echo 'nftables /usr/sbin/nft
 iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3
-iputils-ping /bin/ping' ;;
+iputils-ping /bin/ping
+procps /sbin/sysctl' ;;
     test) echo 'nftables /usr/sbin/nft
 iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3
 iputils-ping /bin/ping
+procps /sbin/sysctl
 tshark /usr/bin/tshark
 libssl-dev /usr/include/openssl/evp.h
 strongswan-charon /usr/lib/ipsec/charon

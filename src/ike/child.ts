@@ -181,6 +181,10 @@ export function removeChild(context: Context, established: Established, child: C
   });
 }
 
+export function childBySpi(established: Established, spiIn: number): ChildSa | undefined {
+  return established.children.find((child) => child.spiIn === spiIn);
+}
+
 /** We delete it, or will. */
 export function isLeaving({ own, tasks }: Established, { spiIn }: ChildSa): boolean {
   return [...tasks, ...(own ? [own.task] : [])].some(

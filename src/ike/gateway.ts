@@ -12,13 +12,8 @@ import { receive } from './receive.ts';
 import type { Established, IkeSa } from './sa.ts';
 import { runTasks } from './tasks.ts';
 import { nextTimeout, timeout } from './timers.ts';
-import {
-  answerInstalled,
-  createAnswerReady,
-  createFinished,
-  createInstalled,
-  createOffered,
-} from './v2/create-child-sa.ts';
+import { createFinished, createInstalled, createOffered } from './v2/create-child-sa.ts';
+import { answerInstalled, createAnswerReady } from './v2/create-child-sa-served.ts';
 import { answerSigned, authSigned, authVerified, beginAuth, peerVerified } from './v2/ike-auth.ts';
 import { initAnswerReady, initFinished, offered } from './v2/ike-sa-init.ts';
 import { type TunnelView, viewOf } from './view.ts';

@@ -1,12 +1,72 @@
 // From a replaced IKE SA to the one that replaces it (RFC 7296 §2.18).
 
-import { suiteText } from '../policy/proposal.ts';
+import { ikeKeys, skeyseedRekey } from '../crypto/keymat.ts';
+import { type ChosenSuite, suiteText } from '../policy/proposal.ts';
+import { lifetimeFrom } from './child.ts';
 import { type Context, commandDone, report } from './context.ts';
 import type { Established, IkeSa } from './sa.ts';
 import { tunnelLost } from './tunnels.ts';
 
 /** After so long a replaced SA is deleted by us, if its maker has not done so. */
 const REPLACED = 60_000;
+
+/** A rekeyed IKE SA, without children yet (RFC 7296 §2.18). */
+export function newIkeSa(
+  context: Context,
+  sa: IkeSa,
+  established: Established,
+  suite: ChosenSuite,
+  made: {
+    initiator: boolean;
+    spi: string;
+    peerSpi: string;
+    secret: Uint8Array;
+    ni: Uint8Array;
+    nr: Uint8Array;
+  },
+): IkeSa {
+  const { initiator, spi, peerSpi, secret, ni, nr } = made;
+  const seed = skeyseedRekey(context.provider, established.suite.prf!, established.keys.d, secret, ni, nr);
+  const [initiatorSpi, responderSpi] = initiator ? [spi, peerSpi] : [peerSpi, spi];
+  const keys = ikeKeys(context.provider, {
+    prf: suite.prf!,
+    encryption: suite.encryption,
+    integrity: suite.integrity,
+    skeyseed: seed,
+    ni,
+    nr,
+    initiatorSpi,
+    responderSpi,
+  });
+  const { lifetime } = context.tunnels.get(established.tunnel)!.tunnel.ike;
+  const next: IkeSa = {
+    version: 1,
+    spi,
+    peerSpi,
+    initiator,
+    candidates: [established.tunnel],
+    local: sa.local,
+    remote: sa.remote,
+    nat: sa.nat,
+    window: { nextRequest: 0, nextReceived: 0 },
+    state: {
+      name: 'established',
+      peer: established.peer,
+      tunnel: established.tunnel,
+      suite,
+      keys,
+      since: context.now,
+      ...lifetimeFrom(context, lifetime),
+      lastHeard: context.now,
+      lastSent: context.now,
+      children: [],
+      tasks: [],
+    },
+  };
+  context.sas.set(spi, next);
+  context.tunnels.get(established.tunnel)!.sas.push(spi);
+  return next;
+}
 
 /** Children and pending work move to the new SA; the old one only waits to be deleted. */
 export function inherit(context: Context, sa: IkeSa, established: Established, heir: IkeSa): void {

@@ -1,21 +1,20 @@
-// CREATE_CHILD_SA (RFC 7296 §1.3): a new child, the rekey of a child, the rekey of the IKE SA.
+// CREATE_CHILD_SA as we ask for it (RFC 7296 §1.3): a new child, the rekey of a child, the rekey of the IKE SA.
 //
 //   HDR, SK {[N(REKEY_SA),] SA, Ni, [KEi,] [TSi, TSr]}  -->
 //                                                       <--  HDR, SK {SA, Nr, [KEr,] [TSi, TSr]}
 
-import { hex, unhex } from '../../crypto/bytes.ts';
-import { ikeKeys, skeyseedRekey } from '../../crypto/keymat.ts';
+import { unhex } from '../../crypto/bytes.ts';
 import { keyExchangeRow } from '../../crypto/suites.ts';
-import { type ChosenSuite, choose, toAnswer, toProposals } from '../../policy/proposal.ts';
+import { type ChosenSuite, choose, toProposals } from '../../policy/proposal.ts';
 import type { ChildTemplate, Tunnel } from '../../policy/tunnel.ts';
 import { decodeMessage, findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import type { JobResult } from '../boundary.ts';
 import {
+  childBySpi,
   createLater,
   dropChild,
   isLeaving,
-  lifetimeFrom,
   makeChild,
   reportChild,
   retryRekey,
@@ -32,15 +31,15 @@ import {
   reportFailure,
   startJob,
 } from '../context.ts';
-import { endReplaced, inherit } from '../heir.ts';
+import { endReplaced, inherit, newIkeSa } from '../heir.ts';
 import { openMessage } from '../protect.ts';
-import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Serving, Task } from '../sa.ts';
-import { sendRequest, sendResponse } from '../window.ts';
-import { acceptChild, answeredSelectors, childRefused, errorOf } from './ike-auth.ts';
-import { exchangeFault, failureText, isNonce } from './ike-sa-init.ts';
-import { notifyPayload, spiBytes, spiNumber } from './payloads.ts';
+import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Task } from '../sa.ts';
+import { sendRequest } from '../window.ts';
+import { answeredSelectors, childRefused, errorOf } from './ike-auth.ts';
+import { exchangeFault, failureText } from './ike-sa-init.ts';
+import { compareNonces, isNonce, lower, NONCE_BYTES } from './nonces.ts';
+import { ikeSpiText, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 
-const NONCE_BYTES = 32;
 /** After TEMPORARY_FAILURE (RFC 7296 §2.25). */
 const TRY_AGAIN = 1000;
 /** What failed on our side is tried again. */
@@ -186,6 +185,7 @@ export function createAnswered(
     !chosen ||
     !nonce ||
     !isNonce(nonce.data) ||
+    (task.type === 'rekey-ike' && !ikeSpiText(chosen.proposal.spi)) ||
     (chosen.suite.keyExchange !== undefined) !== (ke !== undefined)
   ) {
     return taskFailed(context, sa, established, 'PEER_ERROR', {
@@ -317,7 +317,7 @@ function finishCreate(
     const made = newIkeSa(context, sa, established, suite, {
       initiator: true,
       spi: offer.spi as string,
-      peerSpi: hex(spi),
+      peerSpi: ikeSpiText(spi)!,
       secret,
       ni: offer.nonce,
       nr,
@@ -395,343 +395,6 @@ export function createInstalled(
   commandDone(context, task.command, 'OK');
 }
 
-/** The peer's request. Answers at once where nothing has to be computed or installed. */
-export function createRequested(
-  context: Context,
-  sa: IkeSa,
-  established: Established,
-  payloads: Payload[],
-  request: Uint8Array,
-  messageId: number,
-): void {
-  const refuse = (notify: number, data?: Uint8Array) =>
-    void sendResponse(
-      context,
-      sa,
-      EXCHANGE.CREATE_CHILD_SA,
-      messageId,
-      [notifyPayload(notify, data)],
-      established,
-    );
-  const saPayload = findPayload(payloads, PAYLOAD.SA);
-  const nonce = findPayload(payloads, PAYLOAD.Nonce);
-  if (!saPayload || !nonce || !isNonce(nonce.data)) return refuse(NOTIFY.INVALID_SYNTAX);
-  // RFC 7296 §2.25.2: an IKE SA that is being replaced makes no more children.
-  if (established.replacedBy !== undefined) return refuse(NOTIFY.TEMPORARY_FAILURE);
-  const forIke = saPayload.proposals[0]?.protocol === PROTOCOL.IKE;
-  const busy = established.own?.task.type;
-  if (forIke ? busy !== undefined && busy !== 'rekey-ike' && busy !== 'liveness' : busy === 'rekey-ike') {
-    return refuse(NOTIFY.TEMPORARY_FAILURE);
-  }
-  const rekeyed = findNotify(payloads, NOTIFY.REKEY_SA);
-  if (rekeyed) {
-    const old = established.children.find((child) => child.spiOut === spiNumber(rekeyed.spi));
-    if (!old) return refuse(unknownChild(established, spiNumber(rekeyed.spi)));
-    // RFC 7296 §2.25.1: we are deleting it.
-    if (isLeaving(established, old)) return refuse(NOTIFY.TEMPORARY_FAILURE);
-  }
-  const tunnel = context.tunnels.get(established.tunnel)!.tunnel;
-  const suite = forIke
-    ? choose(tunnel.ike.proposals, saPayload.proposals, PROTOCOL.IKE, { keyExchange: true })?.suite
-    : acceptedSuite(context, sa, tunnel, payloads, refuse);
-  if (!suite) return forIke ? refuse(NOTIFY.NO_PROPOSAL_CHOSEN) : undefined;
-  if (!suite.keyExchange)
-    return answerCreate(context, sa, established, payloads, request, messageId, NO_SECRET, undefined);
-  const { id: group } = keyExchangeRow(suite.keyExchange);
-  const ke = findPayload(payloads, PAYLOAD.KE);
-  if (ke?.group !== group) return refuse(NOTIFY.INVALID_KE_PAYLOAD, Uint8Array.of(group >> 8, group & 0xff));
-  established.serving = {
-    messageId,
-    request,
-    step: 'answering',
-    ike: forIke,
-    job: startJob(context, sa, { type: 'answer', group, public: ke.data }),
-  };
-}
-
-function acceptedSuite(
-  context: Context,
-  sa: IkeSa,
-  tunnel: Tunnel,
-  payloads: Payload[],
-  refuse: (notify: number) => void,
-): ChosenSuite | undefined {
-  const found = acceptChild(context, sa, tunnel, payloads, true);
-  if (!('refusal' in found)) return found.chosen.suite;
-  refuse(found.refusal);
-  return undefined;
-}
-
-export function createAnswerReady(
-  context: Context,
-  sa: IkeSa,
-  established: Established,
-  serving: Serving & { step: 'answering' },
-  result: JobResult,
-): void {
-  delete established.serving;
-  const { request, messageId } = serving;
-  if (established.replacedBy !== undefined) {
-    const busy = [notifyPayload(NOTIFY.TEMPORARY_FAILURE)];
-    return void sendResponse(context, sa, EXCHANGE.CREATE_CHILD_SA, messageId, busy, established);
-  }
-  if (result.type !== 'answer') {
-    reportFailure(context, exchangeFault(result), established.tunnel, {
-      remote: sa.remote.address,
-      message: failureText(result),
-    });
-    return void sendResponse(
-      context,
-      sa,
-      EXCHANGE.CREATE_CHILD_SA,
-      messageId,
-      [notifyPayload(NOTIFY.INVALID_SYNTAX)],
-      established,
-    );
-  }
-  const payloads = openMessage(
-    context.provider,
-    established.suite,
-    established.keys,
-    decodeMessage(request),
-    request,
-  )!;
-  answerCreate(context, sa, established, payloads, request, messageId, result.secret, result.public);
-}
-
-function answerCreate(
-  context: Context,
-  sa: IkeSa,
-  established: Established,
-  payloads: Payload[],
-  request: Uint8Array,
-  messageId: number,
-  secret: Uint8Array,
-  publicValue: Uint8Array | undefined,
-): void {
-  const tunnel = context.tunnels.get(established.tunnel)!.tunnel;
-  const ni = findPayload(payloads, PAYLOAD.Nonce)!.data;
-  const nr = context.provider.random(NONCE_BYTES);
-  const ke = (suite: ChosenSuite): Payload[] =>
-    publicValue
-      ? [
-          {
-            type: PAYLOAD.KE,
-            critical: false,
-            group: keyExchangeRow(suite.keyExchange!).id,
-            data: publicValue,
-          },
-        ]
-      : [];
-  const { proposals } = findPayload(payloads, PAYLOAD.SA)!;
-  if (proposals[0]!.protocol === PROTOCOL.IKE) {
-    const chosen = choose(tunnel.ike.proposals, proposals, PROTOCOL.IKE, { keyExchange: true })!;
-    const spi = drawIkeSpi(context);
-    const peerSpi = hex(chosen.proposal.spi);
-    const answer: Payload[] = [
-      {
-        type: PAYLOAD.SA,
-        critical: false,
-        proposals: [toAnswer(chosen.suite, chosen.proposal.number, PROTOCOL.IKE, unhex(spi))],
-      },
-      { type: PAYLOAD.Nonce, critical: false, data: nr },
-      ...ke(chosen.suite),
-    ];
-    sendResponse(context, sa, EXCHANGE.CREATE_CHILD_SA, messageId, answer, established);
-    const made = newIkeSa(context, sa, established, chosen.suite, {
-      initiator: false,
-      spi,
-      peerSpi,
-      secret,
-      ni,
-      nr,
-    });
-    const { own } = established;
-    if (own?.task.type === 'rekey-ike' && own.step !== 'installing') {
-      own.rival = { spi: made.spi, nonce: lower(ni, nr) };
-    } else inherit(context, sa, established, made);
-    return;
-  }
-  const rekeyed = findNotify(payloads, NOTIFY.REKEY_SA);
-  const old = rekeyed && established.children.find((other) => other.spiOut === spiNumber(rekeyed.spi));
-  const gone = rekeyed ? whyNotRekeyed(established, old) : undefined;
-  const found = gone === undefined ? acceptChild(context, sa, tunnel, payloads, true) : { refusal: gone };
-  if ('refusal' in found) {
-    return void sendResponse(
-      context,
-      sa,
-      EXCHANGE.CREATE_CHILD_SA,
-      messageId,
-      [notifyPayload(found.refusal)],
-      established,
-    );
-  }
-  const { template, chosen, selectors, spiOut } = found;
-  const spiIn = drawEspSpi(context);
-  const { child, changes } = makeChild(
-    context,
-    sa,
-    tunnel,
-    { suite: established.suite, skD: established.keys.d },
-    {
-      template,
-      suite: chosen.suite,
-      spiIn,
-      spiOut,
-      selectors,
-      initiator: false,
-      ni,
-      nr,
-      ...(secret.length > 0 ? { secret } : {}),
-    },
-  );
-  if (old) noteRival(established, old, { spi: spiIn, nonce: lower(ni, nr) });
-  established.serving = {
-    messageId,
-    request,
-    step: 'installing',
-    job: install(context, sa, changes),
-    child,
-    ...(old ? { replaces: old.spiIn } : {}),
-    answer: [
-      {
-        type: PAYLOAD.SA,
-        critical: false,
-        proposals: [toAnswer(chosen.suite, chosen.proposal.number, PROTOCOL.ESP, spiBytes(spiIn))],
-      },
-      { type: PAYLOAD.Nonce, critical: false, data: nr },
-      ...ke(chosen.suite),
-      ...selectorPayloads(selectors, false),
-    ],
-    exchange: EXCHANGE.CREATE_CHILD_SA,
-  };
-}
-
-/** RFC 7296 §2.25.1: while we computed, the child went, or our own rekey has replaced it. */
-function whyNotRekeyed(established: Established, old: ChildSa | undefined): number | undefined {
-  if (!old) return NOTIFY.CHILD_SA_NOT_FOUND;
-  return isLeaving(established, old) ? NOTIFY.TEMPORARY_FAILURE : undefined;
-}
-
-/** A child that the peer holds already, and we are about to, is not unknown. */
-function unknownChild({ own }: Established, spiOut: number | undefined): number {
-  const coming = own?.step === 'installing' && own.child.spiOut === spiOut;
-  return coming ? NOTIFY.TEMPORARY_FAILURE : NOTIFY.CHILD_SA_NOT_FOUND;
-}
-
-function noteRival(established: Established, old: ChildSa, rival: Rival): void {
-  const { own } = established;
-  if (own?.task.type === 'rekey-child' && own.task.spiIn === old.spiIn) own.rival = rival;
-}
-
-/** The data plane holds the peer's new child: now it may be answered. */
-export function answerInstalled(
-  context: Context,
-  sa: IkeSa,
-  established: Established,
-  serving: Serving & { step: 'installing' },
-  failed: string | undefined,
-): void {
-  delete established.serving;
-  const { child, exchange, messageId, answer } = serving;
-  if (failed !== undefined) {
-    dropChild(context, child);
-    notReplaced(context, established, serving);
-    reportFailure(context, 'HOST_INSTALL_FAILED', established.tunnel, { child: child.name, message: failed });
-    const proof = answer.filter(({ type }) => type === PAYLOAD.IDr || type === PAYLOAD.AUTH);
-    return void sendResponse(
-      context,
-      sa,
-      exchange,
-      messageId,
-      [...proof, notifyPayload(NOTIFY.TEMPORARY_FAILURE)],
-      established,
-    );
-  }
-  const old = serving.replaces === undefined ? undefined : childBySpi(established, serving.replaces);
-  if (old) old.replaced = true;
-  established.children.push(child);
-  sendResponse(context, sa, exchange, messageId, answer, established);
-  // A rekey keeps sending on the old SA until the peer shows that it has the new one.
-  if (serving.replaces === undefined) useChild(context, sa, established, child);
-  reportChild(
-    context,
-    serving.replaces === undefined ? 'CHILD_ESTABLISHED' : 'CHILD_REKEYED',
-    established.tunnel,
-    child,
-  );
-}
-
-/** The peer's rekey came to nothing: the old child goes on, and its rekey is ours again. */
-function notReplaced(
-  context: Context,
-  established: Established,
-  { child, replaces }: Serving & { step: 'installing' },
-): void {
-  const { own } = established;
-  if (own?.rival?.spi === child.spiIn) delete own.rival;
-  if (replaces !== undefined)
-    retryRekey(context, established, { type: 'rekey-child', spiIn: replaces, child: child.name });
-}
-
-/** A rekeyed IKE SA, without children yet (RFC 7296 §2.18). */
-function newIkeSa(
-  context: Context,
-  sa: IkeSa,
-  established: Established,
-  suite: ChosenSuite,
-  made: {
-    initiator: boolean;
-    spi: string;
-    peerSpi: string;
-    secret: Uint8Array;
-    ni: Uint8Array;
-    nr: Uint8Array;
-  },
-): IkeSa {
-  const { initiator, spi, peerSpi, secret, ni, nr } = made;
-  const seed = skeyseedRekey(context.provider, established.suite.prf!, established.keys.d, secret, ni, nr);
-  const [initiatorSpi, responderSpi] = initiator ? [spi, peerSpi] : [peerSpi, spi];
-  const keys = ikeKeys(context.provider, {
-    prf: suite.prf!,
-    encryption: suite.encryption,
-    integrity: suite.integrity,
-    skeyseed: seed,
-    ni,
-    nr,
-    initiatorSpi,
-    responderSpi,
-  });
-  const { lifetime } = context.tunnels.get(established.tunnel)!.tunnel.ike;
-  const next: IkeSa = {
-    version: 1,
-    spi,
-    peerSpi,
-    initiator,
-    candidates: [established.tunnel],
-    local: sa.local,
-    remote: sa.remote,
-    nat: sa.nat,
-    window: { nextRequest: 0, nextReceived: 0 },
-    state: {
-      name: 'established',
-      peer: established.peer,
-      tunnel: established.tunnel,
-      suite,
-      keys,
-      since: context.now,
-      ...lifetimeFrom(context, lifetime),
-      lastHeard: context.now,
-      lastSent: context.now,
-      children: [],
-      tasks: [],
-    },
-  };
-  context.sas.set(spi, next);
-  context.tunnels.get(established.tunnel)!.sas.push(spi);
-  return next;
-}
-
 function ikeRekeyed(
   context: Context,
   sa: IkeSa,
@@ -790,18 +453,4 @@ function taskFailed(
   commandDone(context, task.command, code);
   retryRekey(context, established, task);
   if (task.type === 'create') createLater(context, established, task.child, CREATE_AGAIN);
-}
-
-export function childBySpi(established: Established, spiIn: number): ChildSa | undefined {
-  return established.children.find((child) => child.spiIn === spiIn);
-}
-
-function lower(a: Uint8Array, b: Uint8Array): Uint8Array {
-  return compareNonces(a, b) < 0 ? a : b;
-}
-
-/** Octet by octet (RFC 7296 §2.8.1); a prefix is lower than what continues it. */
-export function compareNonces(a: Uint8Array, b: Uint8Array): number {
-  const at = a.findIndex((byte, index) => byte !== b[index]);
-  return at === -1 ? a.length - b.length : a[at]! - (b[at] ?? -1);
 }

@@ -39,9 +39,9 @@ import type { ReportCode } from '../errors.ts';
 import type { Attempt, IkeSa, InitOffer, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';
+import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
 
-const NONCE_BYTES = 32;
 /** INVALID_KE_PAYLOAD and COOKIE make us start again, but not for ever. */
 const MOST_RETRIES = 4;
 const HALF_OPEN = 30_000;
@@ -406,11 +406,6 @@ function secretsOf(
     responderSpi,
   });
   return { ...rest, keys };
-}
-
-/** RFC 7296 §2.10: 16 to 256 bytes. */
-export function isNonce(data: Uint8Array): boolean {
-  return data.length >= 16 && data.length <= 256;
 }
 
 /** SHA-1 over SPIs, address and port (RFC 7296 §2.23). A false source hash makes every peer use UDP. */

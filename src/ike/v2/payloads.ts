@@ -1,5 +1,6 @@
 // Payloads that every exchange needs.
 
+import { hex } from '../../crypto/bytes.ts';
 import type { Payload } from '../../wire/ikev2.ts';
 import { PAYLOAD } from '../../wire/numbers.ts';
 
@@ -22,4 +23,9 @@ export function spiNumber(bytes: Uint8Array): number | undefined {
   return bytes.length === 4
     ? ((bytes[0]! << 24) | (bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!) >>> 0
     : undefined;
+}
+
+/** The SPI of an IKE SA as 16 hex digits: eight bytes, not all zero (RFC 7296 §3.3.1, §2.6). */
+export function ikeSpiText(spi: Uint8Array): string | undefined {
+  return spi.length === 8 && spi.some((byte) => byte !== 0) ? hex(spi) : undefined;
 }

@@ -33,6 +33,19 @@ test('demo: two sites, rekeys, a killed daemon; nothing lost, no cleartext', (t)
   assert.ok(result.child_rekeys >= 10 && result.ike_rekeys >= 3);
 });
 
+test('demo as an ordinary user, in a user namespace: the same', (t) => {
+  if (skipped(t, whatIsMissing()[0])) return;
+  const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups'];
+  const allowed = spawnSync('setpriv', [...nobody, 'unshare', '--user', '--map-root-user', '--net', 'true']);
+  if (skipped(t, allowed.status === 0 ? undefined : 'no user namespaces for ordinary users here')) return;
+  const { status, stdout, stderr } = spawnSync(
+    'setpriv',
+    [...nobody, process.execPath, 'lab/demo.ts', '--json'],
+    { encoding: 'utf8', env: { ...process.env, HOME: '/tmp' } },
+  );
+  assert.equal(status, 0, stdout + stderr);
+});
+
 test('faults: what goes wrong on machines ends in a sentence, and loses nothing that was running', (t) => {
   if (skipped(t, whatIsMissing()[0])) return;
   const { status, last, all } = lab('lab/faults.ts');

@@ -12,6 +12,8 @@ import { readWatch, startWatch } from './watch.ts';
 const CHILD_REKEYS = 10;
 const IKE_REKEYS = 3;
 const RATE = 1000; // packets per second, each way
+/** Both families in one tunnel. */
+const [SITE_A, SITE_B] = ['[10.1.0.0/16, "fd01::/64"]', '[10.2.0.0/16, "fd02::/64"]'];
 const OUTAGE = 5000; // ms for which the sender goes on while a daemon is dead
 
 isolate();
@@ -104,8 +106,8 @@ function configure(labLifetime: string): void {
       'a',
       '192.0.2.1',
       '198.51.100.1',
-      '10.1.0.0/16',
-      '10.2.0.0/16',
+      SITE_A,
+      SITE_B,
       lab('a', '198.51.100.1', '10.91.0.0/24', '10.92.0.0/24', labLifetime),
     ),
   );
@@ -114,8 +116,8 @@ function configure(labLifetime: string): void {
       'b',
       '198.51.100.1',
       '192.0.2.1',
-      '10.2.0.0/16',
-      '10.1.0.0/16',
+      SITE_B,
+      SITE_A,
       lab('b', '192.0.2.1', '10.92.0.0/24', '10.91.0.0/24', labLifetime),
     ),
   );
@@ -127,7 +129,8 @@ async function establish(): Promise<void> {
   const up = await siteA.isthmus('up', 'office', '--json');
   demand(up.status === 0, `the tunnel does not come up:\n${up.output}\n${siteA.log()}\n${siteB.log()}`);
   result.ping_sent = 20;
-  result.ping_received = await ping('host-a', '10.2.0.10', result.ping_sent);
+  const each = result.ping_sent / 2;
+  result.ping_received = (await ping('host-a', '10.2.0.10', each)) + (await ping('host-b', 'fd01::10', each));
   demand(
     result.ping_received === result.ping_sent,
     `only ${result.ping_received} of ${result.ping_sent} pings answered`,
@@ -137,7 +140,7 @@ async function establish(): Promise<void> {
     (tunnel: { name: string }) => tunnel.name === 'office',
   ).establishedIn;
   step(
-    `tunnel up in ${result.established_ms} ms, ${result.ping_received} of ${result.ping_sent} pings answered`,
+    `tunnel up in ${result.established_ms} ms, ${result.ping_received} of ${result.ping_sent} pings answered, IPv4 and IPv6`,
   );
 }
 

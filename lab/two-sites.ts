@@ -31,7 +31,12 @@ export const TWO_SITES: Topology = {
     'gw-a': ['default via 192.0.2.254', 'default via 2001:db8:a::fe'],
     'gw-b': ['default via 198.51.100.254', 'default via 2001:db8:b::fe'],
     // The internet knows the way to both sites, so that cleartext would arrive if it were sent.
-    internet: ['10.1.0.0/16 via 192.0.2.1', '10.2.0.0/16 via 198.51.100.1'],
+    internet: [
+      '10.1.0.0/16 via 192.0.2.1',
+      '10.2.0.0/16 via 198.51.100.1',
+      'fd01::/64 via 2001:db8:a::1',
+      'fd02::/64 via 2001:db8:b::1',
+    ],
   },
   routers: ['gw-a', 'internet', 'gw-b'],
 };

@@ -11,6 +11,8 @@ table netdev watch {
   chain count {
     ip saddr { 10.1.0.0/16, 10.2.0.0/16 } counter name cleartext
     ip daddr { 10.1.0.0/16, 10.2.0.0/16 } counter name cleartext
+    ip6 saddr { fd01::/64, fd02::/64 } counter name cleartext
+    ip6 daddr { fd01::/64, fd02::/64 } counter name cleartext
     udp dport 4500 counter name protected
     meta l4proto esp counter name protected
   }

@@ -30,6 +30,14 @@ const PACKET = Uint8Array.from(
   Buffer.from('4500002000000000401166a80a0100090a02000910002000000c00000a0b0c0d', 'hex'),
 );
 
+/** Where packets come from: as installed, from another port, from another address. */
+const FROM = [
+  [PEER, 4500],
+  [PEER, 40_000],
+  ['198.51.100.77', 40_000],
+  [PEER, 4500],
+] as const;
+
 export function testDataPlane(name: string, open: () => UnderTest): void {
   test(`${name}: what one side protects the other side reads`, async () => {
     const { plane, outbound, inbound } = open();
@@ -142,7 +150,8 @@ export function testDataPlane(name: string, open: () => UnderTest): void {
     for (let i = 0; i < 4; i++) {
       const esp = under.outbound(PACKET);
       assert.equal(esp !== undefined, i < 3, 'at the hard limit it stops');
-      if (esp) under.inbound(esp, { address: PEER, port: i === 0 ? 4500 : 40_000 });
+      const [address, port] = FROM[i]!;
+      if (esp) under.inbound(esp, { address, port });
     }
     under.deliver();
     const told = events.filter(({ type }) => type !== 'mapping');
@@ -151,7 +160,10 @@ export function testDataPlane(name: string, open: () => UnderTest): void {
       { type: 'expire', direction: 'out', spi: 1000, hard: false },
       { type: 'expire', direction: 'out', spi: 1000, hard: true },
     ]);
-    assert.ok(events.some((event) => event.type === 'mapping' && event.remotePort === 40_000));
+    const moves = events.flatMap((event) =>
+      event.type === 'mapping' ? `${event.remote} ${event.remotePort}` : [],
+    );
+    assert.deepEqual([...new Set(moves)], [`${PEER} 40000`, '198.51.100.77 40000']);
     await under.plane.close();
   });
 

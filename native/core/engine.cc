@@ -42,6 +42,16 @@ std::array<uint8_t, 32> fingerprintOf(const SaSpec& spec) {
   return digest;
 }
 
+/** FNV-1a: tells one endpoint from the next, and proves nothing. */
+uint64_t digestOf(const Address& address, uint16_t port) {
+  uint64_t digest = 14695981039346656037ull;
+  const auto add = [&digest](uint8_t byte) { digest = (digest ^ byte) * 1099511628211ull; };
+  for (const uint8_t byte : address.bytes) add(byte);
+  add(uint8_t(port >> 8));
+  add(uint8_t(port));
+  return digest;
+}
+
 bool fill(Sa& sa, const SaSpec& spec, bool encrypt) {
   sa.spi = spec.spi;
   sa.policy = spec.policy;
@@ -133,6 +143,7 @@ Applied Engine::addInbound(const SaSpec& spec) {
   if (existing != tables().inbound.end()) return existing->second->fingerprint == fingerprintOf(spec) ? Applied::ok : Applied::exists;
   auto sa = std::make_shared<InboundSa>(spec.window, spec.esn);
   if (!fill(*sa, spec, false)) return Applied::refused;
+  sa->seenFrom = digestOf(spec.remote, spec.remotePort);
   std::unique_ptr<Tables> next = copy();
   next->inbound.emplace(spec.spi, std::move(sa));
   published_.replace(std::move(next));
@@ -413,8 +424,9 @@ void Engine::receive(const EspArrival& arrival) {
     event.spi = sa.spi;
     tell(event);
   }
-  if (sa.udp && arrival.remote.port != 0 && arrival.remote.port != sa.remotePort.load(std::memory_order_relaxed)) {
-    sa.remotePort.store(arrival.remote.port, std::memory_order_relaxed);
+  const uint64_t from = digestOf(arrival.remote.address, arrival.remote.port);
+  if (sa.udp && arrival.remote.port != 0 && from != sa.seenFrom.load(std::memory_order_relaxed)) {
+    sa.seenFrom.store(from, std::memory_order_relaxed);
     Event event{Event::Type::Mapping};
     event.spi = sa.spi;
     event.remote = arrival.remote;

@@ -107,6 +107,8 @@ struct InboundSa : Sa {
   InboundSa(uint32_t window, bool esn) : replay(window, esn) {}
   ReplayWindow replay;
   std::atomic<bool> firstTold{false};
+  /** Digest of the endpoint that the last packet came from. */
+  std::atomic<uint64_t> seenFrom{0};
 };
 
 enum class Action : uint8_t { Protect, Bypass, Discard };

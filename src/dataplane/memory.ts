@@ -74,7 +74,8 @@ export function createMemoryPlane(provider: Provider): MemoryPlane {
       if (outcome.type === 'dropped') return dropped('inbound', outcome.drop);
       const { parameters, packets } = outcome.sa;
       if (packets === 1n) listener({ type: 'first-inbound', spi: parameters.spi });
-      if (from && parameters.udp && from.port !== parameters.udp.remotePort)
+      const moved = from?.port !== parameters.udp?.remotePort || from?.address !== parameters.remote;
+      if (from && parameters.udp && moved)
         listener({ type: 'mapping', spi: parameters.spi, remote: from.address, remotePort: from.port });
       tellLimits(outcome.sa, listener);
       return outcome.packet;

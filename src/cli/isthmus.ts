@@ -18,7 +18,7 @@ const USAGE = `usage: isthmus COMMAND [--json] [--socket PATH]
   run FILE                the daemon; SIGHUP reads FILE again, SIGTERM ends it
   status [TUNNEL]         which tunnels pass traffic, since when, and why not
   up TUNNEL               bring it up and keep it up
-  down TUNNEL             take it down; its networks stay guarded
+  down TUNNEL [--child NAME]  take it, or one child of it, down; its networks stay guarded
   rekey TUNNEL [--child NAME]
   reload [--dry-run]      read the file again; prints what happens to each tunnel
   show sa|policy|config|failures

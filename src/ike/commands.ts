@@ -105,7 +105,9 @@ export function command(context: Context, event: Event & { type: 'command' }): v
       state.waiting.push(event.id);
       return connect(context, state);
     case 'down':
-      return takeDown(context, state, event.id);
+      return event.child === undefined
+        ? takeDown(context, state, event.id)
+        : takeChildDown(context, state, event.id, event.child);
     case 'rekey':
       return rekey(context, state, event);
   }
@@ -113,11 +115,20 @@ export function command(context: Context, event: Event & { type: 'command' }): v
 
 function rekey(context: Context, state: TunnelState, { id, child }: Event & { type: 'command' }): void {
   const established = establishedOf(context, state);
-  if (!established) return commandDone(context, id, 'PEER_VANISHED');
+  if (!established) return commandDone(context, id, 'TUNNEL_DOWN');
   if (child === undefined) return void established.tasks.push({ type: 'rekey-ike', command: id });
   const found = established.children.find((existing) => existing.name === child && existing.used);
-  if (!found) return commandDone(context, id, 'PEER_VANISHED');
+  if (!found) return commandDone(context, id, 'CONFIG_UNKNOWN_CHILD');
   established.tasks.push({ type: 'rekey-child', spiIn: found.spiIn, child, command: id });
+}
+
+/** The child only, until packets or the peer ask for it again. */
+function takeChildDown(context: Context, state: TunnelState, id: number, name: string): void {
+  const established = establishedOf(context, state);
+  const child = established?.children.find((existing) => existing.name === name && existing.used);
+  if (!established || !child)
+    return commandDone(context, id, established ? 'CONFIG_UNKNOWN_CHILD' : 'TUNNEL_DOWN');
+  established.tasks.push({ type: 'delete-child', spiIn: child.spiIn, command: id });
 }
 
 export function takeDown(context: Context, state: TunnelState, id: number | undefined): void {

@@ -21,6 +21,12 @@ export const REPORTS = {
     fault: 'config',
     sentence: 'there is no tunnel of that name in the configuration',
   },
+  CONFIG_UNKNOWN_CHILD: {
+    fault: 'config',
+    sentence: 'there is no child of that name in use: isthmus status shows them',
+  },
+  TUNNEL_DOWN: { fault: 'config', sentence: 'the tunnel is not up: isthmus up TUNNEL' },
+  PEER_DELETED: { fault: 'peer', sentence: 'the peer deleted the IKE SA before this was done' },
   CONFIG_NO_SECRET: { fault: 'config', sentence: 'the pre-shared key cannot be used: {message}' },
   CONFIG_NO_ADDRESS: {
     fault: 'config',

@@ -3,7 +3,7 @@
 import type { Instant } from '../policy/sad.ts';
 import { createLater } from './child.ts';
 import { connect, connectBeside } from './commands.ts';
-import { applyChanges, type Context, report } from './context.ts';
+import { applyChanges, type Context, reportFailure } from './context.ts';
 import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
 import { mayBegin } from './tasks.ts';
 import { giveUp, retryDelay } from './tunnels.ts';
@@ -83,7 +83,7 @@ function retransmitOrEnd(context: Context, sa: IkeSa): void {
   const remote = sa.remote.address;
   if (sa.state.name === 'established') {
     const { tunnel } = sa.state;
-    report(context, 'PEER_VANISHED', tunnel, { remote, sends });
+    reportFailure(context, 'PEER_VANISHED', tunnel, { remote, sends });
     return deleteIke(context, sa, 'us');
   }
   const state = context.tunnels.get(sa.candidates[0]!)!;

@@ -192,6 +192,29 @@ test('a failed rekey is tried again while the lifetime lasts', () => {
   agree(pair);
 });
 
+test('a command that cannot be carried out says why', () => {
+  const pair = sites();
+  const outcome = (command: 'rekey' | 'down', child?: string) =>
+    pair.a.outcomes.get(pair.command(pair.a, command, 't', child));
+  assert.equal(outcome('rekey'), 'TUNNEL_DOWN');
+  assert.equal(outcome('down', 'net'), 'TUNNEL_DOWN');
+  established(pair);
+  assert.equal(outcome('rekey', 'nothing'), 'CONFIG_UNKNOWN_CHILD');
+  const id = pair.command(pair.a, 'rekey', 't');
+  pair.restart(pair.b);
+  pair.run(200_000);
+  assert.equal(pair.a.outcomes.get(id), 'PEER_VANISHED');
+});
+
+test('down with a child takes that child and leaves the rest', () => {
+  const pair = established(sites());
+  const id = pair.command(pair.a, 'down', 't', 'net');
+  pair.run(10_000);
+  assert.equal(pair.a.outcomes.get(id), 'OK');
+  assert.equal(stateOf(pair.a), 'established');
+  assert.equal(pair.a.outbound.size + pair.b.outbound.size, 0, pair.ladder());
+});
+
 test('what the data plane cannot do is left out by name', () => {
   const capabilities = {
     encryption: ['chacha20-poly1305'],

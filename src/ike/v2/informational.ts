@@ -141,12 +141,13 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
   for (const exchange of [established.own, established.serving])
     if (exchange?.step === 'installing') dropChild(context, exchange.child);
   report(context, 'IKE_DELETED', established.tunnel, { remote: sa.remote.address, by });
+  const cut = by === 'peer' ? 'PEER_DELETED' : 'PEER_VANISHED';
   for (const task of established.tasks)
-    commandDone(context, task.command, task.type === 'delete-ike' ? 'OK' : 'PEER_VANISHED');
+    commandDone(context, task.command, task.type === 'delete-ike' ? 'OK' : cut);
   commandDone(
     context,
     established.own?.task.command,
-    established.own?.task.type === 'delete-ike' ? 'OK' : 'PEER_VANISHED',
+    established.own?.task.type === 'delete-ike' ? 'OK' : cut,
   );
   sa.state = { name: 'deleted' };
   for (const child of children) if (child.used) useElsewhere(context, tunnel, child.name);

@@ -191,7 +191,7 @@ async function deleted(role: Result['role']): Promise<string> {
   throw new Error(`still there: ${output}`);
 }
 
-async function tunnel(): Promise<{ state: string; children: unknown[] }> {
+async function tunnel(): Promise<{ state: string; vendor?: string; children: unknown[] }> {
   const { output } = await site.isthmus('status', 'office', '--json');
   return JSON.parse(output).tunnels[0];
 }
@@ -256,7 +256,9 @@ async function suites(): Promise<void> {
     for (const role of ['initiator', 'responder'] as const) {
       await check(role, suite, 'established', async () => {
         await establish(role);
-        return 'IKE_SA_INIT, IKE_AUTH';
+        const { vendor } = await tunnel();
+        demand(vendor === 'strongSwan', `the peer is taken for ${vendor}`);
+        return 'IKE_SA_INIT, IKE_AUTH, strongSwan by its vendor id';
       });
       await check(role, suite, 'ping, TCP', passes);
       if (suite === SUITES[0] && role === 'initiator') await rekeys(suite);

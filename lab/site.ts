@@ -3,6 +3,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createClient } from '../src/control/client.ts';
 import { type Finished, runAsync, start } from './netns.ts';
 
 /** A small young generation: a gateway makes little garbage, and memory is what it shares with others. */
@@ -20,6 +21,8 @@ export interface Site {
   start(...flags: string[]): Promise<void>;
   /** Exit code and output of `isthmus COMMAND…` against this site's daemon. */
   isthmus(...args: string[]): Promise<Finished>;
+  /** The same by the control API, without starting a process. */
+  command(command: 'up' | 'down' | 'rekey', tunnel: string): Promise<{ code: string }>;
   kill(signal: NodeJS.Signals): Promise<void>;
   /** All that the daemon wrote. */
   log(): string;
@@ -49,6 +52,12 @@ export function createSite(namespace: string, secrets: Record<string, string>): 
       daemon = start(namespace, [...ISTHMUS, 'run', file, '--socket', socket, ...flags]);
       for (const stream of [daemon.stdout!, daemon.stderr!]) stream.on('data', (chunk) => (written += chunk));
       await ready(daemon, () => written, isthmus);
+    },
+    async command(command, name) {
+      const answer = await createClient(socket).tunnels[':name'][':command'].$post({
+        param: { name, command },
+      });
+      return answer.json();
     },
     kill: (signal) => end(daemon, signal),
     log: () => written,

@@ -89,6 +89,7 @@ function strongswanConf(socket: string): string {
   load_modular = no
   load = random nonce openssl curve25519 chapoly hmac kdf aes sha2 sha1 gmp pem pkcs1 x509 pubkey constraints socket-default kernel-libipsec kernel-netlink vici
   install_virtual_ip = no
+  send_vendor_id = yes
   retransmit_base = 1.4
   retransmit_timeout = 0.5
   plugins {

@@ -29,8 +29,9 @@ function printTunnels({ tunnels, drops, exportsKeys }: Status): void {
     print(`dropped: ${dropped.map(([cause, count]) => `${cause} ${count}`).join(', ')}`);
 }
 
-function tunnelRow({ name, state, age, peer, algorithms }: TunnelStatus): string[] {
-  return [name, state, span(age), peer, '', '', '', algorithms ?? ''];
+function tunnelRow({ name, state, age, peer, vendor, algorithms }: TunnelStatus): string[] {
+  const who = vendor === undefined ? peer : `${peer} (${vendor})`;
+  return [name, state, span(age), who, '', '', '', algorithms ?? ''];
 }
 
 function childRow(child: TunnelStatus['children'][number]): string[] {

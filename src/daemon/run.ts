@@ -142,12 +142,19 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   }
 
   let own = host.addresses();
-  /** Counters for the status; an address that came or went, for the core. */
+  /** Counters for the status; an address that came or went, for the core and for the routes' sources. */
   function sample(): void {
     traffic.update(daemon.snapshot());
-    const now = host.addresses();
-    if (now.join() !== own.join()) daemon.feed({ type: 'addresses', local: now });
-    own = now;
+    try {
+      const now = host.addresses();
+      if (now.join() === own.join()) return;
+      own = now;
+      daemon.feed({ type: 'addresses', local: now });
+      applyHost(host, config, [config]);
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      report(log, 'HOST_REFUSED', { message: error.message });
+    }
   }
   const sampling = setInterval(sample, 1000);
 

@@ -38,6 +38,8 @@ export interface TunnelStatus {
   /** Why it is not passing. */
   why?: string;
   peer: string;
+  /** What the peer says it is. */
+  vendor?: string;
   algorithms?: string;
   /** Milliseconds since the IKE SA was made. */
   age?: number;
@@ -121,6 +123,7 @@ export function statusOfTunnel(
           algorithms: ikeSa.algorithms,
           age: now - ikeSa.since,
           nat: ikeSa.nat,
+          ...(ikeSa.vendor === undefined ? {} : { vendor: ikeSa.vendor }),
           ...(ikeSa.establishedIn === undefined ? {} : { establishedIn: ikeSa.establishedIn }),
         }
       : {}),

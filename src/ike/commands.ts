@@ -12,7 +12,7 @@ import {
   reportFailure,
   type TunnelState,
 } from './context.ts';
-import type { Established } from './sa.ts';
+import type { Established, IkeSa } from './sa.ts';
 import { abandon } from './tunnels.ts';
 import { initiate, reportConnecting } from './v2/ike-sa-init.ts';
 
@@ -87,12 +87,21 @@ function removeTunnel(context: Context, name: string): void {
   const state = context.tunnels.get(name);
   if (!state) return;
   takeDown(context, state, undefined);
+  for (const sa of [...context.sas.values()]) noCandidate(context, sa, name);
   applyChanges(
     context,
     state.tunnel.children.map((child) => ({ type: 'remove-policy', policy: policyId(name, child.name) })),
   );
   if (state.sas.length === 0) context.tunnels.delete(name);
   else state.removed = true;
+}
+
+/** A negotiation that may still become this tunnel must become another, or ends. */
+function noCandidate(context: Context, sa: IkeSa, name: string): void {
+  if (sa.state.name === 'established' || !sa.candidates.includes(name)) return;
+  sa.candidates = sa.candidates.filter((candidate) => candidate !== name);
+  const chosen = sa.state.name !== 'init-answering' && sa.state.name !== 'init-answered';
+  if (chosen || sa.candidates.length === 0) context.sas.delete(sa.spi);
 }
 
 export function command(context: Context, event: Event & { type: 'command' }): void {

@@ -48,6 +48,7 @@ export function newIkeSa(
     local: sa.local,
     remote: sa.remote,
     nat: sa.nat,
+    ...(sa.vendor === undefined ? {} : { vendor: sa.vendor }),
     window: { nextRequest: 0, nextReceived: 0 },
     state: {
       name: 'established',

@@ -21,6 +21,8 @@ export interface IkeSa {
   remote: Endpoint;
   /** A NAT was detected: who is behind one. */
   nat: { local: boolean; remote: boolean };
+  /** What the peer says it is, where we know the name. */
+  vendor?: string;
   window: Window;
   state: State;
 }

@@ -38,6 +38,8 @@ export function abandon(context: Context, sa: IkeSa): void {
   if ('attempt' in state) startJob(context, sa, { type: 'forget', handle: state.attempt.offer.handle });
   context.sas.delete(sa.spi);
   sa.state = { name: 'deleted' };
+  const tunnel = tunnelOf(context, sa);
+  if (tunnel) forget(tunnel, sa.spi);
 }
 
 /** An attempt of ours failed. */
@@ -46,7 +48,6 @@ export function giveUp(context: Context, sa: IkeSa, code: ReportCode, detail: Re
   abandon(context, sa);
   reportFailure(context, code, sa.candidates[0], detail);
   if (!state) return;
-  forget(state, sa.spi);
   for (const command of state.waiting.splice(0)) commandDone(context, command, code);
   scheduleRetry(context, state);
 }
@@ -60,9 +61,7 @@ function forget(state: TunnelState, spi: string): void {
 export function dropBeside(context: Context, tunnel: string): void {
   const state = context.tunnels.get(tunnel);
   const sa = context.sas.get(state?.beside ?? '');
-  if (!state || !sa || !UNKNOWN_TO_PEER.includes(sa.state.name)) return;
-  abandon(context, sa);
-  forget(state, sa.spi);
+  if (sa && UNKNOWN_TO_PEER.includes(sa.state.name)) abandon(context, sa);
 }
 
 const UNKNOWN_TO_PEER: State['name'][] = ['offering', 'init-sent', 'init-finishing', 'auth-signing'];

@@ -20,6 +20,8 @@ export interface TunnelView {
     establishedIn?: number;
     rekeyAt: Instant;
     nat: boolean;
+    /** What the peer says it is, where the name is known. */
+    vendor?: string;
   };
   children: ChildView[];
 }
@@ -56,6 +58,7 @@ export function viewOf(context: Context, state: TunnelState): TunnelView {
         : {}),
       rekeyAt: established.rekeyAt,
       nat: sa.nat.local || sa.nat.remote,
+      ...(sa.vendor === undefined ? {} : { vendor: sa.vendor }),
     },
     children: established.children.map(childView),
   };

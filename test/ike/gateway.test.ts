@@ -192,6 +192,22 @@ test('a failed rekey is tried again while the lifetime lasts', () => {
   agree(pair);
 });
 
+for (const name of ['a', 'b'] as const) {
+  test(`the tunnel of ${name} is taken out of the configuration at every moment of a negotiation`, () => {
+    for (let moment = 0; moment < 80; moment++) {
+      const pair = sites(moment);
+      const side = pair[name];
+      pair.command(pair.a, 'up', 't');
+      pair.run(moment);
+      pair.feed(side, { type: 'configure', changes: [{ type: 'remove-tunnel', tunnel: 't' }] });
+      pair.run(300_000);
+      assert.deepEqual(side.gateway.tunnels(), []);
+      assert.equal(side.outbound.size + side.inbound.size, 0, `${moment}\n${pair.ladder()}`);
+      assert.deepEqual(side.gateway.spis(), []);
+    }
+  });
+}
+
 test('a command that cannot be carried out says why', () => {
   const pair = sites();
   const outcome = (command: 'rekey' | 'down', child?: string) =>

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { unhex } from '../../src/crypto/bytes.ts';
+import { vendorOf } from '../../src/ike/v2/vendors.ts';
 import type { Pair } from '../../src/sim/pair.ts';
 import { decodeHeader, decodeMessage, findNotify } from '../../src/wire/ikev2.ts';
-import { EXCHANGE, NOTIFY } from '../../src/wire/numbers.ts';
+import { EXCHANGE, NOTIFY, PAYLOAD } from '../../src/wire/numbers.ts';
 import { agree, established, sites } from '../sim/sites.ts';
 import { forgedInit, forgedNotify } from './forge.ts';
 
@@ -110,6 +112,14 @@ test('a repeated request gets the same answer, byte for byte (RFC 7296 §2.1)', 
   assert.equal(answers.length, 2);
   assert.deepEqual(answers[0], answers[1]);
   assert.equal(pair.b.gateway.spis().length, 1);
+});
+
+test('a vendor id that we know gives the peer a name, any other none (RFC 7296 §3.12)', () => {
+  const id = (data: Uint8Array) => ({ type: PAYLOAD.V, critical: false, data });
+  const strongswan = unhex('882fe56d6fd20dbc2251613b2ebe5beb');
+  assert.equal(vendorOf([id(new Uint8Array(16)), id(strongswan)]), 'strongSwan');
+  assert.equal(vendorOf([id(new TextEncoder().encode('CISCO(COPYRIGHT)&'))]), 'Cisco');
+  assert.equal(vendorOf([id(new Uint8Array(16)), id(new Uint8Array(0))]), undefined);
 });
 
 test('a group that does not fit its public value costs no state', () => {

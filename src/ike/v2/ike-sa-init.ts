@@ -41,6 +41,7 @@ import { giveUp } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
+import { vendorOf } from './vendors.ts';
 
 /** INVALID_KE_PAYLOAD and COOKIE make us start again, but not for ever. */
 const MOST_RETRIES = 4;
@@ -125,6 +126,7 @@ export function initAnswered(
   if (!chosen) return;
   const { suite, ke, nr } = chosen;
   sa.peerSpi = message.header.responderSpi;
+  noteVendor(sa, payloads);
   detectNat(context, sa, message);
   floatPort(sa);
   const { group, handle } = attempt.offer;
@@ -310,6 +312,7 @@ export function initRequested(
     state: { name: 'deleted' },
   };
   context.sas.set(sa.spi, sa);
+  noteVendor(sa, payloads);
   detectNat(context, sa, message);
   const job = startJob(context, sa, { type: 'answer', group, public: ke.data });
   sa.state = {
@@ -452,6 +455,12 @@ function detectNat(context: Context, sa: IkeSa, { header, payloads }: Message): 
   };
   const { tunnel } = tunnelOf(context, sa) ?? {};
   if (tunnel?.encapsulation === 'udp') sa.nat.local = true;
+}
+
+function noteVendor(sa: IkeSa, payloads: readonly Payload[]): void {
+  const vendor = vendorOf(payloads);
+  if (vendor === undefined) delete sa.vendor;
+  else sa.vendor = vendor;
 }
 
 /** RFC 7296 §2.23: with a NAT in between the initiator goes on from port 4500. */

@@ -24,11 +24,11 @@ for path in "$(command -v node)" /usr/lib/node_modules/npm /usr/include/node /et
 done
 ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$root/usr/bin/npm"
 ln -sf ../lib/node_modules/npm/bin/npx-cli.js "$root/usr/bin/npx"
-git clone -q --no-hardlinks . "$root/root/isthmus"
+git clone -q --no-hardlinks . "$root/opt/isthmus"
 
 say 'npm run demo, npm test'
 unshare --mount --pid --fork --kill-child sh -c '
   mount --make-rprivate / && mount --bind "$1" "$1" && mount --rbind /dev "$1/dev" && mount --rbind /sys "$1/sys" && mount -t proc proc "$1/proc" &&
-  mount -t tmpfs tmpfs "$1/run" && exec chroot "$1" sh -c "cd /root/isthmus && date +%s > /tmp/begin && npm run demo && echo demo after \$((\$(date +%s) - \$(cat /tmp/begin))) s && npm test"
+  mount -t tmpfs tmpfs "$1/run" && exec chroot "$1" sh -c "cd /opt/isthmus && date +%s > /tmp/begin && npm run demo && echo demo after \$((\$(date +%s) - \$(cat /tmp/begin))) s && npm test"
 ' sh "$root"
 say 'both commands work on a fresh machine'

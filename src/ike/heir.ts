@@ -1,9 +1,10 @@
 // From a replaced IKE SA to the one that replaces it (RFC 7296 §2.18).
 
-import { ikeKeys, skeyseedRekey } from '../crypto/keymat.ts';
+import { skeyseedRekey } from '../crypto/keymat.ts';
 import { type ChosenSuite, suiteText } from '../policy/proposal.ts';
 import { lifetimeFrom } from './child.ts';
 import { type Context, commandDone, report } from './context.ts';
+import { keysOf } from './protect.ts';
 import type { Established, IkeSa } from './sa.ts';
 import { tunnelLost } from './tunnels.ts';
 
@@ -27,17 +28,7 @@ export function newIkeSa(
 ): IkeSa {
   const { initiator, spi, peerSpi, secret, ni, nr } = made;
   const seed = skeyseedRekey(context.provider, established.suite.prf!, established.keys.d, secret, ni, nr);
-  const [initiatorSpi, responderSpi] = initiator ? [spi, peerSpi] : [peerSpi, spi];
-  const keys = ikeKeys(context.provider, {
-    prf: suite.prf!,
-    encryption: suite.encryption,
-    integrity: suite.integrity,
-    skeyseed: seed,
-    ni,
-    nr,
-    initiatorSpi,
-    responderSpi,
-  });
+  const keys = keysOf(context.provider, suite, { initiator, spi, peerSpi }, { skeyseed: seed, ni, nr });
   const { lifetime } = context.tunnels.get(established.tunnel)!.tunnel.ike;
   const next: IkeSa = {
     version: 1,

@@ -1,7 +1,7 @@
 // The encrypted payload (RFC 7296 §3.14, RFC 5282).
 
 import { concat } from '../crypto/bytes.ts';
-import type { IkeKeys } from '../crypto/keymat.ts';
+import { type IkeKeys, ikeKeys } from '../crypto/keymat.ts';
 import type { Provider } from '../crypto/provider.ts';
 import { encryptionRow, integrityRow } from '../crypto/suites.ts';
 import type { ChosenSuite } from '../policy/proposal.ts';
@@ -15,6 +15,19 @@ import {
   type Payload,
 } from '../wire/ikev2.ts';
 import { PAYLOAD } from '../wire/numbers.ts';
+import type { IkeSa } from './sa.ts';
+
+/** The keys of an IKE SA (RFC 7296 §2.14) for the suite that both sides agreed on. */
+export function keysOf(
+  provider: Provider,
+  suite: ChosenSuite,
+  { initiator, spi, peerSpi }: Pick<IkeSa, 'initiator' | 'spi' | 'peerSpi'>,
+  made: { skeyseed: Uint8Array; ni: Uint8Array; nr: Uint8Array },
+): IkeKeys {
+  const [initiatorSpi, responderSpi] = initiator ? [spi, peerSpi] : [peerSpi, spi];
+  const { encryption, integrity } = suite;
+  return ikeKeys(provider, { prf: suite.prf!, encryption, integrity, ...made, initiatorSpi, responderSpi });
+}
 
 /** Bytes of the generic payload header between the message header and the IV. */
 const SK_HEADER_BYTES = 4;
@@ -26,7 +39,7 @@ export function sealMessage(
   fields: HeaderFields,
   payloads: readonly Payload[],
 ): Uint8Array {
-  const { encryption, integrity } = keysOf(keys, fields.flags.initiator);
+  const { encryption, integrity } = ofSender(keys, fields.flags.initiator);
   const row = encryptionRow(suite.encryption.name);
   const inner = encodePayloads(payloads);
   const plaintext = padded(inner.bytes, row.blockBytes);
@@ -54,7 +67,7 @@ export function openMessage(
 ): Payload[] | undefined {
   const sk = payloads.at(-1);
   if (sk?.type !== PAYLOAD.SK) return undefined;
-  const plaintext = openBody(provider, suite, keysOf(keys, header.flags.initiator), sk, bytes);
+  const plaintext = openBody(provider, suite, ofSender(keys, header.flags.initiator), sk, bytes);
   if (!plaintext) return undefined;
   const padBytes = plaintext.at(-1)! + 1;
   if (padBytes > plaintext.length) return undefined;
@@ -92,7 +105,7 @@ function openBody(
   return provider.open(suite.encryption.name, keys.encryption, iv, new Uint8Array(0), ciphertext);
 }
 
-function keysOf(keys: IkeKeys, initiator: boolean): { encryption: Uint8Array; integrity: Uint8Array } {
+function ofSender(keys: IkeKeys, initiator: boolean): { encryption: Uint8Array; integrity: Uint8Array } {
   return initiator
     ? { encryption: keys.ei, integrity: keys.ai }
     : { encryption: keys.er, integrity: keys.ar };

@@ -4,7 +4,7 @@
 //                                           <--  HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*)
 
 import { concat, unhex } from '../../crypto/bytes.ts';
-import { ikeKeys, skeyseed } from '../../crypto/keymat.ts';
+import { skeyseed } from '../../crypto/keymat.ts';
 import { KEY_EXCHANGE, keyExchangeRow } from '../../crypto/suites.ts';
 import {
   type ChosenSuite,
@@ -36,6 +36,7 @@ import {
   tunnelOf,
 } from '../context.ts';
 import type { ReportCode } from '../errors.ts';
+import { keysOf } from '../protect.ts';
 import type { Attempt, IkeSa, InitOffer, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';
@@ -397,17 +398,7 @@ function secretsOf(
   const { secret, ...rest } = made;
   const { suite, ni, nr } = made;
   const seed = skeyseed(context.provider, suite.prf!, ni, nr, secret);
-  const [initiatorSpi, responderSpi] = sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi];
-  const keys = ikeKeys(context.provider, {
-    prf: suite.prf!,
-    encryption: suite.encryption,
-    integrity: suite.integrity,
-    skeyseed: seed,
-    ni,
-    nr,
-    initiatorSpi,
-    responderSpi,
-  });
+  const keys = keysOf(context.provider, suite, sa, { skeyseed: seed, ni, nr });
   return { ...rest, keys };
 }
 

@@ -39,6 +39,7 @@ export function newIkeSa(
     local: sa.local,
     remote: sa.remote,
     nat: sa.nat,
+    began: context.now,
     ...(sa.vendor === undefined ? {} : { vendor: sa.vendor }),
     window: { nextRequest: 0, nextReceived: 0 },
     state: {

@@ -21,6 +21,8 @@ export interface IkeSa {
   remote: Endpoint;
   /** A NAT was detected: who is behind one. */
   nat: { local: boolean; remote: boolean };
+  /** When its first message was sent or came. */
+  began: Instant;
   /** What the peer says it is, where we know the name. */
   vendor?: string;
   window: Window;

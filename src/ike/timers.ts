@@ -82,8 +82,9 @@ function retransmitOrEnd(context: Context, sa: IkeSa): void {
   if (repeated) return sends >= DOUBT ? doubt(context, sa) : undefined;
   const remote = sa.remote.address;
   if (sa.state.name === 'established') {
-    const { tunnel } = sa.state;
-    reportFailure(context, 'PEER_VANISHED', tunnel, { remote, sends });
+    const { tunnel, replacedBy } = sa.state;
+    // A replaced SA that is not deleted properly is nobody's loss.
+    if (replacedBy === undefined) reportFailure(context, 'PEER_VANISHED', tunnel, { remote, sends });
     return deleteIke(context, sa, 'us');
   }
   const state = context.tunnels.get(sa.candidates[0]!)!;

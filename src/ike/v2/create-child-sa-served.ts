@@ -52,7 +52,7 @@ export function createRequested(
   const unfit = whyNot(established, payloads, forIke);
   if (unfit !== undefined) return refuse(unfit);
   const { tunnel } = context.tunnels.get(established.tunnel)!;
-  const suite = forIke ? ikeSuite(tunnel, payloads) : childSuite(context, sa, tunnel, payloads);
+  const suite = forIke ? ikeSuite(tunnel, payloads) : childSuite(context, sa, established, tunnel, payloads);
   if (typeof suite === 'number') return refuse(suite);
   if (!suite.keyExchange) return answer(context, sa, established, asked, NO_SECRET, []);
   const { id: group } = keyExchangeRow(suite.keyExchange);
@@ -115,9 +115,23 @@ function ikeSuite(tunnel: Tunnel, payloads: Payload[]): ChosenSuite | number {
   return ikeSpiText(chosen.proposal.spi) ? chosen.suite : NOTIFY.INVALID_SYNTAX;
 }
 
-function childSuite(context: Context, sa: IkeSa, tunnel: Tunnel, payloads: Payload[]): ChosenSuite | number {
+function childSuite(
+  context: Context,
+  sa: IkeSa,
+  established: Established,
+  tunnel: Tunnel,
+  payloads: Payload[],
+): ChosenSuite | number {
   const found = acceptChild(context, sa, tunnel, payloads, true);
-  return 'refusal' in found ? found.refusal : found.chosen.suite;
+  if ('refusal' in found) return found.refusal;
+  const twice = isBeingMade(established, payloads, found.template.name);
+  return twice ? NOTIFY.TEMPORARY_FAILURE : found.chosen.suite;
+}
+
+/** Both sides want the same new child at once: both are told to try again, each after a time of its own. */
+function isBeingMade({ own }: Established, payloads: Payload[], name: string): boolean {
+  const ours = own?.task.type === 'create' && own.task.child === name && own.step !== 'offering';
+  return ours && !findNotify(payloads, NOTIFY.REKEY_SA);
 }
 
 export function createAnswerReady(
@@ -206,6 +220,8 @@ function answerChild(
   const found = gone === undefined ? acceptChild(context, sa, tunnel, payloads, true) : { refusal: gone };
   if ('refusal' in found) return refuseRequest(context, sa, established, messageId, found.refusal);
   const { template, chosen, selectors, spiOut } = found;
+  if (isBeingMade(established, payloads, template.name))
+    return refuseRequest(context, sa, established, messageId, NOTIFY.TEMPORARY_FAILURE);
   const { suite, proposal } = chosen;
   const spiIn = drawEspSpi(context);
   const ike = { suite: established.suite, skD: established.keys.d };

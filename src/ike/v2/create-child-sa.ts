@@ -57,12 +57,17 @@ export function beginCreate(
 ): boolean {
   const tunnel = context.tunnels.get(established.tunnel)!.tunnel;
   if (task.type === 'rekey-child' && !isOurs(established, childBySpi(established, task.spiIn))) return false;
-  if (task.type === 'create' && established.children.some(({ name }) => name === task.child)) return false;
+  if (isMade(established, task)) return false;
   const group = groupFor(tunnel, established, task);
   if (group === undefined) sendCreate(context, sa, established, task, {});
   else
     established.own = { task, step: 'offering', job: startJob(context, sa, { type: 'offer', group }), group };
   return true;
+}
+
+/** The peer was first with a child that we want. */
+function isMade({ children }: Established, task: Task): boolean {
+  return task.type === 'create' && children.some(({ name }) => name === task.child);
 }
 
 /** A child to rekey: there, and neither replaced by the peer nor about to go. */
@@ -92,7 +97,7 @@ export function createOffered(
 ): void {
   if (result.type !== 'offer')
     return taskFailed(context, sa, established, 'BUG_JOB', { message: failureText(result) });
-  if (own.rival) {
+  if (own.rival || isMade(established, own.task)) {
     startJob(context, sa, { type: 'forget', handle: result.handle });
     return yieldToRival(context, sa, established, own);
   }
@@ -107,7 +112,7 @@ export function createOffered(
 function yieldToRival(context: Context, sa: IkeSa, established: Established, own: OwnExchange): void {
   delete established.own;
   commandDone(context, own.task.command, 'OK');
-  const heir = own.task.type === 'rekey-ike' && context.sas.get(own.rival!.spi as string);
+  const heir = own.task.type === 'rekey-ike' && context.sas.get((own.rival?.spi as string | undefined) ?? '');
   if (heir && established.replacedBy !== undefined) return endReplaced(context, sa);
   if (heir) inherit(context, sa, established, heir);
 }

@@ -484,8 +484,9 @@ function establish(
     peer: peer.identity.value,
     suite: suiteText(secrets.suite),
   });
-  replaceSilent(context, sa, tunnel);
+  const replaced = replaceSilent(context, sa, tunnel);
   tunnelEstablished(context, sa, tunnel.name);
+  if (!replaced) dropDouble(context, sa, tunnel);
   return sa.state;
 }
 
@@ -500,21 +501,45 @@ function otherChildren(context: Context, { initiator }: IkeSa, tunnel: Tunnel): 
 }
 
 /** The attempt beside a silent SA came through: that SA goes, with a word to the peer where it speaks again. */
-function replaceSilent(context: Context, sa: IkeSa, { name }: Tunnel): void {
+function replaceSilent(context: Context, sa: IkeSa, { name }: Tunnel): boolean {
   const tunnelState = context.tunnels.get(name)!;
-  if (tunnelState.beside !== sa.spi) return;
+  if (tunnelState.beside !== sa.spi) return false;
   delete tunnelState.beside;
   for (const other of tunnelState.sas.flatMap((spi) => context.sas.get(spi) ?? [])) {
     if (other === sa || other.state.name !== 'established') continue;
     if (isSilent(other)) deleteIke(context, other, 'us');
     else other.state.tasks = [{ type: 'delete-ike' }];
   }
+  return true;
+}
+
+/** SAs made within this time of each other were begun by both sides at once. */
+const AT_ONCE = 60_000;
+/** Until both sides have both SAs and their children. */
+const SETTLE = 3000;
+
+/** Both sides began at once: of the two IKE SAs the one with the lower initiator's SPI goes, by its initiator. */
+function dropDouble(context: Context, sa: IkeSa, { name }: Tunnel): void {
+  for (const other of context.tunnels.get(name)!.sas.flatMap((spi) => context.sas.get(spi) ?? [])) {
+    if (other.state.name !== 'established' || other.state.replacedBy !== undefined) continue;
+    if (other.initiator === sa.initiator || context.now - other.state.since > AT_ONCE) continue;
+    const [ours, theirs] = sa.initiator ? [sa, other] : [other, sa];
+    if (ours.state.name === 'established' && ours.spi < theirs.peerSpi)
+      ours.state.tasks.push({ type: 'delete-ike', notBefore: context.now + SETTLE });
+  }
 }
 
 /** RFC 7296 §2.4: the peer holds no other SA, so ours with the same identity are leftovers. */
 function forgetOthers(context: Context, sa: IkeSa, tunnel: Tunnel): void {
   for (const other of [...context.sas.values()]) {
-    if (other !== sa && other.state.name === 'established' && other.state.tunnel === tunnel.name)
+    const { state } = other;
+    // What was made while this one was, the peer may not have known when it sent the word.
+    if (
+      other !== sa &&
+      state.name === 'established' &&
+      state.tunnel === tunnel.name &&
+      state.since < sa.began
+    )
       deleteIke(context, other, 'peer');
   }
 }

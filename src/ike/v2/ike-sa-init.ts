@@ -59,6 +59,7 @@ export function initiate(context: Context, tunnel: Tunnel, remote: Endpoint): Ik
     local: { transport: 'udp', address: tunnel.local.address, port: 500 },
     remote,
     nat: { local: false, remote: false },
+    began: context.now,
     window: { nextRequest: 0, nextReceived: 0 },
     state: { name: 'deleted' },
   };
@@ -309,6 +310,7 @@ export function initRequested(
     candidates: fits.map(({ tunnel }) => tunnel.name),
     ...path,
     nat: { local: false, remote: false },
+    began: context.now,
     window: { nextRequest: 0, nextReceived: 0 },
     state: { name: 'deleted' },
   };
@@ -384,6 +386,7 @@ export function refuse(
     local: path.local,
     remote: path.remote,
     nat: { local: false, remote: false },
+    began: context.now,
     window: { nextRequest: 0, nextReceived: 0 },
     state: { name: 'deleted' },
   };

@@ -113,7 +113,7 @@ function promote(context: Context, sa: IkeSa, established: Established, child: C
   const heir = established.children.findLast(
     (other) => other.name === child.name && other !== child && !isLeaving(established, other),
   );
-  if (!heir) return;
+  if (!heir) return useElsewhere(context, established.tunnel, child);
   child.used = false;
   heir.used = true;
   applyChanges(context, [
@@ -150,16 +150,18 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
     established.own?.task.type === 'delete-ike' ? 'OK' : cut,
   );
   sa.state = { name: 'deleted' };
-  for (const child of children) if (child.used) useElsewhere(context, tunnel, child.name);
+  for (const child of children) if (child.used) useElsewhere(context, tunnel, child);
   tunnelLost(context, sa, tunnel);
 }
 
 /** Another IKE SA of the tunnel may hold the same child: the traffic goes on with that one. */
-function useElsewhere(context: Context, tunnel: string, name: string): void {
+function useElsewhere(context: Context, tunnel: string, gone: ChildSa): void {
   for (const sa of [...context.sas.values()].reverse()) {
     const { state } = sa;
     if (state.name !== 'established' || state.tunnel !== tunnel) continue;
-    const child = state.children.findLast((other) => other.name === name && !other.replaced);
+    const child = state.children.findLast(
+      (other) => other.name === gone.name && other !== gone && !other.replaced && !isLeaving(state, other),
+    );
     if (!child) continue;
     child.used = false;
     return useChild(context, sa, state, child);

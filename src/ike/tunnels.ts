@@ -20,6 +20,9 @@ export function tunnelEstablished(context: Context, sa: IkeSa, name: string): vo
   state.attempt = 0;
   delete state.retryAt;
   if (!state.sas.includes(sa.spi)) state.sas.push(sa.spi);
+  // The peer was first: an attempt of ours that it cannot have taken up is not needed any more.
+  for (const other of state.sas.flatMap((spi) => context.sas.get(spi) ?? []))
+    if (UNKNOWN_TO_PEER.includes(other.state.name)) abandon(context, other);
   for (const command of state.waiting.splice(0)) commandDone(context, command, 'OK');
 }
 

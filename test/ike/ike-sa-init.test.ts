@@ -6,6 +6,7 @@ import type { Pair } from '../../src/sim/pair.ts';
 import { decodeHeader, decodeMessage, findNotify } from '../../src/wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD } from '../../src/wire/numbers.ts';
 import { agree, established, sites } from '../sim/sites.ts';
+import { MESSAGES } from '../wire/samples.ts';
 import { forgedInit, forgedNotify } from './forge.ts';
 
 const PATH = {
@@ -120,6 +121,20 @@ test('a vendor id that we know gives the peer a name, any other none (RFC 7296 Â
   assert.equal(vendorOf([id(new Uint8Array(16)), id(strongswan)]), 'strongSwan');
   assert.equal(vendorOf([id(new TextEncoder().encode('CISCO(COPYRIGHT)&'))]), 'Cisco');
   assert.equal(vendorOf([id(new Uint8Array(16)), id(new Uint8Array(0))]), undefined);
+});
+
+test('the last fifty failed negotiations are kept, strangers included, and no more', () => {
+  const pair = sites();
+  const request = MESSAGES['IKE_SA_INIT request']!.slice();
+  for (let stranger = 1; stranger <= 60; stranger++) {
+    request[7] = stranger;
+    const remote = { ...PATH.local, address: `203.0.113.${stranger}` };
+    pair.inject(pair.b, request, { local: PATH.remote, remote });
+  }
+  const kept = pair.b.gateway.failures();
+  assert.equal(kept.length, 50);
+  assert.deepEqual([kept[0]!.detail.remote, kept.at(-1)!.detail.remote], ['203.0.113.11', '203.0.113.60']);
+  assert.equal(pair.b.gateway.spis().length, 0);
 });
 
 test('a group that does not fit its public value costs no state', () => {

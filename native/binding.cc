@@ -14,10 +14,12 @@ namespace {
 
 using namespace isthmus;
 
-/** Both data plane objects of one daemon: the sockets, and the engine where there is one. */
+/** One daemon's: the sockets, and what protects packets, the engine or the kernel, which is listened to. */
 struct Plane {
   Port port;
   Engine engine;
+  NetlinkListener kernel;
+  bool kernelEsp = false;
   napi_threadsafe_function wake = nullptr;
   bool running = false;
 
@@ -26,6 +28,7 @@ struct Plane {
     running = false;
     port.stop();
     engine.stop();
+    kernel.stop();
     napi_release_threadsafe_function(wake, mode);
   }
 };
@@ -213,12 +216,36 @@ napi_value jsBootTime(napi_env env, napi_callback_info) { return toNumber(env, d
 
 napi_value jsNetlink(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
+  const int family = arguments.integer();
   const Bytes request = arguments.bytes();
   const int answers = arguments.integer();
   if (!arguments.ok()) return nullptr;
   std::vector<uint8_t> answer;
-  const std::string failed = netlinkRequest(request.data, request.length, answers, answer);
+  const std::string failed = netlinkRequest(family, request.data, request.length, answers, answer);
   return failed.empty() ? toBytes(env, answer.data(), answer.size()) : toText(env, failed);
+}
+
+/** From `start` on the groups of the family are heard. */
+napi_value jsListen(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const int family = arguments.integer();
+  const uint32_t groups = arguments.number();
+  if (!arguments.ok()) return nullptr;
+  return toText(env, plane->kernel.open(family, groups));
+}
+
+/** What the kernel said, and whether some of it was lost. */
+napi_value jsHeard(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  if (!arguments.ok()) return nullptr;
+  bool lost = false;
+  const std::vector<uint8_t> heard = plane->kernel.take(lost);
+  List list(env);
+  list.push(toBytes(env, heard.data(), heard.size()));
+  list.push(toFlag(env, lost));
+  return list.done();
 }
 
 /** Whether it was done, and the answer or the complaint. */
@@ -262,7 +289,8 @@ napi_value jsOpenPort(napi_env env, napi_callback_info info) {
   options.ikePort = uint16_t(arguments.number());
   options.natPort = uint16_t(arguments.number());
   options.mark = arguments.number();
-  options.rawEsp = arguments.flag();
+  options.kernelEsp = arguments.flag();
+  options.rawEsp = !options.kernelEsp;
   uint32_t count = 0;
   napi_get_array_length(env, list, &count);
   for (uint32_t i = 0; i < count; i++) {
@@ -271,6 +299,7 @@ napi_value jsOpenPort(napi_env env, napi_callback_info info) {
     options.addresses.push_back(arguments.addressOf(arguments.bytesOf(element)));
   }
   if (!arguments.ok()) return nullptr;
+  plane->kernelEsp = options.kernelEsp;
   return toText(env, plane->port.open(options));
 }
 
@@ -294,8 +323,9 @@ napi_value jsStart(napi_env env, napi_callback_info info) {
   // One waiting call is enough: it takes everything.
   if (napi_create_threadsafe_function(env, listener, nullptr, name, 1, 1, nullptr, nullptr, nullptr, nullptr, &plane->wake) != napi_ok) return nullptr;
   plane->running = true;
-  plane->engine.start(&plane->port, wakeUp, plane->wake);
-  plane->port.start(&plane->engine, wakeUp, plane->wake);
+  if (plane->kernelEsp) plane->kernel.start(wakeUp, plane->wake);
+  else plane->engine.start(&plane->port, wakeUp, plane->wake);
+  plane->port.start(plane->kernelEsp ? nullptr : &plane->engine, wakeUp, plane->wake);
   return nullptr;
 }
 
@@ -543,6 +573,7 @@ napi_value init(napi_env env, napi_value exports) {
       {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},
       {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},
       {"outbound", jsOutbound}, {"inbound", jsInbound},           {"nftables", jsNftables},
+      {"listen", jsListen},     {"heard", jsHeard},
   };
   for (const auto& [name, function] : functions) {
     napi_value value;

@@ -10,8 +10,12 @@ export type Plane = { readonly __brand: 'isthmus plane' };
 export interface Addon {
   /** Milliseconds of CLOCK_BOOTTIME. */
   bootTime(): number;
-  /** The kernel's answer to netlink messages, of which `answers` end one, or why there is none. */
-  netlink(request: Uint8Array, answers: number): Uint8Array | string;
+  /** The answer of a family of the kernel to netlink messages, of which `answers` end one, or why there is none. */
+  netlink(family: number, request: Uint8Array, answers: number): Uint8Array | string;
+  /** From `start` on, groups of a netlink family are heard, a bit each. */
+  listen(plane: Plane, family: number, groups: number): string;
+  /** What was heard since the last call, and whether some of it was lost. */
+  heard(plane: Plane): [messages: Uint8Array, lost: boolean];
   /** Commands for nftables, UTF-8; whether they were carried out, and the JSON answer or the complaint. */
   nftables(commands: Uint8Array): [done: boolean, answer: string];
   dropNames(): string[];
@@ -22,7 +26,8 @@ export interface Addon {
     ikePort: number,
     natPort: number,
     mark: number,
-    rawEsp: boolean,
+    /** ESP is the kernel's, also in UDP; then `start` starts no engine. */
+    kernelEsp: boolean,
   ): string;
   openTun(plane: Plane, name: string): string;
   /** `wake` is called when datagrams or events wait. */

@@ -1,17 +1,52 @@
-// One request to the kernel over netlink, and its answer. What the bytes mean is known in src/wire/netlink.ts.
+// The kernel over netlink: one request and its answer, and what it tells by itself. What the bytes mean is known in
+// src/wire/rtnetlink.ts and src/wire/xfrm.ts.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace isthmus {
 
 /**
- * Sends one or more messages in one piece to the routing family of the kernel and gathers what comes back until `answers`
- * messages were acknowledged, refused or, for a dump, done. Empty, or why there is no answer.
+ * Sends one or more messages in one piece to a family of the kernel (NETLINK_ROUTE, NETLINK_XFRM) and gathers what comes
+ * back until `answers` messages were acknowledged, refused or, for a dump, done. Empty, or why there is no answer.
  */
-std::string netlinkRequest(const uint8_t* bytes, size_t length, int answers, std::vector<uint8_t>& answer);
+std::string netlinkRequest(int family, const uint8_t* bytes, size_t length, int answers, std::vector<uint8_t>& answer);
+
+/** Hears the multicast groups of a family on a thread of its own. */
+class NetlinkListener {
+ public:
+  NetlinkListener() = default;
+  ~NetlinkListener();
+  NetlinkListener(const NetlinkListener&) = delete;
+  NetlinkListener& operator=(const NetlinkListener&) = delete;
+
+  /** `groups`: a bit a group. Empty, or why it cannot listen. */
+  std::string open(int family, uint32_t groups);
+  /** `wake` is called from the listening thread when messages wait. */
+  void start(void (*wake)(void*), void* context);
+  void stop();
+  /** Waiting messages in one piece; `lost` says that others were lost before this call. */
+  std::vector<uint8_t> take(bool& lost);
+
+ private:
+  void listenLoop();
+  void heard(const uint8_t* bytes, size_t length);
+
+  int fd_ = -1;
+  int stopFd_ = -1;
+  std::thread thread_;
+  std::atomic<bool> running_{false};
+  void (*wake_)(void*) = nullptr;
+  void* wakeContext_ = nullptr;
+  std::mutex mutex_;  // guards what follows
+  std::vector<uint8_t> waiting_;
+  bool lost_ = false;
+};
 
 }  // namespace isthmus

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+// behind netinet/in.h, whose types it uses
+#include <linux/xfrm.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -124,6 +126,10 @@ std::string Port::open(const Options& options) {
     const std::string failed = openSocket(Kind::Raw, address, 0, options.mark);
     if (!failed.empty()) return failed;
   }
+  for (const Socket& socket : sockets_) {
+    const std::string failed = options.kernelEsp ? leaveEspToKernel(socket) : "";
+    if (!failed.empty()) return failed;
+  }
   wakeFd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   buffers_.resize(RECEIVE_BATCH * RECEIVE_BUFFER);
   return "";
@@ -159,6 +165,24 @@ std::string Port::openSocket(Kind kind, const Address& address, uint16_t port, u
   }
   if (kind == Kind::Nat) set(fd, SOL_UDP, UDP_GRO, 1);
   sockets_.push_back({fd, kind, address, port});
+  return "";
+}
+
+std::string Port::leaveEspToKernel(const Socket& socket) {
+  const bool v4 = socket.address.family == 4;
+  for (const uint8_t direction : {XFRM_POLICY_IN, XFRM_POLICY_OUT}) {
+    xfrm_userpolicy_info bypass{};
+    bypass.sel.family = v4 ? AF_INET : AF_INET6;
+    bypass.dir = direction;
+    bypass.action = XFRM_POLICY_ALLOW;
+    if (setsockopt(socket.fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_XFRM_POLICY : IPV6_XFRM_POLICY, &bypass, sizeof bypass) != 0)
+      return std::string("IPsec bypass: ") + strerror(errno);
+  }
+  if (socket.kind != Kind::Nat) return "";
+  // Merged datagrams would reach the kernel's ESP as one packet.
+  set(socket.fd, SOL_UDP, UDP_GRO, 0);
+  const int espInUdp = UDP_ENCAP_ESPINUDP;
+  if (setsockopt(socket.fd, SOL_UDP, UDP_ENCAP, &espInUdp, sizeof espInUdp) != 0) return std::string("ESP in UDP: ") + strerror(errno);
   return "";
 }
 

@@ -50,6 +50,8 @@ class Port {
     uint16_t natPort = 4500;
     uint32_t mark = 0;
     bool rawEsp = true;
+    /** ESP is the kernel's: it takes it out of UDP by itself, and no policy of its applies to these sockets. */
+    bool kernelEsp = false;
   };
 
   Port() = default;
@@ -91,6 +93,7 @@ class Port {
   void queueIke(const Socket& socket, const uint8_t* bytes, size_t length, const Endpoint& remote);
   Socket* find(Kind kind, const Address& address);
   std::string openSocket(Kind kind, const Address& address, uint16_t port, uint32_t mark);
+  std::string leaveEspToKernel(const Socket& socket);
 
   std::vector<Socket> sockets_;
   std::thread thread_;

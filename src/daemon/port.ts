@@ -28,8 +28,9 @@ export function openPort(
   plane: Plane,
   addresses: readonly IpAddress[],
   mark: number,
+  kernelEsp: boolean,
 ): Port | { failed: string } {
-  const failed = addon.openPort(plane, addresses.map(addressBytes), IKE_PORT, NAT_PORT, mark, true);
+  const failed = addon.openPort(plane, addresses.map(addressBytes), IKE_PORT, NAT_PORT, mark, kernelEsp);
   return failed === '' ? createPort(addon, plane) : { failed };
 }
 

@@ -61,7 +61,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   const machine = thisMachine(addon);
   demandNothing(addon.openTun(plane, OURS.device), 'HOST_TUN');
   applyHost(host, config, [config]);
-  const port = openPort(addon, plane, config.addresses, OURS.mark);
+  const port = openPort(addon, plane, config.addresses, OURS.mark, false);
   if ('failed' in port) throw new HostError('HOST_SOCKET', explainSocket(machine, port.failed));
   const engine = createEngine(addon, plane);
   const provider = createNodeProvider();

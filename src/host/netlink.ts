@@ -1,6 +1,7 @@
 // Our link, routes and rules in the kernel, by netlink. Only what carries our protocol number is ever removed.
 
 import type { Addon } from '../native.ts';
+import { NETLINK } from '../wire/netlink.ts';
 import {
   type Answer,
   addRoute,
@@ -17,7 +18,7 @@ import {
   type Route,
   type Rule,
   setLink,
-} from '../wire/netlink.ts';
+} from '../wire/rtnetlink.ts';
 import { HostError } from './host.ts';
 import { OURS, type Wanted } from './wanted.ts';
 
@@ -48,10 +49,10 @@ export interface Kernel {
 
 export function createKernel(addon: Addon): Kernel {
   const ask = (request: Uint8Array, what: string): Answer => {
-    const answer = addon.netlink(request, 1);
+    const answer = addon.netlink(NETLINK.ROUTE, request, 1);
     if (typeof answer === 'string') throw new HostError('HOST_NETLINK', `${what}: ${answer}`);
     const decoded = decodeAnswer(answer);
-    const errno = -Math.min(0, ...decoded.results);
+    const errno = Math.max(0, ...decoded.results);
     if (errno !== 0) throw new HostError('HOST_NETLINK', `${what}: ${ERRNO[errno] ?? `error ${errno}`}`);
     return decoded;
   };

@@ -3,7 +3,7 @@
 import type { SelectorSet } from '../policy/sad.ts';
 import { contains, intersect, prefixesOf, type Selector } from '../policy/selector.ts';
 import { familyOf, type IpAddress } from '../wire/address.ts';
-import type { Route, Rule } from '../wire/netlink.ts';
+import type { Route, Rule } from '../wire/rtnetlink.ts';
 
 /** Marks of everything that is ours. */
 export const OURS = {

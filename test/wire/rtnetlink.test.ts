@@ -11,7 +11,7 @@ import {
   getRoutes,
   getRules,
   setLink,
-} from '../../src/wire/netlink.ts';
+} from '../../src/wire/rtnetlink.ts';
 import { generator, mutated } from './mutate.ts';
 
 const prefix = { address: '10.2.0.0', length: 16 };

@@ -3,7 +3,8 @@
 
 import { createSocket, type Socket } from 'node:dgram';
 import { writeFileSync } from 'node:fs';
-import { createKeyExchanges, createNodeProvider } from '../src/crypto/node-provider.ts';
+import { createKeyExchanges } from '../src/crypto/node-key-exchange.ts';
+import { createNodeProvider } from '../src/crypto/node-provider.ts';
 import { createJobs } from '../src/daemon/jobs.ts';
 import type { Action, Endpoint, Event } from '../src/ike/boundary.ts';
 import { createGateway } from '../src/ike/gateway.ts';

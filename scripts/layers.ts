@@ -27,7 +27,7 @@ const APART: readonly (readonly [string, string])[] = [
   ['dataplane', 'sim'],
   ['host', 'ike'],
   ['host', 'dataplane'],
-  ['ike', 'crypto/node-provider.ts'],
+  ['ike', 'crypto/node-'],
 ];
 
 const IMPURE = /from '(node:|[^.])|\basync\b|\bawait\b|Date\.now|Math\.random|performance\.now|native\.ts'/;

@@ -5,6 +5,14 @@ import { z } from 'zod';
 import { EXIT } from '../src/cli/exit.ts';
 import { DEFAULTS, RETRANSMIT } from '../src/config/defaults.ts';
 import { childShape, schema } from '../src/config/schema.ts';
+import {
+  ENCRYPTION,
+  type EncryptionRow,
+  INTEGRITY,
+  KEY_EXCHANGE,
+  PRF,
+  type Status,
+} from '../src/crypto/suites.ts';
 import { REPORTS } from '../src/ike/errors.ts';
 
 interface JsonSchema {
@@ -62,7 +70,34 @@ ${table(defaults!.properties!.retransmit!)}
 ## Suites
 
 \`aes-gcm-16-256 / prf-hmac-sha2-256 / x25519\`: kinds by \`/\`, alternatives of one kind by \`|\`. A child's suite with a group
-has its own key exchange (PFS). Without \`esn\` or \`no-esn\` both are offered.
+has its own key exchange (PFS). Without \`esn\` or \`no-esn\` both are offered. An IKE suite that names no PRF or no group takes
+every one below that has no remark.
+
+\`quirks: [hmac-sha2-256-96]\` is for peers whose ESP cuts HMAC-SHA2-256 to 96 bits (Linux before 2.6.33 and boxes made of
+it): the tunnel comes up with them, and every packet is dropped at both ends. With it, \`hmac-sha2-256-128\` in \`esp-suites\`
+means the short one.
+
+## Algorithms
+
+Encryption, with the key length behind the name where there are several; all but the ones with integrity of their own need
+an integrity algorithm beside them:
+
+${algorithms(ENCRYPTION, encryptionText)}
+
+Integrity:
+
+${algorithms(INTEGRITY, ({ rfc }) => rfc)}
+
+Pseudorandom functions, of the IKE SA:
+
+${algorithms(
+  PRF.map((row) => ({ ...row, name: `prf-${row.name}` })),
+  ({ rfc }) => rfc,
+)}
+
+Key exchanges:
+
+${algorithms(KEY_EXCHANGE, ({ id, rfc }) => `group ${id}, ${rfc}`)}
 
 ## Defaults of suites
 
@@ -70,6 +105,37 @@ ${Object.entries({ 'ike-suites': DEFAULTS['ike-suites'], 'esp-suites': DEFAULTS[
   .map(([key, suites]) => `\`${key}\`:\n\n${suites.map((suite) => `- \`${suite}\``).join('\n')}`)
   .join('\n\n')}
 `;
+}
+
+interface Algorithm extends Status {
+  id: number;
+  name: string;
+  rfc: string;
+}
+
+function encryptionText({ rfc, keyBits, ike, tagBytes }: EncryptionRow): string {
+  const sizes = keyBits.length > 1 ? `${keyBits.join(', ')} bits, ` : '';
+  return `${sizes}${tagBytes > 0 ? 'with integrity, ' : ''}${ike ? '' : 'ESP only, '}${rfc}`;
+}
+
+function algorithms<Row extends Algorithm>(rows: readonly Row[], text: (row: Row) => string): string {
+  const lines = rows.map((row) => `| \`${row.name}\` | ${text(row)} | ${standing(row)} |`);
+  return `| Name | | |\n|---|---|---|\n${lines.join('\n')}`;
+}
+
+function standing({ status, reason, onlyNamed, name }: Algorithm): string {
+  switch (status) {
+    case 'implemented':
+      return onlyNamed ? 'only where named' : '';
+    case 'legacy':
+      return `with \`legacy: true\` only: ${reason}`;
+    case 'quirk':
+      return `with \`quirks: [${name}]\` only: ${reason}`;
+    case 'planned':
+      return 'not yet';
+    case 'refused':
+      return `refused: ${reason}`;
+  }
 }
 
 function table({ properties = {}, required = [] }: JsonSchema): string {
@@ -83,6 +149,7 @@ function table({ properties = {}, required = [] }: JsonSchema): string {
 function typeText(value: JsonSchema): string {
   if (value.enum) return value.enum.map((one) => `\`${one}\``).join(', ');
   if (value.anyOf) return value.anyOf.map(typeText).join(' or ');
+  if (value.type === 'boolean') return '`true` or `false`';
   if (value.type === 'array') return `list of ${typeText(value.items!)}`;
   if (value.type === 'integer' || value.type === 'number') return rangeText(value);
   return value.type === 'object' ? 'keys of its own' : 'text';

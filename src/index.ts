@@ -1,6 +1,7 @@
 // The protocol core as a library: no sockets, no clock, no configuration file.
 
-export { createKeyExchanges, createNodeProvider } from './crypto/node-provider.ts';
+export { createKeyExchanges } from './crypto/node-key-exchange.ts';
+export { createNodeProvider } from './crypto/node-provider.ts';
 export type { Provider } from './crypto/provider.ts';
 export type * from './ike/boundary.ts';
 export { REPORTS, type ReportCode } from './ike/errors.ts';

@@ -260,7 +260,8 @@ function suitesOf(
   kind: SuiteKind,
   at: Complain,
 ): ProposalTemplate[] | undefined {
-  const parsed = (entry[key] ?? DEFAULTS[key]).map((text) => parseTemplate(text, kind));
+  const { legacy = DEFAULTS.legacy, quirks = [] } = entry;
+  const parsed = (entry[key] ?? DEFAULTS[key]).map((text) => parseTemplate(text, kind, { legacy, quirks }));
   for (const [index, one] of parsed.entries()) {
     if ('complaint' in one) return at([key, index], one.complaint);
   }

@@ -14,6 +14,7 @@ export const DEFAULTS = {
     'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305',
     'aes-cbc-256 | aes-cbc-128 / hmac-sha2-256-128 | hmac-sha2-384-192 | hmac-sha2-512-256',
   ],
+  legacy: false,
   /** Vendors' usual values: 8 h or 24 h for IKE, 1 h for children; the earlier side rekeys. */
   'ike-lifetime': '4h',
   lifetime: '1h',

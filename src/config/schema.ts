@@ -1,6 +1,7 @@
 // The configuration file, once: types, validation and the reference page come from here.
 
 import { z } from 'zod';
+import { QUIRKS } from '../policy/proposal.ts';
 
 const text = z.string().min(1);
 const oneOrMore = z.union([text, z.array(text).min(1)]);
@@ -48,6 +49,11 @@ const tunnelShape = {
     .describe('ESP in UDP where there is NAT, always, or never'),
   'ike-suites': z.array(text).min(1).optional().describe('algorithms of the IKE SA in order of preference'),
   'esp-suites': z.array(text).min(1).optional().describe('algorithms of the children in order of preference'),
+  legacy: z
+    .boolean()
+    .optional()
+    .describe('let suites name what is weak by now, for a peer that has nothing better'),
+  quirks: z.array(z.enum(QUIRKS)).min(1).optional().describe('faults of the peer to share; see below'),
   'ike-lifetime': text.optional().describe('rekey the IKE SA after this time'),
   ...limits,
   liveness: text.optional().describe('ask a silent peer after this time; 0s never'),

@@ -1,6 +1,6 @@
 // Carries out the core's jobs: key exchanges and everything that needs a long-term secret.
 
-import type { KeyExchanges } from '../crypto/node-provider.ts';
+import type { KeyExchanges } from '../crypto/node-key-exchange.ts';
 import { pskAuth } from '../crypto/node-provider.ts';
 import type { Provider } from '../crypto/provider.ts';
 import type { Job, JobResult } from '../ike/boundary.ts';

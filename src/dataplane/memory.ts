@@ -2,6 +2,7 @@
 // keep the contract of test/dataplane.suite.ts.
 
 import type { Provider } from '../crypto/provider.ts';
+import { ESP_ENCRYPTION, ESP_INTEGRITY } from '../crypto/suites.ts';
 import type {
   Capabilities,
   Change,
@@ -14,8 +15,8 @@ import { type DataPlane, DataPlaneError } from './dataplane.ts';
 import { newSa, protect, type ReferenceSa, type ReferenceTables, unprotect } from './reference.ts';
 
 const CAPABILITIES: Capabilities = {
-  encryption: ['aes-gcm-16', 'chacha20-poly1305', 'aes-cbc'],
-  integrity: ['hmac-sha2-256-128', 'hmac-sha2-384-192', 'hmac-sha2-512-256'],
+  encryption: ESP_ENCRYPTION,
+  integrity: ESP_INTEGRITY,
   esn: true,
   replayWindow: 4096,
   plainEsp: true,

@@ -2,7 +2,7 @@
 // native/ is tested against it packet by packet; the memory data plane runs on it.
 
 import type { Provider } from '../crypto/provider.ts';
-import { encryptionRow } from '../crypto/suites.ts';
+import { encryptionRow, integrityRow } from '../crypto/suites.ts';
 import type { Policy, SaParameters } from '../policy/sad.ts';
 import { compareAddresses, type Selector } from '../policy/selector.ts';
 import { checksum, type Flow, readFlow, viewOf } from '../wire/ip.ts';
@@ -109,7 +109,7 @@ export function sealEsp(
   viewOf(header).setUint32(4, Number(sequence & 0xffffffffn));
   const text = padded(joined(packet, trailing.bytes ?? new Uint8Array()), Math.max(row.blockBytes, 4), next);
   // RFC 4106 §3.1: a number that never repeats is a good IV of a counter mode.
-  const vector = row.tagBytes > 0 ? bigEndian(sequence) : iv();
+  const vector = row.iv === 'counter' ? bigEndian(sequence).subarray(0, row.ivBytes) : iv();
   const aad = associatedData(header, sequence, parameters.esn);
   const sealed = joined(header, vector, provider.seal(name, key, vector, aad, text));
   if (!parameters.integrity) return sealed;
@@ -184,7 +184,7 @@ function openEsp(
 }
 
 function icvOf({ integrity }: Pick<SaParameters, 'integrity'>): number {
-  return integrity ? Number(integrity.name.split('-').at(-1)) / 8 : 0;
+  return integrity ? integrityRow(integrity.name).icvBytes : 0;
 }
 
 /** The only number with that low half in the 2³² numbers that begin with the window (RFC 4303 Appendix A2.2). */

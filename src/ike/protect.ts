@@ -43,7 +43,7 @@ export function sealMessage(
   const row = encryptionRow(suite.encryption.name);
   const inner = encodePayloads(payloads);
   const plaintext = padded(inner.bytes, row.blockBytes);
-  const iv = row.tagBytes > 0 ? counterIv(fields) : provider.random(row.ivBytes);
+  const iv = row.iv === 'counter' ? counterIv(fields) : provider.random(row.ivBytes);
   const icvBytes = row.tagBytes > 0 ? 0 : integrityRow(suite.integrity!).icvBytes;
   const sk = (body: Uint8Array) =>
     encodeMessage(fields, [{ type: PAYLOAD.SK, critical: false, nextPayload: inner.first, body, offset: 0 }]);
@@ -117,7 +117,7 @@ function padded(plaintext: Uint8Array, blockBytes: number): Uint8Array {
   return concat([plaintext, new Uint8Array(padBytes), Uint8Array.of(padBytes)]);
 }
 
-/** Each side sends a request and a response of a number once, so number and kind never repeat under one key. */
+/** RFC 5282 §3.1, RFC 5930 §2: unique under a key. Each side sends a request and a response of a number once, so number and kind never repeat under one key. */
 function counterIv({ messageId, flags }: HeaderFields): Uint8Array {
   const iv = new Uint8Array(8);
   const view = new DataView(iv.buffer);

@@ -13,6 +13,7 @@ import {
   PRF,
   type PrfName,
   prfRow,
+  type Status,
 } from '../crypto/suites.ts';
 import type { Proposal, Transform } from '../wire/ikev2.ts';
 import { PROTOCOL, TRANSFORM } from '../wire/numbers.ts';
@@ -218,23 +219,43 @@ function transformText({ type, id, keyBits }: Transform): string {
 }
 
 function sized(name: string, keyBits: number): string {
-  return name === 'chacha20-poly1305' ? name : `${name}-${keyBits}`;
+  const row = ENCRYPTION.find((one) => one.name === name);
+  return row?.keyBits.length === 1 ? name : `${name}-${keyBits}`;
 }
 
 /** Which kinds of suite a text may name. */
 export type SuiteKind = 'ike' | 'esp';
 
-/** Every implemented row that a suite may leave unnamed, in order of preference. */
-const PREFERRED_PRF = PRF.filter(({ status }) => status === 'implemented').map(({ name }) => name);
-const PREFERRED_KEY_EXCHANGE = KEY_EXCHANGE.filter(({ status }) => status === 'implemented').map(
-  ({ name }) => name,
-);
+/** What a tunnel allows beyond the implemented rows. */
+export interface Allowed {
+  /** Rows that are too weak for anything but a peer that has nothing better. */
+  legacy: boolean;
+  /** Faults of the peer that we share. */
+  quirks: readonly Quirk[];
+}
+
+const NOTHING_MORE: Allowed = { legacy: false, quirks: [] };
+
+/** `hmac-sha2-256-96`: the peer's ESP cuts HMAC-SHA2-256 to 96 bits, as Linux before 2.6.33 and some boxes do. */
+export const QUIRKS = ['hmac-sha2-256-96'] as const;
+export type Quirk = (typeof QUIRKS)[number];
+
+/** What a suite may leave unnamed, in order of preference. */
+const unnamed = <Name>(rows: readonly { name: Name; status: string; onlyNamed?: true }[]): Name[] =>
+  rows.filter((row) => row.status === 'implemented' && !row.onlyNamed).map(({ name }) => name);
+const PREFERRED_PRF = unnamed<PrfName>(PRF);
+const PREFERRED_KEY_EXCHANGE = unnamed<KeyExchangeName>(KEY_EXCHANGE);
 
 /**
  * `aes-gcm-16-256 / prf-hmac-sha2-384 / x25519 | ecp-256`: the kinds in any order, alternatives of one kind by `|`.
- * An IKE suite without a PRF or a group takes all we have. A complaint where the text names what we cannot do.
+ * An IKE suite without a PRF or a group takes the usual ones. A complaint where the text names what we cannot do or the
+ * tunnel does not allow.
  */
-export function parseTemplate(text: string, kind: SuiteKind): ProposalTemplate | { complaint: string } {
+export function parseTemplate(
+  text: string,
+  kind: SuiteKind,
+  allowed: Allowed = NOTHING_MORE,
+): ProposalTemplate | { complaint: string } {
   const template: ProposalTemplate = {
     encryption: [],
     integrity: [],
@@ -244,10 +265,17 @@ export function parseTemplate(text: string, kind: SuiteKind): ProposalTemplate |
     esn: kind === 'esp' ? [true, false] : [],
   };
   for (const token of text.split(/[/|]/).map((part) => part.trim())) {
-    const complaint = addToken(template, token, kind);
+    const complaint = addToken(template, token, kind, allowed);
     if (complaint) return { complaint };
   }
+  if (kind === 'esp' && allowed.quirks.includes('hmac-sha2-256-96'))
+    template.integrity = [...new Set(template.integrity.map(cutTo96))];
   return completed(template, kind, text);
+}
+
+/** Both have the same number on the wire: a tunnel can mean only one of them. */
+function cutTo96(name: IntegrityName): IntegrityName {
+  return name === 'hmac-sha2-256-128' ? 'hmac-sha2-256-96' : name;
 }
 
 function completed(
@@ -268,7 +296,12 @@ function completed(
   return template;
 }
 
-function addToken(template: ProposalTemplate, token: string, kind: SuiteKind): string | undefined {
+function addToken(
+  template: ProposalTemplate,
+  token: string,
+  kind: SuiteKind,
+  allowed: Allowed,
+): string | undefined {
   if (token === 'esn' || token === 'no-esn') {
     if (kind === 'ike') return `${token} belongs to ESP`;
     template.esn = [token === 'esn'];
@@ -278,28 +311,49 @@ function addToken(template: ProposalTemplate, token: string, kind: SuiteKind): s
   if (prf) {
     if (kind === 'esp') return `${token} belongs to IKE`;
     template.prf.push(prf.name);
-    return refusal(prf, token);
+    return refusal(prf, token, allowed);
   }
   const integrity = INTEGRITY.find(({ name }) => name === token);
   if (integrity) {
     template.integrity.push(integrity.name);
-    return refusal(integrity, token);
+    if (kind === 'ike' && integrity.status === 'quirk') return `${token} belongs to ESP`;
+    return refusal(integrity, token, allowed);
   }
   const keyExchange = KEY_EXCHANGE.find(({ name }) => name === token);
   if (keyExchange) {
     template.keyExchange.push(keyExchange.name);
-    return refusal(keyExchange, token);
+    return refusal(keyExchange, token, allowed);
   }
-  const encryption = ENCRYPTION.find(({ name }) => token === name || token.startsWith(`${name}-`));
-  const sizes: readonly number[] = encryption?.keyBits ?? [];
-  const keyBits =
-    token === encryption?.name ? sizes.at(-1)! : Number(token.slice((encryption?.name.length ?? 0) + 1));
-  if (!encryption || (sizes.length > 0 && !sizes.includes(keyBits))) return `unknown algorithm "${token}"`;
-  template.encryption.push({ name: encryption.name, keyBits });
-  return refusal(encryption, token);
+  return addEncryption(template, token, kind);
 }
 
-function refusal(row: { status: string; reason?: string }, token: string): string | undefined {
-  if (row.status === 'planned') return `${token} is known but not implemented yet`;
-  return row.status === 'refused' ? `${token} is refused: ${row.reason}` : undefined;
+function addEncryption(template: ProposalTemplate, token: string, kind: SuiteKind): string | undefined {
+  const row = ENCRYPTION.find(({ name }) => token === name || token.startsWith(`${name}-`));
+  const sizes: readonly number[] = row?.keyBits ?? [];
+  const keyBits = token === row?.name ? sizes.at(-1)! : Number(token.slice((row?.name.length ?? 0) + 1));
+  if (!row || !sizes.includes(keyBits)) return `unknown algorithm "${token}"`;
+  if (kind === 'ike' && !row.ike) return `${token} belongs to ESP: an IKE SA is always encrypted`;
+  template.encryption.push({ name: row.name, keyBits });
+  return refusal(row, token, NOTHING_MORE);
+}
+
+function refusal(
+  { status, reason }: { status: Status['status']; reason?: string },
+  token: string,
+  { legacy, quirks }: Allowed,
+): string | undefined {
+  switch (status) {
+    case 'implemented':
+      return undefined;
+    case 'legacy':
+      return legacy ? undefined : `${token} is weak: ${reason}; "legacy: true" in this tunnel allows it`;
+    case 'quirk':
+      return quirks.some((one) => one === token)
+        ? undefined
+        : `${token} is ${reason}; "quirks: [${token}]" in this tunnel allows it`;
+    case 'planned':
+      return `${token} is known but not implemented yet`;
+    case 'refused':
+      return `${token} is refused: ${reason}`;
+  }
 }

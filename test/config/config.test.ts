@@ -53,8 +53,23 @@ for (const [what, text, complaint] of [
   ],
   [
     'an algorithm that is known and not there yet',
-    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, ike-suites: [aes-ctr-128 / hmac-sha2-256-128] }\n`,
-    'aes-ctr-128 is known but not implemented yet',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, ike-suites: [aes-gcm-16-256 / ml-kem-768] }\n`,
+    'ml-kem-768 is known but not implemented yet',
+  ],
+  [
+    'a group that needs legacy: why, where, and how to allow it',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t:\n    ${TUNNEL.replace(', auth', '\n    auth')}\n    local: 10.1.0.0/16\n    remote: 10.2.0.0/16\n    ike-suites:\n      - aes-gcm-16-256 / modp-1024\n`,
+    'isthmus.yaml:9:9: modp-1024 is weak: RFC 8247 §2.4: a group of 1024 bits is within reach of a rich attacker; "legacy: true" in this tunnel allows it',
+  ],
+  [
+    'a group that nothing allows',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, legacy: true, ike-suites: [aes-gcm-16-256 / modp-768] }\n`,
+    'modp-768 is refused: RFC 8247 §2.4: MUST NOT',
+  ],
+  [
+    'a peer’s fault that is not asked for',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, esp-suites: [aes-cbc-256 / hmac-sha2-256-96] }\n`,
+    '"quirks: [hmac-sha2-256-96]" in this tunnel allows it',
   ],
   [
     'a duration without a unit',
@@ -83,6 +98,16 @@ for (const [what, text, complaint] of [
     for (const line of found) assert.match(line, /^isthmus\.yaml:\d+:\d+: /);
   });
 }
+
+test('legacy and quirks allow what they name, in their tunnel or by the defaults', (t) => {
+  const more = '    legacy: true\n    ike-suites: [aes-cbc-128 / hmac-sha1-96 / prf-hmac-sha1 / modp-1024]\n';
+  assert.deepEqual(good(t, more).tunnels[0]!.ike.proposals[0]!.keyExchange, ['modp-1024']);
+  const quirk = 'defaults: { quirks: [hmac-sha2-256-96] }\n';
+  const named = '    esp-suites: [aes-cbc-256 / hmac-sha2-256-128]\n';
+  const integrity = (config: Config) => config.tunnels[0]!.children[0]!.proposals[0]!.integrity;
+  assert.deepEqual(integrity(good(t, named, quirk)), ['hmac-sha2-256-96']);
+  assert.deepEqual(integrity(good(t, named)), ['hmac-sha2-256-128']);
+});
 
 test('every complaint at once, not the first alone', (t) => {
   const found = complaints(

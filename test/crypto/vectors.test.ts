@@ -1,89 +1,110 @@
-// Published vectors. Each says where it comes from; nothing here was computed by us.
+// Published vectors. test/vectors/README.md says where each comes from; nothing there was computed by us.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { hex, unhex } from '../../src/crypto/bytes.ts';
-import { createKeyExchanges, createNodeProvider } from '../../src/crypto/node-provider.ts';
-import type { EncryptionName } from '../../src/crypto/suites.ts';
+import { ikeKeys, prfPlus, skeyseed } from '../../src/crypto/keymat.ts';
+import { createKeyExchanges } from '../../src/crypto/node-key-exchange.ts';
+import { createNodeProvider } from '../../src/crypto/node-provider.ts';
+import {
+  ENCRYPTION,
+  type EncryptionName,
+  INTEGRITY,
+  type IntegrityName,
+  KEY_EXCHANGE,
+  PRF,
+  type PrfName,
+} from '../../src/crypto/suites.ts';
 
 const provider = createNodeProvider();
-const text = (value: string) => new TextEncoder().encode(value);
-const none = new Uint8Array(0);
 
+function read<T>(file: string): T[] {
+  return JSON.parse(readFileSync(`test/vectors/${file}`, 'utf8'));
+}
+
+/** `key` ends with the salt. */
 interface Sealed {
   source: string;
   name: EncryptionName;
   key: string;
-  salt?: string;
   iv: string;
-  aad?: string;
-  plaintext: Uint8Array;
-  /** Ciphertext and tag; `begins` where only the first bytes and the tag are given. */
+  aad: string;
+  plaintext: string;
   sealed: string;
 }
 
-const ZEROS = new Uint8Array(16);
-const GCM = { name: 'aes-gcm-16', salt: '00000000', iv: '0000000000000000', plaintext: ZEROS } as const;
+interface EspPacket extends Omit<Sealed, 'aad'> {
+  spi: string;
+  /** The whole number, where it is extended. */
+  sequence: string;
+}
 
-const SEALED: Sealed[] = [
+const packets = read<EspPacket>('esp.json');
+const sealed: Sealed[] = [
+  ...read<Sealed>('sealed.json'),
+  ...packets.map(({ spi, sequence, ...rest }) => ({ ...rest, aad: spi + sequence })),
   {
-    source: 'McGrew, Viega: The Galois/Counter Mode of Operation, test case 2 (128 bits)',
-    ...GCM,
-    key: '00'.repeat(16),
-    sealed: '0388dace60b6a392f328c2b971b2fe78ab6e47d42cec13bdf53a67b21257bddf',
-  },
-  {
-    source: 'McGrew, Viega: The Galois/Counter Mode of Operation, test case 8 (192 bits)',
-    ...GCM,
-    key: '00'.repeat(24),
-    sealed: '98e7247c07f0fe411c267e4384b0f6002ff58d80033927ab8ef4d4587514f0fb',
-  },
-  {
-    source: 'McGrew, Viega: The Galois/Counter Mode of Operation, test case 14 (256 bits)',
-    ...GCM,
-    key: '00'.repeat(32),
-    sealed: 'cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919',
-  },
-  {
-    source: 'RFC 3602 §4, case 1',
-    name: 'aes-cbc',
-    key: '06a9214036b8a15b512e03d534120006',
-    iv: '3dafba429d9eb430b422da802c9fac41',
-    plaintext: text('Single block msg'),
-    sealed: 'e353779c1079aeb82708942dbe77181a',
-  },
-  {
-    source: 'RFC 8439 §2.8.2 (the first four bytes of its nonce are our salt, RFC 7634 §2)',
-    name: 'chacha20-poly1305',
-    key: '808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f',
-    salt: '07000000',
-    iv: '4041424344454647',
-    aad: '50515253c0c1c2c3c4c5c6c7',
-    plaintext: text(
-      "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.",
-    ),
-    sealed: 'd31a8d34648e60db7b86afbc53ef7ec2...1ae10b594f09e26a7e902ecbd0600691',
+    source: 'RFC 2410 §2: NULL is the identity',
+    name: 'null',
+    key: '',
+    iv: '',
+    aad: '',
+    plaintext: '0102030405',
+    sealed: '0102030405',
   },
 ];
 
-for (const { source, name, key, salt = '', iv, aad = '', plaintext, sealed } of SEALED) {
-  test(`${name}: ${source}`, () => {
-    const made = provider.seal(name, unhex(key + salt), unhex(iv), unhex(aad), plaintext);
-    const [begins, ends = ''] = sealed.split('...');
-    assert.equal(hex(made).slice(0, begins!.length), begins);
-    assert.ok(hex(made).endsWith(ends));
-    assert.deepEqual(provider.open(name, unhex(key + salt), unhex(iv), unhex(aad), made), plaintext);
+for (const [index, one] of sealed.entries()) {
+  test(`${one.name}: ${one.source}, ${index}`, () => {
+    const [key, iv, aad, plaintext] = [one.key, one.iv, one.aad, one.plaintext].map(unhex);
+    const made = provider.seal(one.name, key!, iv!, aad!, plaintext!);
+    assert.equal(hex(made), one.sealed);
+    assert.equal(hex(provider.open(one.name, key!, iv!, aad!, unhex(one.sealed))!), one.plaintext);
   });
 }
 
-for (const [name, length, code] of [
-  ['hmac-sha2-256-128', 32, '198a607eb44bfbc69903a0f1cf2bbdc5'],
-  ['hmac-sha2-384-192', 48, 'b6a8d5636f5c6a7224f9977dcf7ee6c7fb6d0c48cbdee973'],
-  ['hmac-sha2-512-256', 64, '637edc6e01dce7e6742a99451aae82df23da3e92439e590e43e761b33e910fb8'],
-] as const) {
-  test(`${name}: RFC 4868 §2.7.2, test case 1`, () => {
-    const made = provider.integrity(name, new Uint8Array(length).fill(0x0b), text('Hi There'));
-    assert.equal(hex(made), code);
+type Mac = { source: string; key: string; data: string; out: string } & (
+  | { prf: PrfName; integrity?: undefined }
+  | { integrity: IntegrityName; prf?: undefined }
+);
+const macs = read<Mac>('macs.json');
+
+for (const [index, { source, prf, integrity, key, data, out }] of macs.entries()) {
+  test(`${prf ?? integrity}: ${source}, ${index}`, () => {
+    const made = prf
+      ? provider.prf(prf, unhex(key), unhex(data))
+      : provider.integrity(integrity!, unhex(key), unhex(data));
+    assert.equal(hex(made), out);
+  });
+}
+
+test('HMAC-SHA2-256 cut to 96 bits is the beginning of that cut to 128', () => {
+  const [key, data] = [new Uint8Array(32).fill(7), new Uint8Array(100)];
+  const long = provider.integrity('hmac-sha2-256-128', key, data);
+  assert.deepEqual(provider.integrity('hmac-sha2-256-96', key, data), long.slice(0, 12));
+});
+
+interface KeySchedule {
+  prf: PrfName;
+  secret: string;
+  nonces: string;
+  spis: string;
+  skeyseed: string;
+  dkm: string;
+}
+
+for (const [index, one] of read<KeySchedule>('ikev2-kdf.json').entries()) {
+  test(`${one.prf}: SKEYSEED and keys of NIST's IKEv2 vectors (RFC 7296 §2.14), ${index}`, () => {
+    const half = one.nonces.length / 2;
+    const [ni, nr] = [unhex(one.nonces.slice(0, half)), unhex(one.nonces.slice(half))];
+    const seed = skeyseed(provider, one.prf, ni, nr, unhex(one.secret));
+    assert.equal(hex(seed), one.skeyseed);
+    const keymat = unhex(one.nonces + one.spis);
+    assert.equal(hex(prfPlus(provider, one.prf, seed, keymat, one.dkm.length / 2)), one.dkm);
+    const [initiatorSpi, responderSpi] = [one.spis.slice(0, 16), one.spis.slice(16)];
+    const keys = ikeKeys(provider, { prf: one.prf, skeyseed: seed, ni, nr, initiatorSpi, responderSpi });
+    assert.ok(one.dkm.startsWith(hex(keys.d) + hex(keys.pi)), 'without encryption SK_pi follows SK_d');
   });
 }
 
@@ -95,37 +116,11 @@ interface Agreement {
   secret: string;
 }
 
-const AGREEMENTS: Agreement[] = [
-  {
-    source: 'X25519: RFC 7748 §6.1',
-    group: 31,
-    privates: [
-      '77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a',
-      '5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb',
-    ],
-    publics: [
-      '8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a',
-      'de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f',
-    ],
-    secret: '4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742',
-  },
-  {
-    source: 'ECP-256: RFC 5903 §8.1',
-    group: 19,
-    privates: [
-      'c88f01f510d9ac3f70a292daa2316de544e9aab8afe84049c62a9c57862d1433',
-      'c6ef9c5d78ae012a011164acb397ce2088685d8f06bf9be0b283ab46476bee53',
-    ],
-    publics: [
-      'dad0b65394221cf9b051e1feca5787d098dfe637fc90b9ef945d0c37725811805271a0461cdb8252d61f1c456fa3e59ab1f45b33accf5f58389e0577b8990bb3',
-      'd12dfb5289c8d4f81208b70270398c342296970a0bccb74c736fc7554494bf6356fbf3ca366cc23e8157854c13c58d6aac23f046ada30f8353e74f33039872ab',
-    ],
-    secret: 'd6840f6b42f6edafd13116e0e12565202fef8e9ece7dce03812464d04b9442de',
-  },
-];
+const agreements = read<Agreement>('agreements.json');
 
-for (const { source, group, privates, publics, secret } of AGREEMENTS) {
-  test(`${source}: both public values and the secret`, async () => {
+for (const { source, group, privates, publics, secret } of agreements) {
+  const name = KEY_EXCHANGE.find(({ id }) => id === group)!.name;
+  test(`${name}: ${source}, both public values and the secret`, async () => {
     const exchanges = createKeyExchanges();
     const ours = privates.map((value) => exchanges.adopt(group, unhex(value)));
     assert.deepEqual(
@@ -137,6 +132,49 @@ for (const { source, group, privates, publics, secret } of AGREEMENTS) {
   });
 }
 
-test('an empty message has an authentication code too', () => {
-  assert.equal(provider.integrity('hmac-sha2-256-128', new Uint8Array(32), none).length, 16);
+/** Without `secret` the public value must be refused. */
+interface Wycheproof {
+  group: number;
+  test: number;
+  flags: string[];
+  private: string;
+  public: string;
+  secret?: string;
+}
+
+const wycheproof = read<Wycheproof>('wycheproof-ecdh.json');
+
+for (const group of new Set(wycheproof.map((one) => one.group))) {
+  const name = KEY_EXCHANGE.find(({ id }) => id === group)!.name;
+  const tests = wycheproof.filter((one) => one.group === group);
+  test(`${name}: Wycheproof, what is invalid is refused and what is odd is not (RFC 6989 §2)`, async () => {
+    const exchanges = createKeyExchanges();
+    for (const one of tests) {
+      const { handle } = exchanges.adopt(group, unhex(one.private));
+      const secret = exchanges.finish(handle, group, unhex(one.public));
+      const what = `${one.test} ${one.flags}`;
+      if (one.secret === undefined) await assert.rejects(secret, { fault: 'peer' }, what);
+      else assert.equal(hex(await secret), one.secret, what);
+    }
+    assert.ok(tests.filter(({ secret }) => secret === undefined).length >= 10);
+  });
+}
+
+test('every algorithm that we have is in a published vector', () => {
+  const seen = new Set([
+    ...sealed.map(({ name }) => name),
+    ...macs.map(({ prf, integrity }) => (prf ? `prf-${prf}` : integrity)),
+    ...agreements.map(({ group }) => group),
+  ]);
+  const implemented = ({ status }: { status: string }) => status === 'implemented';
+  const names = [
+    ...ENCRYPTION.filter(implemented).map(({ name }) => name),
+    ...INTEGRITY.filter(implemented).map(({ name }) => name),
+    ...PRF.filter(implemented).map(({ name }) => `prf-${name}`),
+    ...KEY_EXCHANGE.filter((row) => implemented(row) && row.kind !== 'modp').map(({ id }) => id),
+  ];
+  assert.deepEqual(
+    names.filter((name) => !seen.has(name)),
+    [],
+  );
 });

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
-import { createKeyExchanges, createNodeProvider } from '../../src/crypto/node-provider.ts';
+import { createKeyExchanges } from '../../src/crypto/node-key-exchange.ts';
+import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import { createDaemon, type Daemon } from '../../src/daemon/daemon.ts';
 import { createJobs } from '../../src/daemon/jobs.ts';
 import { createLog } from '../../src/daemon/report.ts';

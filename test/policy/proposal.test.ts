@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { capable, choose, parseTemplate, templateText, toProposals } from '../../src/policy/proposal.ts';
+import { ENCRYPTION } from '../../src/crypto/suites.ts';
+import {
+  capable,
+  choose,
+  parseTemplate,
+  proposalText,
+  templateText,
+  toProposals,
+} from '../../src/policy/proposal.ts';
 import { PROTOCOL } from '../../src/wire/numbers.ts';
 
 function template(text: string, kind: 'ike' | 'esp' = 'esp') {
@@ -55,6 +63,65 @@ test('a transform type nobody knows makes a proposal unacceptable (RFC 7296 §3.
   assert.equal(choose(ours, [strange], PROTOCOL.ESP, { keyExchange: false }), undefined);
 });
 
+for (const row of ENCRYPTION.filter(({ status }) => status === 'implemented')) {
+  for (const keyBits of row.keyBits) {
+    const name = row.keyBits.length > 1 ? `${row.name}-${keyBits}` : row.name;
+    const text = row.tagBytes > 0 ? name : `${name} / aes-cmac-96`;
+    test(`${text}: read, written, offered and chosen`, () => {
+      const ours = [template(text)];
+      assert.equal(templateText(ours[0]!), text);
+      const offers = toProposals(ours, PROTOCOL.ESP, Uint8Array.of(1, 2, 3, 4), { keyExchange: false });
+      const chosen = choose(ours, offers, PROTOCOL.ESP, { keyExchange: false });
+      assert.deepEqual(chosen!.suite.encryption, { name: row.name, keyBits });
+      assert.equal(proposalText(offers[0]!), text);
+    });
+  }
+}
+
+test('a suite without a PRF or a group takes the usual ones, and none that must be named or allowed', () => {
+  const { prf, keyExchange } = template('aes-gcm-16-256', 'ike');
+  assert.deepEqual(prf, ['hmac-sha2-256', 'hmac-sha2-384', 'hmac-sha2-512']);
+  assert.ok(keyExchange.includes('x25519') && keyExchange.includes('modp-2048'));
+  for (const name of ['modp-1024', 'modp-1536', 'modp-8192', 'brainpool-256'] as const)
+    assert.ok(!keyExchange.includes(name), name);
+});
+
+test('legacy groups need legacy; no other refusal is lifted by it', () => {
+  const text = 'aes-cbc-256 / hmac-sha1-96 / prf-hmac-sha1 / modp-1024 | modp-1536';
+  const parsed = parseTemplate(text, 'ike', { legacy: true, quirks: [] });
+  assert.ok(!('complaint' in parsed));
+  assert.deepEqual(parsed.keyExchange, ['modp-1024', 'modp-1536']);
+  assert.ok('complaint' in parseTemplate('aes-gcm-16 / modp-768', 'ike', { legacy: true, quirks: [] }));
+  assert.ok('complaint' in parseTemplate('3des / hmac-sha1-96', 'esp', { legacy: true, quirks: [] }));
+});
+
+test('the quirk cuts HMAC-SHA2-256 of ESP, and of ESP only', () => {
+  const quirks = ['hmac-sha2-256-96'] as const;
+  const integrity = (text: string, kind: 'ike' | 'esp') => {
+    const parsed = parseTemplate(text, kind, { legacy: false, quirks });
+    return 'complaint' in parsed ? parsed.complaint : parsed.integrity;
+  };
+  const text = 'aes-cbc-256 / hmac-sha2-256-128 | hmac-sha2-384-192';
+  assert.deepEqual(integrity(text, 'esp'), ['hmac-sha2-256-96', 'hmac-sha2-384-192']);
+  assert.deepEqual(integrity(text, 'ike'), ['hmac-sha2-256-128', 'hmac-sha2-384-192']);
+  assert.deepEqual(integrity('aes-cbc-256 / hmac-sha2-256-96', 'esp'), ['hmac-sha2-256-96']);
+  assert.match(String(integrity('aes-cbc-256 / hmac-sha2-256-96', 'ike')), /belongs to ESP/);
+});
+
+test('cut to 96 bits it has the same number on the wire', () => {
+  const ours = [template('aes-cbc-256 / hmac-sha2-256-128')];
+  const theirs = parseTemplate('aes-cbc-256 / hmac-sha2-256-96', 'esp', {
+    legacy: false,
+    quirks: ['hmac-sha2-256-96'],
+  });
+  assert.ok(!('complaint' in theirs));
+  const spi = Uint8Array.of(1, 2, 3, 4);
+  const offers = toProposals(ours, PROTOCOL.ESP, spi, { keyExchange: false });
+  assert.deepEqual(toProposals([theirs], PROTOCOL.ESP, spi, { keyExchange: false }), offers);
+  const chosen = choose([theirs], offers, PROTOCOL.ESP, { keyExchange: false });
+  assert.equal(chosen!.suite.integrity, 'hmac-sha2-256-96');
+});
+
 for (const [text, complaint] of [
   ['aes-gcm-16-256 / hmac-sha2-256-128', /own integrity/],
   ['aes-cbc-256', /needs an integrity algorithm/],
@@ -62,9 +129,28 @@ for (const [text, complaint] of [
   ['aes-gcm-16-512', /unknown algorithm/],
   ['aes-gcm-16-256 / prf-hmac-sha2-256', /belongs to IKE/],
   ['x25519', /names no encryption/],
+  ['null', /needs an integrity algorithm/],
+  ['null-128 / hmac-sha1-96', /unknown algorithm/],
+  ['3des / hmac-sha1-96', /3des is refused: 64-bit blocks/],
+  ['aes-cbc-256 / hmac-md5-96', /MUST NOT/],
+  ['aes-cbc-256 / hmac-sha2-256-96', /quirks: \[hmac-sha2-256-96\]/],
+  ['aes-gcm-16-256 / modp-1024', /weak.*legacy: true/],
+  ['aes-gcm-16-256 / modp-1536', /weak.*legacy: true/],
+  ['aes-gcm-16-256 / modp-768', /modp-768 is refused: .*MUST NOT/],
+  ['aes-gcm-16-256 / modp-2048-256', /refused: .*subgroup/],
+  ['aes-gcm-16-256 / ecp-192', /refused: .*128 bits/],
+  ['aes-gcm-16-256 / brainpool-224', /refused: .*128 bits/],
+  ['aes-gcm-16-256 / ml-kem-768', /known but not implemented yet/],
 ] as const) {
   test(`"${text}" is refused: ${complaint.source}`, () => {
     const parsed = parseTemplate(text, 'esp');
     assert.match('complaint' in parsed ? parsed.complaint : '', complaint);
+  });
+}
+
+for (const token of ['null / hmac-sha2-256-128', 'aes-gmac-256']) {
+  test(`"${token}" is for ESP only`, () => {
+    const parsed = parseTemplate(token, 'ike');
+    assert.match('complaint' in parsed ? parsed.complaint : '', /belongs to ESP/);
   });
 }

@@ -22,7 +22,7 @@ export interface Site {
   /** Exit code and output of `isthmus COMMAND…` against this site's daemon. */
   isthmus(...args: string[]): Promise<Finished>;
   /** The same by the control API, without starting a process. */
-  command(command: 'up' | 'down' | 'rekey', tunnel: string): Promise<{ code: string }>;
+  command(command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): Promise<{ code: string }>;
   kill(signal: NodeJS.Signals): Promise<void>;
   /** All that the daemon wrote. */
   log(): string;
@@ -53,10 +53,11 @@ export function createSite(namespace: string, secrets: Record<string, string>): 
       for (const stream of [daemon.stdout!, daemon.stderr!]) stream.on('data', (chunk) => (written += chunk));
       await ready(daemon, () => written, isthmus);
     },
-    async command(command, name) {
-      const answer = await createClient(socket).tunnels[':name'][':command'].$post({
-        param: { name, command },
-      });
+    async command(command, name, child) {
+      const route = createClient(socket).tunnels[':name'][':command'];
+      const answer = await (child === undefined
+        ? route.$post({ param: { name, command } })
+        : route[':child'].$post({ param: { name, command, child } }));
       return answer.json();
     },
     kill: (signal) => end(daemon, signal),

@@ -57,26 +57,46 @@ export async function tcpThroughput(
   seconds: number,
   reverse = false,
 ): Promise<number> {
-  const { bits_per_second } = await iperf(client, server, address, seconds, reverse ? ['--reverse'] : []);
-  return Math.round(bits_per_second / 1e6);
+  const { received } = await iperf(client, server, address, seconds, reverse ? ['--reverse'] : []);
+  return Math.round(received.bits_per_second / 1e6);
 }
 
-/** Packets per second that arrive of a flood of UDP with 64 bytes each. */
-export async function udpRate(
+export interface Stream {
+  mbps: number;
+  bytes: number;
+  /** Seconds of CPU of the two ends. */
+  clientCpu: number;
+  serverCpu: number;
+}
+
+/** One TCP stream with segments of that size, and what it cost its two ends. */
+export async function tcpStream(
   client: string,
   server: string,
   address: string,
   seconds: number,
-): Promise<number> {
-  const flood = ['--udp', '--bandwidth', '0', '--length', '64'];
-  const { packets, lost_packets } = await iperf(client, server, address, seconds, flood);
-  return Math.round((packets! - lost_packets!) / seconds);
+  segment: number,
+): Promise<Stream> {
+  const { received, cpu } = await iperf(client, server, address, seconds, ['--set-mss', String(segment)]);
+  return {
+    mbps: received.bits_per_second / 1e6,
+    bytes: received.bytes,
+    clientCpu: (cpu.host_total / 100) * seconds,
+    serverCpu: (cpu.remote_total / 100) * seconds,
+  };
 }
 
 interface Received {
   bits_per_second: number;
-  packets?: number;
-  lost_packets?: number;
+  bytes: number;
+}
+
+interface Report {
+  end?: {
+    sum_received?: Received;
+    cpu_utilization_percent?: { host_total: number; remote_total: number };
+  };
+  error?: string;
 }
 
 async function iperf(
@@ -85,17 +105,17 @@ async function iperf(
   address: string,
   seconds: number,
   flags: readonly string[],
-): Promise<Received> {
+): Promise<{ received: Received; cpu: { host_total: number; remote_total: number } }> {
   const listening = start(server, ['iperf3', '--server', '--one-off', '--forceflush'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   await once(listening.stdout!, 'data');
   const { output } = await runAsync(client, 'iperf3', '-c', address, '-t', `${seconds}`, '--json', ...flags);
   listening.kill('SIGKILL');
-  const report: { end?: { sum_received?: Received; sum?: Received }; error?: string } = JSON.parse(output);
-  const received = flags.includes('--udp') ? report.end?.sum : report.end?.sum_received;
-  if (!received) throw new Error(`iperf3: ${report.error ?? 'no result'}`);
-  return received;
+  const report: Report = JSON.parse(output);
+  const { sum_received: received, cpu_utilization_percent: cpu } = report.end ?? {};
+  if (!received || !cpu) throw new Error(`iperf3: ${report.error ?? 'no result'}`);
+  return { received, cpu };
 }
 
 /** How many of `count` echo requests were answered. */

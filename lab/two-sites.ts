@@ -3,7 +3,7 @@
 //   host-a ── gw-a ── internet ── gw-b ── host-b
 //   10.1.0.10   192.0.2.1     198.51.100.1   10.2.0.10
 
-import type { Topology } from './netns.ts';
+import type { End, Topology } from './netns.ts';
 
 export const TWO_SITES: Topology = {
   namespaces: ['host-a', 'gw-a', 'internet', 'gw-b', 'host-b'],
@@ -40,6 +40,18 @@ export const TWO_SITES: Topology = {
   },
   routers: ['gw-a', 'internet', 'gw-b'],
 };
+
+/** The same under other names, so that several can stand beside each other. */
+export function twoSites(prefix: string): Topology {
+  const named = (namespace: string) => `${prefix}${namespace}`;
+  const end = ([namespace, ...rest]: End): End => [named(namespace), ...rest] as unknown as End;
+  return {
+    namespaces: TWO_SITES.namespaces.map(named),
+    links: TWO_SITES.links.map(([a, b]) => [end(a), end(b)] as const),
+    routes: Object.fromEntries(Object.entries(TWO_SITES.routes).map(([name, all]) => [named(name), all])),
+    routers: TWO_SITES.routers.map(named),
+  };
+}
 
 export const PICTURE = `
    site A                        the internet                        site B

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Brings a Debian 12 machine to where `npm run demo` (argument: demo), `npm test` (test) or a build (build) can run.
+# Brings a Debian 12 machine to where `npm run demo` (argument: demo), `npm test` (test), `npm run bench` (bench) or a build
+# (build) can run.
 # Installs only what is missing, says what it does, and does nothing when all is there.
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,7 +21,7 @@ iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3
 iputils-ping /bin/ping
 procps /sbin/sysctl' ;;
-    test) echo 'nftables /usr/sbin/nft
+    test | bench) echo 'nftables /usr/sbin/nft
 iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3
 iputils-ping /bin/ping
@@ -33,6 +34,9 @@ libstrongswan-extra-plugins /usr/lib/ipsec/plugins/libstrongswan-curve25519.so
 libstrongswan-standard-plugins /usr/lib/ipsec/plugins/libstrongswan-openssl.so
 libcharon-extra-plugins /usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so' ;;
   esac
+  [ "$goal" != bench ] || echo 'ethtool /usr/sbin/ethtool
+wireguard-go /usr/bin/wireguard-go
+wireguard-tools /usr/bin/wg'
 }
 
 missing_packages() {
@@ -76,4 +80,9 @@ scripts/node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 24 
 [ ! -f native/Makefile ] || make -q -C native > /dev/null 2>&1 || {
   say 'building the native addon'
   make -C native --no-print-directory > /dev/null
+}
+
+[ "$goal" != bench ] || make -q -C bench/native > /dev/null 2>&1 || {
+  say 'building what measures'
+  make -C bench/native --no-print-directory > /dev/null
 }

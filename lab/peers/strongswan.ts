@@ -27,6 +27,7 @@ export interface Strongswan {
   swanctl(...args: string[]): Promise<Finished>;
   stop(signal?: NodeJS.Signals): Promise<void>;
   log(): string;
+  pid(): number | undefined;
 }
 
 export function strongswanIsMissing(): string | undefined {
@@ -65,6 +66,7 @@ export function createStrongswan(namespace: string): Strongswan {
   return {
     swanctl,
     log: () => written,
+    pid: () => charon?.pid,
     async start() {
       const prepare = `touch /run/charon.pid && mount --bind ${folder}/charon.pid /run/charon.pid && exec ${CHARON}`;
       charon = start(namespace, ['unshare', '-m', 'sh', '-c', prepare], { env: environment });

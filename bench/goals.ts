@@ -1,0 +1,51 @@
+// What the bench is asked to show: floors and aims as rows.
+
+import type { Subject } from './options.ts';
+
+export interface Goal {
+  key: string;
+  of: Subject;
+  what: string;
+  floor: number;
+  aim: number;
+  better: 'higher' | 'lower';
+}
+
+const SEGMENTED = 0.7;
+
+// biome-ignore format: one row a line
+export const GOALS: readonly Goal[] = [
+  { key: 'tcp_strongswan', of: 'throughput', what: 'one TCP stream, engine / strongSwan kernel-libipsec', floor: 10, aim: 14, better: 'higher' },
+  { key: 'tcp_wireguard', of: 'throughput', what: "one TCP stream, engine / Debian's wireguard-go", floor: 8, aim: 12, better: 'higher' },
+  { key: 'tcp_plain', of: 'throughput', what: 'one TCP stream, engine / plain veth', floor: 0.38, aim: 0.45, better: 'higher' },
+  { key: 'tcp_strongswan_segmented', of: 'throughput', what: 'the same with offloads off, engine / strongSwan kernel-libipsec', floor: 10 * SEGMENTED, aim: 14 * SEGMENTED, better: 'higher' },
+  { key: 'tcp_wireguard_segmented', of: 'throughput', what: "the same with offloads off, engine / Debian's wireguard-go", floor: 8 * SEGMENTED, aim: 12 * SEGMENTED, better: 'higher' },
+  { key: 'tcp_plain_segmented', of: 'throughput', what: 'the same with offloads off, engine / plain veth', floor: 0.38 * SEGMENTED, aim: 0.45 * SEGMENTED, better: 'higher' },
+  { key: 'pps_strongswan', of: 'pps', what: '64-byte UDP received without loss, engine / kernel-libipsec', floor: 4, aim: 8, better: 'higher' },
+  { key: 'rtt_wireguard', of: 'latency', what: 'added round trip, engine / wireguard-go', floor: 1, aim: 0.6, better: 'lower' },
+  { key: 'esp_64', of: 'crypto', what: 'crypto and framing alone, 64 B, one core, million packets per second', floor: 3, aim: 6, better: 'higher' },
+  { key: 'lookup_cached', of: 'lookup', what: 'lookup at 10,000 / at 10 selectors, cached', floor: 2, aim: 1.2, better: 'lower' },
+  { key: 'lookup_random', of: 'lookup', what: 'lookup at 10,000 / at 10 selectors, not cached', floor: 10, aim: 5, better: 'lower' },
+  { key: 'rekey_lost', of: 'rekey', what: 'lost in 100 child and 20 IKE rekeys at half the saturation rate', floor: 0, aim: 0, better: 'lower' },
+];
+
+export type Verdict = 'aim reached' | 'floor reached' | 'below the floor' | 'not measured';
+
+export interface Judged extends Goal {
+  measured: number | undefined;
+  verdict: Verdict;
+}
+
+export function judge(subject: Subject, measured: Readonly<Record<string, number>>): Judged[] {
+  return GOALS.filter((goal) => goal.of === subject).map((goal) => {
+    const value = measured[goal.key];
+    return { ...goal, measured: value, verdict: verdictOf(goal, value) };
+  });
+}
+
+function verdictOf({ floor, aim, better }: Goal, value: number | undefined): Verdict {
+  if (value === undefined || Number.isNaN(value)) return 'not measured';
+  const reaches = (bound: number) => (better === 'higher' ? value >= bound : value <= bound);
+  if (reaches(aim)) return 'aim reached';
+  return reaches(floor) ? 'floor reached' : 'below the floor';
+}

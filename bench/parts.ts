@@ -1,0 +1,36 @@
+// The addon of bench/native: parts of native/core by themselves, and what this machine costs.
+
+import { existsSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { AddonError } from '../src/native.ts';
+import type { Costs } from './limits.ts';
+
+interface Parts {
+  /** Nanoseconds a packet to seal and to open, in batches of 64. `digestBits` is 0 for an AEAD. */
+  esp(
+    algorithm: number,
+    keyBytes: number,
+    digestBits: number,
+    bytes: number,
+    batches: number,
+  ): [seal: number, open: number];
+  /** Nanoseconds a lookup; negative when a flow found no policy. */
+  lookup(policies: number, flows: number, lookups: number): [nanoseconds: number];
+  machine(): [copy: number, aes64: number, aes1420: number, aes16384: number, callNs: number, wakeNs: number];
+}
+
+const FILE = fileURLToPath(new URL('../native/build/bench.node', import.meta.url));
+
+export function loadParts(): Parts {
+  if (!existsSync(FILE)) throw new AddonError('what measures is not built; build it: make -C bench/native');
+  const module: { exports: unknown } = { exports: {} };
+  process.dlopen(module, FILE);
+  return module.exports as Parts;
+}
+
+/** Takes two seconds, and wants the machine for itself. */
+export function measureCosts(): Costs {
+  const [copy, aes64, aes1420, aes16384, call, wake] = loadParts().machine();
+  return { cores: cpus().length, copy, aes64, aes1420, aes16384, call, wake };
+}

@@ -1,0 +1,91 @@
+// What every subject hands back: ratios first, then the rest.
+
+import { readFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+import type { Judged } from './goals.ts';
+import type { Costs } from './limits.ts';
+import type { Options, Subject } from './options.ts';
+import type { Spread } from './statistics.ts';
+
+/** What no gateway can exceed here, beside what was measured. */
+export interface Limited {
+  what: string;
+  unit: string;
+  measured: number;
+  limit: number;
+  better: 'higher' | 'lower';
+  /** Where the measured value is better than the limit: the formula holds something to be necessary that is not. */
+  beaten: boolean;
+}
+
+export interface Result {
+  subject: Subject;
+  ratios: Record<string, Spread>;
+  /** Single numbers under names that stay. */
+  fields: Record<string, number>;
+  goals: Judged[];
+  limits: Limited[];
+  costs: Costs;
+  tables: Table[];
+  rounds: number;
+  seconds: number;
+  about: About;
+}
+
+export interface Table {
+  title: string;
+  columns: string[];
+  rows: (string | number)[][];
+  /** Bars: a column of numbers, its unit, the column of their names. */
+  picture?: { column: number; unit: string; label: number };
+}
+
+interface About {
+  date: string;
+  command: string;
+  cpu: string;
+  cores: number;
+  memoryGb: number;
+  kernel: string;
+  node: string;
+  openssl: string;
+  system: string;
+}
+
+export function limited(
+  what: string,
+  unit: string,
+  measured: number,
+  limit: number,
+  better: 'higher' | 'lower' = 'higher',
+): Limited {
+  return {
+    what,
+    unit,
+    measured,
+    limit,
+    better,
+    beaten: better === 'higher' ? measured > limit : measured < limit,
+  };
+}
+
+export function about(options: Options): About {
+  const words = [options.what, `--rounds ${options.rounds}`, `--seconds ${options.seconds}`];
+  if (options.short) words.push('--short');
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    command: `npm run bench -- ${words.join(' ')}`,
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    memoryGb: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    node: process.versions.node,
+    openssl: process.versions.openssl ?? 'unknown',
+    system: /PRETTY_NAME="(.*)"/.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'unknown',
+  };
+}
+
+/** One object: ratios, then the fields, then what explains them. */
+export function toJson({ ratios, fields, ...rest }: Result): string {
+  return JSON.stringify({ ratios, ...fields, ...rest });
+}

@@ -1,0 +1,160 @@
+// One TCP stream, and packets per second of the main four.
+
+import { tcpStream } from '../lab/traffic.ts';
+import { foreign, MAIN, VARIANTS } from './contenders.ts';
+import { judge } from './goals.ts';
+import { type Costs, throughputLimit } from './limits.ts';
+import type { Options } from './options.ts';
+import { measureCosts } from './parts.ts';
+import { packetRates, type Rates } from './pps.ts';
+import { about, limited, type Result, type Table } from './result.ts';
+import { ADDRESS_B, interleave, lower, MODES, type Mode, type Rig, raise, setMode, withCpu } from './rig.ts';
+import { median, ratios, rounded, type Spread, spread } from './statistics.ts';
+
+/** All contenders cut alike: what the smallest MTU of a tunnel among them leaves (1400 bytes, IPv4, TCP). */
+const SEGMENT = 1340;
+
+interface Run {
+  mbps: number;
+  /** CPU seconds for each GB that arrived. */
+  perGb: { gatewayA: number; gatewayB: number; client: number; server: number; machine: number };
+}
+
+type Runs = Map<string, Run[]>;
+
+export async function throughput(options: Options): Promise<Result> {
+  const peers = options.peers.map(({ name, command }) => foreign(name, command));
+  const contenders = options.short ? [...MAIN, ...peers] : [...MAIN, ...VARIANTS, ...peers];
+  const costs = measureCosts();
+  const rigs = await raise(contenders);
+  const main = rigs.filter(({ name }) => MAIN.some((one) => one.name === name));
+  const streams = new Map<Mode, Runs>();
+  streams.set('offload', await measureStreams(rigs, options, 'offload'));
+  const packets = await packetRates(main, options, 'offload');
+  setMode(rigs, 'segmented');
+  streams.set('segmented', await measureStreams(rigs, options, 'segmented'));
+  await lower(rigs);
+  return resultOf(options, costs, streams, packets, rigs);
+}
+
+function measureStreams(rigs: readonly Rig[], options: Options, mode: Mode): Promise<Runs> {
+  return interleave(
+    rigs,
+    options.rounds,
+    `one TCP stream, ${mode}`,
+    (rig) => measureStream(rig, options.seconds),
+    ({ mbps }) => `${Math.round(mbps)} Mbit/s`,
+  );
+}
+
+async function measureStream(rig: Rig, seconds: number): Promise<Run> {
+  const [stream, used] = await withCpu(rig, () =>
+    tcpStream(rig.hostA, rig.hostB, ADDRESS_B, seconds, SEGMENT),
+  );
+  const perGb = (cpu: number) => (1e9 * cpu) / stream.bytes;
+  return {
+    mbps: stream.mbps,
+    perGb: {
+      gatewayA: perGb(used.gatewayA),
+      gatewayB: perGb(used.gatewayB),
+      client: perGb(stream.clientCpu),
+      server: perGb(stream.serverCpu),
+      machine: perGb(used.machine),
+    },
+  };
+}
+
+function resultOf(
+  options: Options,
+  costs: Costs,
+  streams: ReadonlyMap<Mode, Runs>,
+  packets: Rates,
+  rigs: readonly Rig[],
+): Result {
+  const mbps = (name: string, mode: Mode) =>
+    streams
+      .get(mode)!
+      .get(name)!
+      .map((run) => run.mbps);
+  const found = ratiosOf(mbps);
+  const pps = (name: string) => packets.get(name)!.map((run) => run.received);
+  found.pps_strongswan = ratios(pps('isthmus'), pps('strongswan'));
+  return {
+    subject: 'throughput',
+    ratios: found,
+    fields: fieldsOf(mbps, pps, found),
+    goals: judge(
+      'throughput',
+      Object.fromEntries(Object.entries(found).map(([key, value]) => [key, value.median])),
+    ),
+    limits: MODES.map((mode) =>
+      limited(
+        `one TCP stream, ${mode}`,
+        'Mbit/s',
+        median(mbps('isthmus', mode)),
+        throughputLimit(costs, nanosecondsPerByte(streams.get(mode)!.get('plain')!)),
+      ),
+    ),
+    costs,
+    tables: MODES.map((mode) => tableOf(mode, streams.get(mode)!, rigs)),
+    rounds: options.rounds,
+    seconds: options.seconds,
+    about: about(options),
+  };
+}
+
+function ratiosOf(mbps: (name: string, mode: Mode) => number[]): Record<string, Spread> {
+  const against = (name: string, mode: Mode) => ratios(mbps('isthmus', mode), mbps(name, mode));
+  const found: Record<string, Spread> = {};
+  for (const name of ['strongswan', 'wireguard', 'plain']) {
+    found[`tcp_${name}`] = against(name, 'offload');
+    found[`tcp_${name}_segmented`] = against(name, 'segmented');
+  }
+  return found;
+}
+
+function fieldsOf(
+  mbps: (name: string, mode: Mode) => number[],
+  pps: (name: string) => number[],
+  found: Record<string, Spread>,
+): Record<string, number> {
+  const fields: Record<string, number> = {
+    mbps_ratio: Math.round(100 * found.tcp_strongswan!.median) / 100,
+    pps_ratio: Math.round(100 * found.pps_strongswan!.median) / 100,
+  };
+  for (const { name } of MAIN) {
+    fields[`${name}_mbps`] = Math.round(median(mbps(name, 'offload')));
+    fields[`${name}_pps`] = Math.round(median(pps(name)));
+  }
+  return fields;
+}
+
+function nanosecondsPerByte(plain: readonly Run[]): number {
+  return median(plain.map((run) => run.perGb.machine));
+}
+
+function tableOf(mode: Mode, runs: Runs, rigs: readonly Rig[]): Table {
+  return {
+    title: `One TCP stream, ${mode === 'offload' ? 'offloads on' : 'offloads off'}`,
+    columns: [
+      ...['', 'Mbit/s', 'least', 'most', 'quartiles'],
+      ...['CPU s/GB: gateway a', 'gateway b', 'iperf3 client', 'iperf3 server', 'machine'],
+    ],
+    rows: rigs.map(({ name, label }) => {
+      const all = runs.get(name)!;
+      const { median: middle, min, max, quartiles } = spread(all.map((run) => run.mbps));
+      const cpu = (part: keyof Run['perGb']) => rounded(median(all.map((run) => run.perGb[part])));
+      return [
+        ...[
+          label,
+          Math.round(middle),
+          Math.round(min),
+          Math.round(max),
+          quartiles.map(Math.round).join(' to '),
+        ],
+        ...[cpu('gatewayA'), cpu('gatewayB'), cpu('client'), cpu('server'), cpu('machine')],
+      ];
+    }),
+    picture: { column: 1, unit: 'Mbit/s', label: 0 },
+  };
+}

@@ -42,7 +42,7 @@ struct Bytes {
 
 class Arguments {
  public:
-  static constexpr size_t MOST = 20;
+  static constexpr size_t MOST = 21;
 
   Arguments(napi_env env, napi_callback_info info) : env_(env) { napi_get_cb_info(env, info, &count_, values_, nullptr, nullptr); }
 
@@ -421,7 +421,8 @@ napi_value jsAddSa(napi_env env, napi_callback_info info) {
   spec.selectors.remote = arguments.selectors();
   spec.cipher.algorithm = Algorithm(arguments.number());
   const Bytes key = arguments.bytes();
-  spec.cipher.digestBits = arguments.integer();
+  spec.cipher.integrity = Integrity(arguments.number());
+  spec.cipher.icvBytes = uint8_t(arguments.number());
   const Bytes integrityKey = arguments.bytes();
   if (!arguments.ok()) return nullptr;
   spec.cipher.key = key.data;

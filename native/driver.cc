@@ -58,7 +58,34 @@ Selector anything(const char* start, const char* end) {
   return selector;
 }
 
-/** From ourselves to ourselves: the inbound SA has the keys of the outbound one. Every third uses AES-CBC with HMAC. */
+struct Choice {
+  Algorithm algorithm;
+  size_t keyBytes;
+  Integrity integrity = Integrity::None;
+  uint8_t icvBytes = 0;
+  size_t integrityKeyBytes = 0;
+};
+
+constexpr Choice CHOICES[] = {
+    {Algorithm::AesGcm16, 36},
+    {Algorithm::AesGcm12, 28},
+    {Algorithm::AesGcm8, 20},
+    {Algorithm::ChaCha20Poly1305, 36},
+    {Algorithm::AesCcm16, 35},
+    {Algorithm::AesCcm12, 27},
+    {Algorithm::AesCcm8, 19},
+    {Algorithm::AesGmac, 36},
+    {Algorithm::AesCbc, 32, Integrity::HmacSha256, 16, 32},
+    {Algorithm::AesCbc, 24, Integrity::HmacSha384, 24, 48},
+    {Algorithm::AesCbc, 16, Integrity::HmacSha512, 32, 64},
+    {Algorithm::AesCtr, 36, Integrity::HmacSha256, 12, 32},
+    {Algorithm::AesCtr, 28, Integrity::HmacSha1, 12, 20},
+    {Algorithm::AesCtr, 20, Integrity::AesCmac, 12, 16},
+    {Algorithm::Null, 0, Integrity::AesXcbc, 12, 16},
+};
+constexpr size_t KEYS = 64;
+
+/** From ourselves to ourselves: the inbound SA has the keys of the outbound one. One algorithm after the other. */
 SaSpec spec(uint32_t spi, const uint8_t* keys) {
   SaSpec made{};
   made.spi = spi;
@@ -69,11 +96,8 @@ SaSpec spec(uint32_t spi, const uint8_t* keys) {
   made.esn = spi % 2 == 0;
   made.window = 1024;
   made.selectors = {{anything("10.0.0.0", "10.255.255.255")}, {anything("10.0.0.0", "10.255.255.255")}};
-  if (spi % 3 == 0) {
-    made.cipher = {Algorithm::AesCbcHmac, keys, 32, 256, keys + 32, 32};
-  } else {
-    made.cipher = {spi % 3 == 1 ? Algorithm::AesGcm16 : Algorithm::ChaCha20Poly1305, keys, 36, 0, nullptr, 0};
-  }
+  const Choice& choice = CHOICES[spi % (sizeof CHOICES / sizeof CHOICES[0])];
+  made.cipher = {choice.algorithm, keys, choice.keyBytes, choice.integrity, choice.icvBytes, keys, choice.integrityKeyBytes};
   return made;
 }
 
@@ -93,7 +117,7 @@ void sendTraffic(const std::atomic<bool>& running) {
 }
 
 void changeAll(Engine& engine, Port& port) {
-  uint8_t keys[64];
+  uint8_t keys[KEYS];
   for (uint32_t spi = 256; spi < 256 + ROUNDS; spi++) {
     for (size_t i = 0; i < sizeof keys; i++) keys[i] = uint8_t(spi + i * 7);
     const SaSpec made = spec(spi, keys);
@@ -114,7 +138,7 @@ void changeAll(Engine& engine, Port& port) {
 
 /** RFC 4303 §3.3.3: an SA whose number is used up sends nothing more. */
 void checkExhaustion() {
-  const uint8_t keys[64] = {};
+  const uint8_t keys[KEYS] = {};
   Engine engine;
   SaSpec made = spec(301, keys);
   made.esn = false;
@@ -128,9 +152,37 @@ void checkExhaustion() {
   if (encapsulate(*sa, buffer, 40, size) != Drop::sequence) fail("a number was used twice");
 }
 
+/** Every algorithm opens what it sealed, time after time in one context, and nothing that has another bit. */
+void checkCiphers() {
+  uint8_t keys[KEYS], text[200], esp[8 + 16 + sizeof text + 32];
+  for (size_t i = 0; i < sizeof keys; i++) keys[i] = uint8_t(i * 11);
+  for (size_t i = 0; i < sizeof text; i++) text[i] = uint8_t(i);
+  for (uint32_t spi = 256; spi < 256 + 2 * sizeof CHOICES / sizeof CHOICES[0]; spi++) {
+    const SaSpec made = spec(spi, keys);
+    const bool esn = spi % 4 < 2;
+    Cipher sealing, opening;
+    if (!sealing.open(made.cipher, true) || !opening.open(made.cipher, false)) fail("an algorithm is not there");
+    const size_t before = 8 + sealing.shape().ivBytes, icv = sealing.shape().icvBytes;
+    for (uint64_t sequence = 0x100000001; sequence < 0x100000010; sequence++) {
+      const size_t bytes = 16 * (sequence % 12 + 1);
+      put32(esp, spi);
+      put32(esp + 4, uint32_t(sequence));
+      memcpy(esp + before, text, bytes);
+      if (!sealing.seal(esp, bytes, sequence, esn)) fail("an algorithm does not seal");
+      uint8_t forged[sizeof esp];
+      memcpy(forged, esp, sizeof esp);
+      forged[8 + sequence % (before - 8 + bytes + icv)] ^= 0x10;
+      if (opening.unseal(forged, before + bytes + icv, sequence, esn)) fail("a forged packet is authentic");
+      if (!opening.unseal(esp, before + bytes + icv, sequence, esn)) fail("an algorithm does not open what it sealed");
+      if (memcmp(esp + before, text, bytes) != 0) fail("an algorithm gives back something else");
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
+  checkCiphers();
   if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) fail("no network namespace can be made here");
   checkExhaustion();
   setInterface("lo", "127.0.0.1", "255.0.0.0");

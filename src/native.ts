@@ -56,7 +56,7 @@ export interface Addon {
     remote: Uint8Array,
   ): number;
   removePolicy(plane: Plane, id: number): void;
-  /** Limits are packets and bytes, soft and hard, 0 for none. `algorithm`: 0 AES-GCM-16, 1 ChaCha20, 2 AES-CBC with HMAC. */
+  /** Limits are packets and bytes, soft and hard, 0 for none. `algorithm` and `integrity` are transform ids, `integrity` 0 for none. */
   addSa(
     plane: Plane,
     inbound: boolean,
@@ -76,7 +76,8 @@ export interface Addon {
     remoteSelectors: Uint8Array,
     algorithm: number,
     key: Uint8Array,
-    digestBits: number,
+    integrity: number,
+    icvBytes: number,
     integrityKey: Uint8Array,
   ): number;
   useOutbound(plane: Plane, policy: number, spi: number): number;

@@ -221,6 +221,9 @@ struct Words {
   }
 };
 
+/** What `esp` measures, by index. */
+constexpr Algorithm MEASURED[] = {Algorithm::AesGcm16, Algorithm::ChaCha20Poly1305, Algorithm::AesCbc};
+
 /** algorithm, bytes of the key with its salt, bits of the digest, bytes of the packet, batches → seal, open */
 napi_value jsEsp(napi_env env, napi_callback_info info) {
   const Words words(env, info);
@@ -228,10 +231,11 @@ napi_value jsEsp(napi_env env, napi_callback_info info) {
   uint8_t key[64], integrity[64];
   for (size_t i = 0; i < 64; i++) key[i] = integrity[i] = uint8_t(i * 7);
   CipherSpec cipher{};
-  cipher.algorithm = Algorithm(algorithm);
+  cipher.algorithm = MEASURED[algorithm % (sizeof MEASURED / sizeof MEASURED[0])];
   cipher.key = key;
   cipher.keyBytes = keyBytes;
-  cipher.digestBits = int(digestBits);
+  cipher.integrity = digestBits == 512 ? Integrity::HmacSha512 : digestBits == 384 ? Integrity::HmacSha384 : Integrity::HmacSha256;
+  cipher.icvBytes = uint8_t(digestBits / 16);
   cipher.integrityKey = integrity;
   cipher.integrityKeyBytes = digestBits / 8;
   const Times times = measureEsp(cipher, bytes, batches);

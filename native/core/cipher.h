@@ -6,28 +6,47 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "mac.h"
+
 namespace isthmus {
 
-enum class Algorithm : uint8_t { AesGcm16, ChaCha20Poly1305, AesCbcHmac };
+/** Numbers of transform type 1 of IKEv2. */
+enum class Algorithm : uint8_t {
+  Null = 11,
+  AesCbc = 12,
+  AesCtr = 13,
+  AesCcm8 = 14,
+  AesCcm12 = 15,
+  AesCcm16 = 16,
+  AesGcm8 = 18,
+  AesGcm12 = 19,
+  AesGcm16 = 20,
+  AesGmac = 21,
+  ChaCha20Poly1305 = 28,
+};
 
 struct CipherSpec {
   Algorithm algorithm;
   /** Key, then salt where the algorithm has one. */
   const uint8_t* key;
   size_t keyBytes;
-  /** HMAC only: SHA-2 bits (256, 384, 512) and its key. */
-  int digestBits;
+  /** Beside encryption without its own: which, how much of its code is sent, and its key. */
+  Integrity integrity;
+  uint8_t icvBytes;
   const uint8_t* integrityKey;
   size_t integrityKeyBytes;
 };
 
-/** Sizes that follow from the algorithm. */
+/** Sizes that follow from the algorithms. */
 struct CipherShape {
   uint8_t ivBytes;
   uint8_t icvBytes;
   /** Ciphertext is a multiple of this. */
   uint8_t blockBytes;
 };
+
+/** How a packet is made. `Combined` is AES-GCM and ChaCha20-Poly1305. */
+enum class Mode : uint8_t { Combined, Ccm, Gmac, Cbc, Ctr, Null };
 
 class Cipher {
  public:
@@ -42,24 +61,35 @@ class Cipher {
 
   /**
    * Protects in place. `esp` points to SPI and sequence number, IV room and plaintext follow; `textBytes` is a multiple of
-   * the block. Writes IV and ICV. `high` is the upper half of an extended sequence number, `esn` whether there is one.
+   * the block. Writes IV and ICV. `sequence` is the whole number, `esn` whether it is an extended one.
    */
   bool seal(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
   /** The reverse, in place; `espBytes` counts header, IV, ciphertext and ICV. False where the ICV does not fit. */
   bool unseal(uint8_t* esp, size_t espBytes, uint64_t sequence, bool esn);
 
  private:
-  bool sealAead(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
-  bool unsealAead(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
-  bool sealCbc(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
-  bool unsealCbc(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
-  bool mac(const uint8_t* esp, size_t bytes, uint64_t sequence, bool esn, uint8_t* icv);
+  bool openContext(const char* name, const uint8_t* key, bool encrypt);
+  void nonceOf(const uint8_t* esp, uint8_t* nonce) const;
+  bool sealCombined(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
+  bool unsealCombined(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
+  bool sealCcm(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
+  bool unsealCcm(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
+  bool sealGmac(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
+  bool unsealGmac(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
+  bool sealSeparate(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
+  bool unsealSeparate(uint8_t* esp, size_t textBytes, uint64_t sequence, bool esn);
+  bool crypt(uint8_t* esp, size_t textBytes);
+  bool randomIv(uint8_t* iv);
 
-  Algorithm algorithm_ = Algorithm::AesGcm16;
+  Mode mode_ = Mode::Combined;
+  uint8_t saltBytes_ = 0;
   CipherShape shape_{};
   uint8_t salt_[4] = {};
   EVP_CIPHER_CTX* context_ = nullptr;
-  EVP_MAC_CTX* mac_ = nullptr;
+  Mac mac_;
+  /** Random bytes for IVs, drawn many at once; the first `drawn_` are not used yet. */
+  uint8_t drawn_ = 0;
+  uint8_t random_[128];
 };
 
 }  // namespace isthmus

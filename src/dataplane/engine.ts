@@ -1,6 +1,6 @@
 // The userspace engine of native/ behind the DataPlane interface. Packets never come here.
 
-import type { EncryptionName, IntegrityName } from '../crypto/suites.ts';
+import { ESP_ENCRYPTION, ESP_INTEGRITY, encryptionRow, integrityRow } from '../crypto/suites.ts';
 import type { Addon, Plane } from '../native.ts';
 import type {
   Capabilities,
@@ -16,8 +16,8 @@ import { addressBytes, familyOf, formatAddress } from '../wire/address.ts';
 import { type DataPlane, DataPlaneError } from './dataplane.ts';
 
 const CAPABILITIES: Capabilities = {
-  encryption: ['aes-gcm-16', 'chacha20-poly1305', 'aes-cbc'],
-  integrity: ['hmac-sha2-256-128', 'hmac-sha2-384-192', 'hmac-sha2-512-256'],
+  encryption: ESP_ENCRYPTION,
+  integrity: ESP_INTEGRITY,
   esn: true,
   replayWindow: 4096,
   plainEsp: true,
@@ -26,16 +26,6 @@ const CAPABILITIES: Capabilities = {
   holds: true,
 };
 
-const ALGORITHM: Partial<Record<EncryptionName, number>> = {
-  'aes-gcm-16': 0,
-  'chacha20-poly1305': 1,
-  'aes-cbc': 2,
-};
-const DIGEST_BITS: Partial<Record<IntegrityName, number>> = {
-  'hmac-sha2-256-128': 256,
-  'hmac-sha2-384-192': 384,
-  'hmac-sha2-512-256': 512,
-};
 const ACTION = { protect: 0, bypass: 1, discard: 2 };
 /** What the addon answers to a change. */
 const EXISTS = 1;
@@ -138,8 +128,8 @@ export function createEngine(addon: Addon, plane: Plane): Engine {
 
 function addSa(addon: Addon, plane: Plane, sa: SaParameters, policy: number): number {
   const { encryption, integrity, lifetime, selectors } = sa;
-  const algorithm = encryption && ALGORITHM[encryption.name];
-  if (sa.protocol !== 'esp' || algorithm === undefined) return REFUSED;
+  if (sa.protocol !== 'esp' || !encryption) return REFUSED;
+  const icv = integrity && integrityRow(integrity.name);
   return addon.addSa(
     plane,
     sa.direction === 'in',
@@ -157,9 +147,10 @@ function addSa(addon: Addon, plane: Plane, sa: SaParameters, policy: number): nu
     lifetime.hardBytes ?? 0n,
     packSelectors(selectors.local),
     packSelectors(selectors.remote),
-    algorithm,
-    encryption!.key,
-    integrity ? (DIGEST_BITS[integrity.name] ?? 0) : 0,
+    encryptionRow(encryption.name).id,
+    encryption.key,
+    icv?.id ?? 0,
+    icv?.icvBytes ?? 0,
     integrity?.key ?? NO_KEY,
   );
 }

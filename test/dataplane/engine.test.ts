@@ -1,8 +1,16 @@
 // The engine of native/ against dataplane/reference.ts: same verdict, same bytes, same counter, packet by packet.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { unhex } from '../../src/crypto/bytes.ts';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
+import {
+  type EncryptionName,
+  ESP_ENCRYPTION,
+  ESP_INTEGRITY,
+  encryptionRow,
+} from '../../src/crypto/suites.ts';
 import { createEngine, type Engine } from '../../src/dataplane/engine.ts';
 import { applyChange } from '../../src/dataplane/memory.ts';
 import { packetsOf, plainFrame } from '../../src/dataplane/offload.ts';
@@ -18,6 +26,7 @@ import {
   policy,
   type Random,
   randomPacket,
+  range,
   type SaChoice,
   SITE_A,
   SITE_B,
@@ -29,15 +38,16 @@ const PACKETS = 100_000;
 const PEER = '198.51.100.1';
 const provider = createNodeProvider();
 
-const CHOICES: SaChoice[] = [
-  { encryption: 'aes-gcm-16', keyBits: 128 },
-  { encryption: 'aes-gcm-16', keyBits: 192 },
-  { encryption: 'aes-gcm-16', keyBits: 256 },
-  { encryption: 'chacha20-poly1305', keyBits: 256 },
-  { encryption: 'aes-cbc', keyBits: 128, integrity: 'hmac-sha2-256-128' },
-  { encryption: 'aes-cbc', keyBits: 192, integrity: 'hmac-sha2-384-192' },
-  { encryption: 'aes-cbc', keyBits: 256, integrity: 'hmac-sha2-512-256' },
-];
+/** Every encryption in every key length, those without integrity of their own with every integrity. */
+const CHOICES: SaChoice[] = ESP_ENCRYPTION.flatMap((encryption) => {
+  const { keyBits, tagBytes } = encryptionRow(encryption);
+  return keyBits.flatMap((bits): SaChoice[] =>
+    tagBytes > 0
+      ? [{ encryption, keyBits: bits }]
+      : ESP_INTEGRITY.map((integrity) => ({ encryption, keyBits: bits, integrity })),
+  );
+});
+const CBC: SaChoice = { encryption: 'aes-cbc', keyBits: 128, integrity: 'hmac-sha2-256-128' };
 const WINDOWS = [32, 64, 1024, 4096];
 
 /** Both implementations with the same tables. */
@@ -146,8 +156,10 @@ test(`${PACKETS} packets out: same verdict, same bytes, same counters as the ref
     ...allSas().map((sa): Change => ({ type: 'add-outbound', sa })),
   ]);
   for (let i = 0; i < PACKETS; i++) {
-    if (i % 500 === 0)
-      await two.apply([{ type: 'use-outbound', policy: 't/net', spi: 256 + random(14), remote: PEER }]);
+    if (i % 100 === 0)
+      await two.apply([
+        { type: 'use-outbound', policy: 't/net', spi: 256 + random(2 * CHOICES.length), remote: PEER },
+      ]);
     sendFrames(two, [plainFrame(randomPacket(random))], `packet ${i}`);
     if (i % 5000 === 0) await sameCounters(two, `packet ${i}`);
   }
@@ -228,7 +240,7 @@ test('a forged packet far ahead does not move the window (RFC 4303 §3.4.3)', as
 
 test('padding that is not 1, 2, 3 … is dropped, though it is authentic (RFC 4303 §2.4)', async () => {
   const two = createTwo();
-  const sa = inboundOf(outboundSa(301, CHOICES[4]!));
+  const sa = inboundOf(outboundSa(301, CBC));
   await two.apply([{ type: 'add-inbound', sa }]);
   const { key } = sa.encryption!;
   const iv = new Uint8Array(16);
@@ -238,6 +250,62 @@ test('padding that is not 1, 2, 3 … is dropped, though it is authentic (RFC 43
   const icv = provider.integrity('hmac-sha2-256-128', sa.integrity!.key, covered);
   assert.equal(receiveEsp(two, Uint8Array.from(Buffer.concat([covered, icv])), 0, 'padding'), false);
   assert.deepEqual(two.drops, { 'inbound-padding': 1n });
+});
+
+interface EspPacket {
+  source: string;
+  name: EncryptionName;
+  key: string;
+  spi: string;
+  sequence: string;
+  iv: string;
+  plaintext: string;
+  sealed: string;
+}
+
+const EVERYTHING = [range('0.0.0.0', '255.255.255.255')];
+const packets: EspPacket[] = JSON.parse(readFileSync('test/vectors/esp.json', 'utf8'));
+
+for (const one of packets.filter(({ sequence }) => sequence.length === 8)) {
+  test(`${one.name}: ${one.source} is authentic, and with any other bit it is not`, async () => {
+    const two = createTwo();
+    const key = unhex(one.key);
+    const keyBits = 8 * (key.length - encryptionRow(one.name).saltBytes);
+    const selectors = { local: EVERYTHING, remote: EVERYTHING };
+    const sa = inboundOf(
+      outboundSa(Number.parseInt(one.spi, 16), { encryption: one.name, keyBits }, { selectors }),
+    );
+    await two.apply([{ type: 'add-inbound', sa: { ...sa, encryption: { name: one.name, keyBits, key } } }]);
+    const esp = unhex(one.spi + one.sequence + one.iv + one.sealed);
+    for (let bit = 64; bit < 8 * esp.length; bit++) {
+      const forged = esp.slice();
+      forged[bit >> 3]! ^= 1 << (bit & 7);
+      receiveEsp(two, forged, 0, `bit ${bit}`);
+    }
+    assert.deepEqual(two.drops, { 'inbound-authentication': BigInt(8 * esp.length - 64) });
+    // The packets of the draft say that something else than an IP packet is inside.
+    const isIp = one.plaintext.startsWith('4') && one.plaintext.endsWith('04');
+    assert.equal(receiveEsp(two, esp, 0, 'as published'), isIp);
+    assert.equal(two.drops['inbound-authentication'], BigInt(8 * esp.length - 64));
+    await sameCounters(two, 'at the end');
+  });
+}
+
+test('an SA of an algorithm, a key or an ICV that does not fit is refused', async () => {
+  const { engine } = createTwo();
+  const good = outboundSa(300, CBC);
+  const { encryption, integrity } = good;
+  for (const sa of [
+    { ...good, encryption: { ...encryption!, key: new Uint8Array(15) } },
+    { ...good, encryption: { ...encryption!, name: '3des' as const } },
+    { ...good, integrity: { ...integrity!, key: new Uint8Array(31) } },
+    { ...good, integrity: { ...integrity!, name: 'hmac-md5-96' as const } },
+    { ...outboundSa(300, { encryption: 'aes-ctr', keyBits: 256 }) },
+    { ...outboundSa(300, { encryption: 'null', keyBits: 0 }) },
+    { ...good, protocol: 'ah' as const },
+  ])
+    await assert.rejects(engine.apply([{ type: 'add-outbound', sa }]), { reason: 'refused' });
+  await engine.apply([{ type: 'add-outbound', sa: good }]);
 });
 
 test('super-packets of TCP are cut as the reference cuts them, and join again on the other side', async () => {

@@ -3,7 +3,7 @@
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { hex } from '../crypto/bytes.ts';
-import { encryptionRow, type IntegrityName } from '../crypto/suites.ts';
+import { type EncryptionName, encryptionRow, type IntegrityName, integrityRow } from '../crypto/suites.ts';
 import type { IkeSa } from '../ike/sa.ts';
 import type { ChosenSuite } from '../policy/proposal.ts';
 import type { Change, SaParameters } from '../policy/sad.ts';
@@ -18,16 +18,15 @@ export interface KeyExport {
 export function createKeyExport(folder: string): KeyExport {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const written = new Set<string>();
-  const add = (file: string, row: string) => {
-    if (written.has(row)) return;
+  const add = (file: string, row: string | undefined) => {
+    if (row === undefined || written.has(row)) return;
     written.add(row);
     appendFileSync(join(folder, file), `${row}\n`, { mode: 0o600 });
   };
   return {
     ike(sas) {
       for (const sa of sas) {
-        const row = ikeRow(sa);
-        if (row) add('ikev2_decryption_table', row);
+        add('ikev2_decryption_table', ikeRow(sa));
       }
     },
     esp(changes) {
@@ -42,58 +41,74 @@ function ikeRow({ state, initiator, spi, peerSpi }: IkeSa): string | undefined {
   const known = state.name === 'established' ? state : 'secrets' in state ? state.secrets : undefined;
   if (!known) return undefined;
   const { keys, suite } = known;
+  const cipher = ikeCipher(suite);
+  if (!cipher) return undefined;
   const [spiI, spiR] = initiator ? [spi, peerSpi] : [peerSpi, spi];
-  const integrity = suite.integrity ? `${IKE_INTEGRITY[suite.integrity]} [RFC4868]` : 'NONE [RFC4306]';
   return [
-    spiI,
-    spiR,
-    hex(keys.ei),
-    hex(keys.er),
-    `"${ikeCipher(suite)}"`,
-    hex(keys.ai),
-    hex(keys.ar),
-    `"${integrity}"`,
+    ...[spiI, spiR, hex(keys.ei), hex(keys.er), `"${cipher}"`],
+    ...ikeIntegrity(suite.integrity, hex(keys.ai), hex(keys.ar)),
   ].join(',');
 }
 
-/** Wireshark's names. What it does not know stays encrypted there. */
-function ikeCipher({ encryption: { name, keyBits } }: ChosenSuite): string {
+/** A code that it cannot check it passes over, when it is told how long and is given no key. */
+function ikeIntegrity(name: IntegrityName | undefined, ai: string, ar: string): string[] {
+  if (!name) return [ai, ar, '"NONE [RFC4306]"'];
+  const known = IKE_INTEGRITY[name];
+  return known
+    ? [ai, ar, `"${known}"`]
+    : ['', '', `"ANY ${8 * integrityRow(name).icvBytes}-bits of Authentication [No Checking]"`];
+}
+
+/** The names of Wireshark 4.0, which refuses a whole table for one name that it does not know: such an SA has no row. */
+function ikeCipher({ encryption: { name, keyBits } }: ChosenSuite): string | undefined {
+  const { tagBytes } = encryptionRow(name);
   if (name === 'aes-cbc') return `AES-CBC-${keyBits} [RFC3602]`;
-  return encryptionRow(name).tagBytes === 16 && name === 'aes-gcm-16'
-    ? `AES-GCM-${keyBits} with 16 octet ICV [RFC5282]`
-    : name;
+  if (name === 'aes-ctr') return `AES-CTR-${keyBits} [RFC5930]`;
+  const mode = /^aes-([gc]cm)-/.exec(name)?.[1]?.toUpperCase();
+  return mode ? `AES-${mode}-${keyBits} with ${tagBytes} octet ICV [RFC5282]` : undefined;
 }
 
 const IKE_INTEGRITY: Partial<Record<IntegrityName, string>> = {
-  'hmac-sha2-256-128': 'HMAC_SHA2_256_128',
-  'hmac-sha2-384-192': 'HMAC_SHA2_384_192',
-  'hmac-sha2-512-256': 'HMAC_SHA2_512_256',
+  'hmac-sha2-256-128': 'HMAC_SHA2_256_128 [RFC4868]',
+  'hmac-sha2-384-192': 'HMAC_SHA2_384_192 [RFC4868]',
+  'hmac-sha2-512-256': 'HMAC_SHA2_512_256 [RFC4868]',
+  'hmac-sha1-96': 'HMAC_SHA1_96 [RFC2404]',
 };
 
-const ESP_CIPHER: Record<string, string> = {
+const ESP_CIPHER: Partial<Record<EncryptionName, string>> = {
   'aes-cbc': 'AES-CBC [RFC3602]',
+  'aes-ctr': 'AES-CTR [RFC3686]',
   'aes-gcm-16': 'AES-GCM with 16 octet ICV [RFC4106]',
-  'chacha20-poly1305': 'ChaCha20 with Poly1305 [RFC7634]',
+  'aes-gcm-12': 'AES-GCM with 12 octet ICV [RFC4106]',
+  'aes-gcm-8': 'AES-GCM with 8 octet ICV [RFC4106]',
+  null: 'NULL',
 };
 
 const ESP_INTEGRITY: Partial<Record<IntegrityName, string>> = {
   'hmac-sha2-256-128': 'HMAC-SHA-256-128 [RFC4868]',
   'hmac-sha2-384-192': 'HMAC-SHA-384-192 [RFC4868]',
   'hmac-sha2-512-256': 'HMAC-SHA-512-256 [RFC4868]',
+  'hmac-sha1-96': 'HMAC-SHA-1-96 [RFC2404]',
 };
 
 /** Eight columns, as Wireshark 4.0 has them: without the upper half of extended numbers. */
-function espRow({ direction, local, remote, spi, encryption, integrity }: SaParameters): string {
+function espRow({ direction, local, remote, spi, encryption, integrity }: SaParameters): string | undefined {
+  const cipher = encryption && ESP_CIPHER[encryption.name];
+  if (!cipher) return undefined;
   const [source, destination] = direction === 'in' ? [remote, local] : [local, remote];
+  const any =
+    integrity && `ANY ${8 * integrityRow(integrity.name).icvBytes} bit authentication [no checking]`;
+  const code = integrity && (ESP_INTEGRITY[integrity.name] ?? any);
+  const key = (bytes: Uint8Array | undefined) => (bytes && bytes.length > 0 ? `0x${hex(bytes)}` : '');
   return [
     familyOf(local) === 4 ? 'IPv4' : 'IPv6',
     source,
     destination,
     `0x${spi.toString(16).padStart(8, '0')}`,
-    encryption ? (ESP_CIPHER[encryption.name] ?? encryption.name) : 'NULL',
-    encryption ? `0x${hex(encryption.key)}` : '',
-    integrity ? (ESP_INTEGRITY[integrity.name] ?? integrity.name) : 'NULL',
-    integrity ? `0x${hex(integrity.key)}` : '',
+    cipher,
+    key(encryption.key),
+    code ?? 'NULL',
+    key(integrity?.key),
   ]
     .map((value) => `"${value}"`)
     .join(',');

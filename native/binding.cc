@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "clock.h"
 #include "engine.h"
 #include "netlink.h"
 #include "nftables.h"
@@ -16,6 +17,7 @@ using namespace isthmus;
 
 /** One daemon's: the sockets, and what protects packets, the engine or the kernel, which is listened to. */
 struct Plane {
+  explicit Plane(const EngineOptions& options) : engine(options) {}
   Port port;
   Engine engine;
   NetlinkListener kernel;
@@ -42,7 +44,7 @@ struct Bytes {
 
 class Arguments {
  public:
-  static constexpr size_t MOST = 21;
+  static constexpr size_t MOST = 23;
 
   Arguments(napi_env env, napi_callback_info info) : env_(env) { napi_get_cb_info(env, info, &count_, values_, nullptr, nullptr); }
 
@@ -269,10 +271,16 @@ napi_value jsDropNames(napi_env env, napi_callback_info) {
 
 // Port
 
-napi_value jsCreate(napi_env env, napi_callback_info) {
+/** Threads a direction, and microseconds that they look for more before they sleep. */
+napi_value jsCreate(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  EngineOptions options;
+  options.workers = arguments.number();
+  options.spin = arguments.number();
+  if (!arguments.ok()) return nullptr;
   napi_value result;
   napi_create_external(
-      env, new Plane,
+      env, new Plane(options),
       [](napi_env, void* data, void*) {
         static_cast<Plane*>(data)->stop(napi_tsfn_abort);
         delete static_cast<Plane*>(data);
@@ -291,6 +299,9 @@ napi_value jsOpenPort(napi_env env, napi_callback_info info) {
   options.mark = arguments.number();
   options.kernelEsp = arguments.flag();
   options.rawEsp = !options.kernelEsp;
+  if (!arguments.ok()) return nullptr;
+  options.workers = plane->engine.options().workers;
+  options.spin = plane->engine.options().spin;
   uint32_t count = 0;
   napi_get_array_length(env, list, &count);
   for (uint32_t i = 0; i < count; i++) {
@@ -381,15 +392,15 @@ napi_value jsSetKnown(napi_env env, napi_callback_info info) {
 napi_value jsAddPolicy(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
-  Policy policy;
-  policy.id = arguments.number();
-  policy.action = Action(arguments.number());
-  policy.order = arguments.integer();
-  policy.acquire = arguments.flag();
-  policy.selectors.local = arguments.selectors();
-  policy.selectors.remote = arguments.selectors();
-  if (!arguments.ok()) return nullptr;
-  return toNumber(env, double(plane->engine.addPolicy(std::move(policy))));
+  auto policy = std::make_shared<Policy>();
+  policy->id = arguments.number();
+  policy->action = Action(arguments.number());
+  policy->order = arguments.integer();
+  policy->acquire = arguments.flag();
+  policy->selectors.local = arguments.selectors();
+  policy->selectors.remote = arguments.selectors();
+  if (arguments.ok()) plane->engine.addPolicy(std::move(policy));
+  return nullptr;
 }
 
 napi_value jsRemovePolicy(napi_env env, napi_callback_info info) {
@@ -397,6 +408,13 @@ napi_value jsRemovePolicy(napi_env env, napi_callback_info info) {
   Plane* plane = arguments.plane();
   const uint32_t id = arguments.number();
   if (arguments.ok()) plane->engine.removePolicy(id);
+  return nullptr;
+}
+
+napi_value jsPublish(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  if (arguments.ok()) plane->engine.publish();
   return nullptr;
 }
 
@@ -413,6 +431,10 @@ napi_value jsAddSa(napi_env env, napi_callback_info info) {
   spec.remotePort = uint16_t(arguments.number());
   spec.esn = arguments.flag();
   spec.window = arguments.number();
+  spec.outer.df = OuterPolicy::Df(arguments.number());
+  const int32_t dscp = arguments.integer();
+  spec.outer.copyDscp = dscp < 0;
+  spec.outer.dscp = uint8_t(dscp < 0 ? 0 : dscp);
   spec.softPackets = arguments.big();
   spec.hardPackets = arguments.big();
   spec.softBytes = arguments.big();
@@ -489,18 +511,13 @@ napi_value jsSas(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
   if (!arguments.ok()) return nullptr;
-  const Tables& tables = plane->engine.tables();
   std::vector<uint64_t> values;
   const auto push = [&values](const Sa& sa, bool inbound, bool inUse) {
-    for (const uint64_t value : {uint64_t(sa.spi), uint64_t(sa.policy), uint64_t(inbound), uint64_t(inUse), sa.packets.load(), sa.bytes.load(), sa.last.load()})
+    for (const uint64_t value : {uint64_t(sa.spi), uint64_t(sa.policy), uint64_t(inbound), uint64_t(inUse), sa.packets(), sa.bytes(), sa.last()})
       values.push_back(value);
   };
-  for (const auto& [spi, sa] : tables.inbound) push(*sa, true, true);
-  for (const auto& [spi, sa] : tables.outbound) {
-    bool inUse = false;
-    for (const Policy& policy : tables.policies) inUse = inUse || policy.use == sa;
-    push(*sa, false, inUse);
-  }
+  for (const auto& [spi, sa] : plane->engine.inboundSas().all()) push(*sa, true, true);
+  for (const auto& [spi, sa] : plane->engine.outboundSas().all()) push(*sa, false, plane->engine.inUse(*sa));
   return toCounters(env, values);
 }
 
@@ -510,38 +527,54 @@ napi_value jsDrops(napi_env env, napi_callback_info info) {
   Plane* plane = arguments.plane();
   if (!arguments.ok()) return nullptr;
   std::vector<uint64_t> values;
-  for (const Counter& counter : plane->engine.outboundDrops) values.push_back(counter.load());
-  for (size_t i = 0; i < DROPS; i++) values.push_back(plane->engine.inboundDrops[i].load() + plane->port.dropped[i].load());
+  for (size_t i = 0; i < DROPS; i++) values.push_back(plane->engine.outboundDrops(i));
+  for (size_t i = 0; i < DROPS; i++) values.push_back(plane->engine.inboundDrops(i) + plane->port.dropped(i));
   return toCounters(env, values);
 }
 
 // The batch entry points that the threads use, without threads: for the differential test.
 
-struct Collected final : Engine::Sink {
+struct Collected final : Outbound::Sink {
   Collected(napi_env env, List& into) : env(env), into(into) {}
-  void esp(const Sa&, const uint8_t* bytes, size_t length, size_t segment, uint8_t ecn) override {
-    for (size_t at = 0; at < length; at += segment) {
-      into.push(toBytes(env, bytes + at, std::min(segment, length - at)));
-      into.push(toNumber(env, ecn));
+  size_t send(const Train* trains, size_t count) override {
+    for (size_t i = 0; i < count; i++) {
+      const Train& train = trains[i];
+      for (size_t at = 0; at < train.length; at += train.segment) {
+        into.push(toBytes(env, train.bytes + at, std::min(train.segment, train.length - at)));
+        into.push(toNumber(env, train.outer.trafficClass));
+        into.push(toFlag(env, train.outer.dontFragment));
+      }
     }
+    return 0;
   }
-  void inner(const uint8_t* frame, size_t length) override { into.push(toBytes(env, frame, length)); }
+  static void inner(void* self, const iovec* pieces, size_t count) {
+    std::vector<uint8_t> frame;
+    for (size_t i = 0; i < count; i++) {
+      const auto* bytes = static_cast<const uint8_t*>(pieces[i].iov_base);
+      frame.insert(frame.end(), bytes, bytes + pieces[i].iov_len);
+    }
+    auto* collected = static_cast<Collected*>(self);
+    collected->into.push(toBytes(collected->env, frame.data(), frame.size()));
+  }
   napi_env env;
   List& into;
 };
 
-/** What becomes of frames (each behind its virtio header) in one batch: ESP packet and outer ECN in turn. */
+/** What becomes of frames (each behind its virtio header) in one batch: ESP packet, outer traffic class and DF in turn. */
 napi_value jsOutbound(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
   const std::vector<Bytes> frames = arguments.manyBytes();
   if (!arguments.ok()) return nullptr;
+  std::vector<const uint8_t*> starts;
+  std::vector<size_t> lengths;
+  for (const Bytes& frame : frames) {
+    starts.push_back(frame.data);
+    lengths.push_back(frame.length);
+  }
   List list(env);
   Collected sink(env, list);
-  plane->engine.setSink(&sink);
-  for (const Bytes& frame : frames) plane->engine.outbound(plane->engine.tables(), frame.data, frame.length);
-  plane->engine.flush();
-  plane->engine.setSink(nullptr);
+  plane->engine.outbound(starts.data(), lengths.data(), frames.size(), sink);
   return list.done();
 }
 
@@ -553,16 +586,15 @@ napi_value jsInbound(napi_env env, napi_callback_info info) {
   const uint32_t ecn = arguments.number();
   const Endpoint remote = arguments.endpoint();
   if (!arguments.ok()) return nullptr;
+  std::vector<std::vector<uint8_t>> copies;
+  std::vector<EspArrival> arrivals;
+  for (const Bytes& packet : packets) {
+    std::vector<uint8_t>& copy = copies.emplace_back(packet.data, packet.data + packet.length);
+    arrivals.push_back({copy.data(), copy.size(), uint8_t(ecn), remote});
+  }
   List list(env);
   Collected sink(env, list);
-  plane->engine.setSink(&sink);
-  plane->engine.begin();
-  for (const Bytes& packet : packets) {
-    std::vector<uint8_t> copy(packet.data, packet.data + packet.length);
-    plane->engine.receive({copy.data(), copy.size(), uint8_t(ecn), remote});
-  }
-  plane->engine.end();
-  plane->engine.setSink(nullptr);
+  plane->engine.inbound(arrivals.data(), arrivals.size(), Collected::inner, &sink);
   return list.done();
 }
 
@@ -574,7 +606,7 @@ napi_value init(napi_env env, napi_value exports) {
       {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},
       {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},
       {"outbound", jsOutbound}, {"inbound", jsInbound},           {"nftables", jsNftables},
-      {"listen", jsListen},     {"heard", jsHeard},
+      {"listen", jsListen},     {"heard", jsHeard},      {"publish", jsPublish},
   };
   for (const auto& [name, function] : functions) {
     napi_value value;

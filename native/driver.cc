@@ -143,13 +143,13 @@ void checkExhaustion() {
   SaSpec made = spec(301, keys);
   made.esn = false;
   engine.addOutbound(made);
-  const auto sa = engine.tables().outbound.at(301);
+  const auto sa = engine.outboundSas().all().at(301);
   sa->sequence = 0xfffffffe;
   uint8_t buffer[256] = {};
   buffer[innerOffset(*sa)] = 0x45;
   size_t size = 0;
-  if (encapsulate(*sa, buffer, 40, size) != Drop::none) fail("the last number is not used");
-  if (encapsulate(*sa, buffer, 40, size) != Drop::sequence) fail("a number was used twice");
+  if (encapsulate(*sa, *sa->lanes[0], buffer, 40, size) != Drop::none) fail("the last number is not used");
+  if (encapsulate(*sa, *sa->lanes[0], buffer, 40, size) != Drop::sequence) fail("a number was used twice");
 }
 
 /** Every algorithm opens what it sealed, time after time in one context, and nothing that has another bit. */
@@ -179,15 +179,10 @@ void checkCiphers() {
   }
 }
 
-}  // namespace
-
-int main() {
-  checkCiphers();
-  if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) fail("no network namespace can be made here");
-  checkExhaustion();
-  setInterface("lo", "127.0.0.1", "255.0.0.0");
+/** Sockets, device and threads at work; false when nothing passed or something was not authentic. */
+bool work(size_t workers) {
   Port port;
-  Engine engine;
+  Engine engine({workers, 20});
   std::string problem = engine.openTun("isthmus-driver");
   if (problem.empty()) {
     setInterface("isthmus-driver", "10.1.0.1", "255.0.0.0");
@@ -195,15 +190,17 @@ int main() {
     options.addresses = {address("127.0.0.1")};
     options.ikePort = IKE_PORT;
     options.natPort = NAT_PORT;
-    options.rawEsp = false;
+    options.workers = workers;
+    options.spin = 20;
     problem = port.open(options);
   }
   if (!problem.empty()) fail(problem.c_str());
-  Policy policy;
-  policy.id = POLICY;
-  policy.acquire = true;
-  policy.selectors = {{anything("10.0.0.0", "10.255.255.255")}, {anything("10.0.0.0", "10.255.255.255")}};
+  auto policy = std::make_shared<Policy>();
+  policy->id = POLICY;
+  policy->acquire = true;
+  policy->selectors = {{anything("10.0.0.0", "10.255.255.255")}, {anything("10.0.0.0", "10.255.255.255")}};
   engine.addPolicy(policy);
+  engine.publish();
   engine.start(&port, nullptr, nullptr);
   port.start(&engine, nullptr, nullptr);
   std::atomic<bool> running{true};
@@ -213,12 +210,23 @@ int main() {
   running = false;
   hosts.join();
   uint64_t in = 0, out = 0;
-  for (const auto& [spi, sa] : engine.tables().inbound) in += sa->packets.load();
-  for (const auto& [spi, sa] : engine.tables().outbound) out += sa->packets.load();
-  const uint64_t forged = engine.inboundDrops[size_t(Drop::authentication)].load();
+  for (const auto& [spi, sa] : engine.inboundSas().all()) in += sa->packets();
+  for (const auto& [spi, sa] : engine.outboundSas().all()) out += sa->packets();
+  const uint64_t forged = engine.inboundDrops(size_t(Drop::authentication));
   port.stop();
   engine.stop();
-  printf("%d SAs added, switched and removed; through the last ones %lu packets out, %lu in, %lu not authentic\n", ROUNDS,
-         (unsigned long)out, (unsigned long)in, (unsigned long)forged);
-  return in > 0 && out > 0 && forged == 0 ? 0 : 1;
+  printf("%zu worker%s, %d SAs added, switched and removed; through the last ones %lu packets out, %lu in, %lu not authentic\n", workers,
+         workers == 1 ? "" : "s", ROUNDS, (unsigned long)out, (unsigned long)in, (unsigned long)forged);
+  return in > 0 && out > 0 && forged == 0;
+}
+
+}  // namespace
+
+int main() {
+  checkCiphers();
+  if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) fail("no network namespace can be made here");
+  checkExhaustion();
+  setInterface("lo", "127.0.0.1", "255.0.0.0");
+  const bool one = work(1), two = work(2);
+  return one && two ? 0 : 1;
 }

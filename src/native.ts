@@ -19,7 +19,8 @@ export interface Addon {
   /** Commands for nftables, UTF-8; whether they were carried out, and the JSON answer or the complaint. */
   nftables(commands: Uint8Array): [done: boolean, answer: string];
   dropNames(): string[];
-  create(): Plane;
+  /** Threads a direction (1 to 16), and microseconds that they look for more before they sleep. */
+  create(workers: number, spin: number): Plane;
   openPort(
     plane: Plane,
     addresses: Uint8Array[],
@@ -45,7 +46,7 @@ export interface Addon {
   take(plane: Plane): (Uint8Array | number)[];
   /** Eight bytes an IKE SPI. */
   setKnown(plane: Plane, spis: Uint8Array): void;
-  /** `action`: 0 protect, 1 bypass, 2 discard. Selectors: 40 bytes each. Results: 0 done, 1 exists, 2 refused. */
+  /** `action`: 0 protect, 1 bypass, 2 discard. Selectors: 40 bytes each. Packets see it after `publish`. */
   addPolicy(
     plane: Plane,
     id: number,
@@ -54,9 +55,14 @@ export interface Addon {
     acquire: boolean,
     local: Uint8Array,
     remote: Uint8Array,
-  ): number;
+  ): void;
   removePolicy(plane: Plane, id: number): void;
-  /** Limits are packets and bytes, soft and hard, 0 for none. `algorithm` and `integrity` are transform ids, `integrity` 0 for none. */
+  /** Makes changed policies known to the packet threads. */
+  publish(plane: Plane): void;
+  /**
+   * Results: 0 done, 1 exists, 2 refused. `df`: 0 clear, 1 set, 2 copy. `dscp`: -1 copies. Limits are packets and bytes,
+   * soft and hard, 0 for none. `algorithm` and `integrity` are transform ids, `integrity` 0 for none.
+   */
   addSa(
     plane: Plane,
     inbound: boolean,
@@ -68,6 +74,8 @@ export interface Addon {
     remotePort: number,
     esn: boolean,
     window: number,
+    df: number,
+    dscp: number,
     softPackets: bigint,
     hardPackets: bigint,
     softBytes: bigint,
@@ -89,8 +97,8 @@ export interface Addon {
   sas(plane: Plane): BigUint64Array;
   /** One counter a cause in the order of `dropNames`: outbound, then inbound. */
   drops(plane: Plane): BigUint64Array;
-  /** Frames of the TUN through the engine without its threads: ESP packet and outer ECN in turn. */
-  outbound(plane: Plane, frames: Uint8Array[]): (Uint8Array | number)[];
+  /** Frames of the TUN through the engine without its threads: ESP packet, outer traffic class and DF in turn. */
+  outbound(plane: Plane, frames: Uint8Array[]): (Uint8Array | number | boolean)[];
   /** ESP packets through the engine without its threads: the frames for the TUN. */
   inbound(
     plane: Plane,

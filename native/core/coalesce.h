@@ -1,51 +1,54 @@
-// Consecutive TCP segments of one flow become one packet for the TUN, with an offload header that lets the kernel cut them
-// apart again. Nothing is merged whose checksum does not fit: a segment that was broken before encryption stays broken.
+// Consecutive segments of one flow become one super-packet for the TUN, which the kernel cuts apart again into the same
+// bytes. Nothing is copied: the pieces are written from where they were decrypted. Nothing is merged whose checksum does
+// not fit: a segment that was broken before encryption stays broken.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <vector>
-
 #include "ip.h"
+#include "tun.h"
 
 namespace isthmus {
 
-/** What stands in front of every packet of the TUN (virtio 1.1 §5.1.6, host byte order). */
-struct VnetHeader {
-  static constexpr uint8_t NEEDS_CHECKSUM = 1;
-  static constexpr uint8_t TCP_V4 = 1, TCP_V6 = 4, ECN = 0x80;
-  uint8_t flags;
-  uint8_t kind;
-  uint16_t headerBytes;
-  uint16_t segment;
-  uint16_t checksumStart;
-  uint16_t checksumOffset;
-};
-constexpr size_t VNET_HEADER = 10;
-static_assert(sizeof(VnetHeader) == VNET_HEADER);
-
 class Coalescer {
  public:
-  using Write = void (*)(void* context, const uint8_t* frame, size_t bytes);
+  /** One frame, header first. */
+  using Write = void (*)(void* context, const iovec* pieces, size_t count);
 
-  Coalescer() : frame_(VNET_HEADER + 65536) {}
-
-  /** Writes the packet, or keeps it to be joined by the next one. */
-  void add(const uint8_t* packet, const Flow& flow, Write write, void* context);
+  /** Whether the kernel takes super-packets of UDP; it does where nobody says otherwise. */
+  void setUdp(bool udp) { udp_ = udp; }
+  /** Writes the packet, or keeps it to be joined by the next one. It must stay where it is until `flush`. */
+  void add(uint8_t* packet, const Flow& flow, Write write, void* context);
+  /** Writes all that is kept. */
   void flush(Write write, void* context);
 
  private:
-  bool joins(const uint8_t* packet, const Flow& flow) const;
-  void begin(const uint8_t* packet, const Flow& flow);
+  static constexpr size_t MOST_TRAINS = 8;
+  static constexpr size_t MOST_PIECES = 65;
 
-  std::vector<uint8_t> frame_;
-  Flow flow_{};
-  size_t bytes_ = 0;    // of the packet in frame_, 0: empty
-  size_t headers_ = 0;  // IP and TCP headers
-  size_t segment_ = 0;  // payload of each segment
-  size_t count_ = 0;
-  uint32_t next_ = 0;   // sequence number that continues it
-  bool closed_ = false;
+  /** A super-packet in the making. */
+  struct Train {
+    Flow flow;
+    VnetHeader header;
+    /** Frame header; first packet; then payloads. */
+    iovec pieces[1 + MOST_PIECES];
+    size_t count;     // packets
+    size_t bytes;     // of the IP packet
+    size_t headers;   // of IP and transport
+    size_t segment;   // payload of each packet, the last may have less
+    uint32_t next;    // TCP: the sequence number that continues it
+    bool closed;
+  };
+
+  static bool joins(const Train& train, const uint8_t* packet, const Flow& flow);
+  static void join(Train& train, uint8_t* packet, const Flow& flow);
+  static void begin(Train& train, uint8_t* packet, const Flow& flow);
+  static void finish(Train& train);
+  Train* trainOf(const Flow& flow);
+  void write(Train& train, Write write, void* context);
+  void writeAlone(uint8_t* packet, const Flow& flow, Write write, void* context);
+
+  Train trains_[MOST_TRAINS];
+  size_t used_ = 0;
+  bool udp_ = true;
 };
 
 }  // namespace isthmus

@@ -1,127 +1,93 @@
-// The userspace data plane: a TUN on one side, the Port on the other, a thread for each direction.
+// The userspace data plane: a TUN on one side, the Port on the other, threads for each direction and queue.
 #pragma once
 
-#include <atomic>
-#include <deque>
-#include <map>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "coalesce.h"
-#include "esp.h"
+#include "inbound.h"
+#include "outbound.h"
 #include "port.h"
-#include "tables.h"
 
 namespace isthmus {
-
-struct Event {
-  enum class Type : uint8_t { Acquire, Expire, FirstInbound, Mapping } type;
-  uint32_t policy = 0;
-  uint32_t spi = 0;
-  bool inbound = false;
-  bool hard = false;
-  Flow flow{};
-  Endpoint remote{};
-};
 
 /** How a change ended. */
 enum class Applied : uint8_t { ok, exists, refused };
 
+struct EngineOptions {
+  static constexpr size_t MOST_WORKERS = Epochs::MOST / 2;
+  /** Threads and queues for each direction, 1 to MOST_WORKERS. */
+  size_t workers = 1;
+  /** Microseconds that a thread looks for more before it sleeps. */
+  uint32_t spin = 0;
+};
+
 class Engine final : public EspReceiver {
  public:
+  explicit Engine(const EngineOptions& options = {});
   ~Engine();
 
-  /** Empty, or why not. The device persists when the process ends: packets to it then go nowhere. */
+  /** Empty, or why not. */
   std::string openTun(const char* name);
   /** `port` outlives the engine's threads. */
   void start(Port* port, void (*wake)(void*), void* context);
   void stop();
+  const EngineOptions& options() const { return options_; }
 
   // Changes: one thread, any time.
-  Applied addPolicy(Policy policy);
+  void addPolicy(std::shared_ptr<Policy> policy);
   void removePolicy(uint32_t id);
+  /** Makes the policies known to the packet threads; until then they see those of before. */
+  void publish();
   Applied addInbound(const SaSpec& spec);
   Applied addOutbound(const SaSpec& spec);
   Applied useOutbound(uint32_t policy, uint32_t spi);
   bool move(bool inbound, uint32_t spi, const Endpoint& remote);
   void remove(bool inbound, uint32_t spi);
-  const Tables& tables() const { return published_.latest(); }
 
-  std::vector<Event> takeEvents();
+  // What stands: the same thread.
+  const SpiTable<InboundSa>& inboundSas() const { return inboundSas_; }
+  const SpiTable<OutboundSa>& outboundSas() const { return outboundSas_; }
+  bool inUse(const OutboundSa& sa) const;
+  uint64_t outboundDrops(size_t drop) const;
+  uint64_t inboundDrops(size_t drop) const;
+  std::vector<Event> takeEvents() { return events_.take(); }
 
-  // The threads' own steps, callable without threads (differential tests, fuzzing, sanitizers).
-  /** One packet as the TUN gives it, behind a virtio header. What it becomes is handed to `emit`. */
-  void outbound(const Tables& tables, const uint8_t* frame, size_t bytes);
-  void begin() override;
-  void receive(const EspArrival& arrival) override;
-  void end() override;
-  /** Sends what `outbound` gathered. */
-  void flush();
+  // The receiving threads' steps; `worker` is the index of the thread.
+  void begin(size_t worker) override;
+  void receive(size_t worker, const EspArrival& arrival) override;
+  void end(size_t worker) override;
 
-  /** Instead of the Port and the TUN, for tests. */
-  struct Sink {
-    virtual void esp(const Sa& sa, const uint8_t* bytes, size_t length, size_t segment, uint8_t ecn) = 0;
-    virtual void inner(const uint8_t* bytes, size_t length) = 0;
-
-   protected:
-    ~Sink() = default;
-  };
-  void setSink(Sink* sink) { sink_ = sink; }
-
-  Counter outboundDrops[DROPS]{};
-  Counter inboundDrops[DROPS]{};
+  // The same without threads, for differential tests, fuzzing and benchmarks.
+  void outbound(const uint8_t* const* frames, const size_t* lengths, size_t count, Outbound::Sink& sink);
+  void inbound(const EspArrival* arrivals, size_t count, Inbound::Write write, void* context);
 
  private:
-  struct Held {
-    uint64_t since;
-    size_t bytes = 0;
-    std::deque<std::vector<uint8_t>> frames;
-    bool asked = false;
-  };
+  struct Worker;
 
-  void outboundLoop();
-  void protect(OutboundSa& sa, const uint8_t* frame, size_t bytes, const Flow& flow);
-  void protectOne(OutboundSa& sa, const uint8_t* packet, size_t bytes);
-  void segmentTcp(OutboundSa& sa, const uint8_t* frame, size_t bytes, const Flow& flow);
-  uint8_t* room(OutboundSa& sa, size_t innerBytes, uint8_t ecn);
-  void seal(OutboundSa& sa, uint8_t* buffer, size_t innerBytes);
-  void hold(const Policy& policy, const uint8_t* frame, size_t bytes, const Flow& flow);
-  void releaseHeld(const Tables& tables);
-  void tellLimits(Sa& sa, bool inbound);
-  void tell(Event event);
-  void dropOutbound(Drop drop) { add(outboundDrops[size_t(drop)], 1); }
-  void writeInner(const uint8_t* frame, size_t bytes);
-  std::unique_ptr<Tables> copy() const { return std::make_unique<Tables>(tables()); }
+  void outboundLoop(Worker& worker);
+  /** One turn over what the device has; whether there was anything. */
+  bool drainTun(Worker& worker);
+  void kick();
+  bool fill(Sa& sa, const SaSpec& spec, bool encrypt);
 
-  Published published_;
+  const EngineOptions options_;
+  Epochs epochs_;
+  Events events_;
+  Hold hold_;
+  Tun tun_;
+  std::vector<std::shared_ptr<Policy>> policies_;  // in order
+  std::shared_ptr<const Spd> spd_;
+  std::atomic<const Spd*> published_;
+  bool policiesChanged_ = false;
+  uint64_t generation_ = 0;
+  uint64_t serial_ = 0;
+  SpiTable<InboundSa> inboundSas_;
+  SpiTable<OutboundSa> outboundSas_;
+  std::vector<std::unique_ptr<Worker>> workers_;
   Port* port_ = nullptr;
-  Sink* sink_ = nullptr;
-  int tun_ = -1;
-  int kick_ = -1;
   std::atomic<bool> running_{false};
-  std::thread thread_;
-  void (*wake_)(void*) = nullptr;
-  void* wakeContext_ = nullptr;
-
-  // The outbound thread's own.
-  std::vector<uint8_t> out_;
-  size_t outUsed_ = 0, outSegment_ = 0, outCount_ = 0;
-  bool outClosed_ = false;
-  uint8_t outEcn_ = 0;
-  OutboundSa* outSa_ = nullptr;
-  std::map<uint32_t, Held> held_;
-
-  // The inbound thread's own.
-  const Tables* reading_ = nullptr;
-  alignas(8) uint8_t readingRoom_[sizeof(Published::Reading)];
-  Coalescer coalescer_;
-
-  std::mutex eventMutex_;  // events are rare; never taken for an ordinary packet
-  std::deque<Event> events_;
 };
-
-uint64_t bootTime();
 
 }  // namespace isthmus

@@ -13,11 +13,6 @@ size_t padding(const CipherShape& shape, size_t innerBytes) {
   return (unit - (innerBytes + 2) % unit) % unit;
 }
 
-bool overHard(const Sa& sa, size_t bytes) {
-  const uint64_t packets = sa.packets.load(std::memory_order_relaxed), sent = sa.bytes.load(std::memory_order_relaxed);
-  return (sa.hardPackets != 0 && packets >= sa.hardPackets) || (sa.hardBytes != 0 && sent + bytes > sa.hardBytes);
-}
-
 /** RFC 4303 §2.4: 1, 2, 3 … */
 bool isPadding(const uint8_t* bytes, size_t length) {
   for (size_t i = 0; i < length; i++) {
@@ -47,38 +42,37 @@ bool copyCongestion(Inner& inner, uint8_t outerEcn) {
 }  // namespace
 
 size_t espBytes(const Sa& sa, size_t innerBytes) {
-  const CipherShape& shape = sa.cipher.shape();
+  const CipherShape& shape = sa.shape;
   return ESP_HEADER + shape.ivBytes + innerBytes + padding(shape, innerBytes) + 2 + shape.icvBytes;
 }
 
-Drop encapsulate(OutboundSa& sa, uint8_t* buffer, size_t innerBytes, size_t& size) {
-  const uint64_t most = sa.esn ? UINT64_MAX : UINT32_MAX;
-  if (sa.sequence == most) return Drop::sequence;
-  if (overHard(sa, innerBytes)) return Drop::lifetime;
-  const CipherShape& shape = sa.cipher.shape();
+Drop encapsulate(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t innerBytes, size_t& size) {
+  if (sa.overHard(innerBytes)) return Drop::lifetime;
+  const uint64_t sequence = sa.takeNumber();
+  if (sequence == 0) return Drop::sequence;
+  const CipherShape& shape = sa.shape;
   uint8_t* inner = buffer + innerOffset(sa);
   const size_t pad = padding(shape, innerBytes);
   uint8_t* tail = inner + innerBytes;
   for (size_t i = 0; i < pad; i++) tail[i] = uint8_t(i + 1);
   tail[pad] = uint8_t(pad);
   tail[pad + 1] = inner[0] >> 4 == 6 ? NEXT_IPV6 : NEXT_IPV4;
-  const uint64_t sequence = ++sa.sequence;
   put32(buffer, sa.spi);
   put32(buffer + 4, uint32_t(sequence));
-  if (!sa.cipher.seal(buffer, innerBytes + pad + 2, sequence, sa.esn)) return Drop::malformed;
-  add(sa.packets, 1);
-  add(sa.bytes, innerBytes);
+  if (!lane.cipher.seal(buffer, innerBytes + pad + 2, sequence, sa.esn)) return Drop::malformed;
+  add(lane.packets, 1);
+  add(lane.bytes, innerBytes);
   size = espBytes(sa, innerBytes);
   return Drop::none;
 }
 
-Drop decapsulate(InboundSa& sa, uint8_t* esp, size_t bytes, uint8_t outerEcn, Inner& inner) {
-  const CipherShape& shape = sa.cipher.shape();
+Drop decapsulate(InboundSa& sa, Lane& lane, uint8_t* esp, size_t bytes, uint8_t outerEcn, Inner& inner) {
+  const CipherShape& shape = sa.shape;
   const size_t before = ESP_HEADER + shape.ivBytes;
   if (bytes < before + shape.icvBytes + 4 || bytes % 4 != 0) return Drop::malformed;
   const uint64_t sequence = sa.replay.guess(be32(esp + 4));
   if (!sa.replay.fresh(sequence)) return Drop::replay;
-  if (!sa.cipher.unseal(esp, bytes, sequence, sa.esn)) return Drop::authentication;
+  if (!lane.cipher.unseal(esp, bytes, sequence, sa.esn)) return Drop::authentication;
   sa.replay.accept(sequence);
   const size_t textBytes = bytes - before - shape.icvBytes;
   uint8_t* text = esp + before;
@@ -86,17 +80,17 @@ Drop decapsulate(InboundSa& sa, uint8_t* esp, size_t bytes, uint8_t outerEcn, In
   const uint8_t next = text[textBytes - 1];
   if (pad + 2 > textBytes || !isPadding(text + textBytes - 2 - pad, pad)) return Drop::padding;
   if (next == NEXT_NONE) return Drop::dummy;  // RFC 4303 §2.6
-  if (overHard(sa, textBytes)) return Drop::lifetime;
+  if (sa.overHard(textBytes)) return Drop::lifetime;
   inner.packet = text;
   inner.bytes = textBytes - 2 - pad;
   const bool readable = readFlow(text, inner.bytes, inner.flow);
   if (!readable || next != (inner.flow.family == 6 ? NEXT_IPV6 : NEXT_IPV4)) return Drop::malformed;
   // What follows the inner packet is traffic flow confidentiality padding (RFC 4303 §2.7).
   inner.bytes = inner.flow.length;
-  if (!sa.selectors.holds(inner.flow, false)) return Drop::selector;  // RFC 4301 §5.2 step 4
+  if (!sa.admits(inner.flow, false)) return Drop::selector;  // RFC 4301 §5.2 step 4
   if (!copyCongestion(inner, outerEcn)) return Drop::malformed;
-  add(sa.packets, 1);
-  add(sa.bytes, inner.bytes);
+  add(lane.packets, 1);
+  add(lane.bytes, inner.bytes);
   return Drop::none;
 }
 

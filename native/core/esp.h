@@ -6,17 +6,23 @@
 namespace isthmus {
 
 constexpr size_t ESP_HEADER = 8;
-/** Header, IV, padding, trailer and ICV of any suite we have, with room to spare. */
-constexpr size_t ESP_OVERHEAD = ESP_HEADER + 16 + 16 + 2 + 32;
 
 /** Where the inner packet must stand in the buffer that `encapsulate` is given. */
-inline size_t innerOffset(const Sa& sa) { return ESP_HEADER + sa.cipher.shape().ivBytes; }
+inline size_t innerOffset(const Sa& sa) { return ESP_HEADER + sa.shape.ivBytes; }
 
 /**
  * Makes an ESP packet around the inner packet that stands at `innerOffset` in `buffer`.
  * `size` becomes the bytes of the whole. Takes a sequence number only when nothing else is in the way.
  */
-Drop encapsulate(OutboundSa& sa, uint8_t* buffer, size_t innerBytes, size_t& size);
+Drop encapsulate(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t innerBytes, size_t& size);
+
+/** One ESP packet as it came, in a buffer that may be written until the batch ends. */
+struct EspArrival {
+  uint8_t* esp;
+  size_t bytes;
+  uint8_t ecn;
+  Endpoint remote;  // port 0: plain ESP
+};
 
 struct Inner {
   uint8_t* packet;
@@ -25,7 +31,7 @@ struct Inner {
 };
 
 /** Opens an ESP packet in place. The window moves only for a packet that passed every check. */
-Drop decapsulate(InboundSa& sa, uint8_t* esp, size_t bytes, uint8_t outerEcn, Inner& inner);
+Drop decapsulate(InboundSa& sa, Lane& lane, uint8_t* esp, size_t bytes, uint8_t outerEcn, Inner& inner);
 
 /** Bytes that tunnel mode adds to an inner packet of that size, without the outer IP and UDP headers. */
 size_t espBytes(const Sa& sa, size_t innerBytes);

@@ -71,6 +71,68 @@ bool readV6(const uint8_t* packet, size_t length, Flow& flow) {
   return readPorts(packet, flow.length, flow);
 }
 
+using Words = uint64_t __attribute__((vector_size(32)));
+
+/** Even and odd 32-bit words of 64-bit lanes, summed apart: nothing overflows. */
+struct Sums {
+  Words even{}, odd{};
+  __attribute__((always_inline)) void add(const Words& words) {
+    even += words & 0xffffffff;
+    odd += words >> 32;
+  }
+};
+
+template <bool COPY, typename Unit>
+__attribute__((always_inline)) inline void take(Unit& unit, uint8_t* to, const uint8_t* from) {
+  memcpy(&unit, from, sizeof unit);
+  if (COPY) memcpy(to, &unit, sizeof unit);
+}
+
+/** Byte order and width do not matter to the folded sum (RFC 1071 §2), so the widest words that the machine has will do. */
+template <bool COPY>
+__attribute__((always_inline)) inline uint64_t sumRun(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum) {
+  constexpr size_t WIDTH = sizeof(Words);
+  Sums first, second;
+  size_t at = 0;
+  for (; at + 2 * WIDTH <= length; at += 2 * WIDTH) {
+    Words words;
+    take<COPY>(words, to + at, from + at);
+    first.add(words);
+    take<COPY>(words, to + at + WIDTH, from + at + WIDTH);
+    second.add(words);
+  }
+  const Words all = first.even + first.odd + second.even + second.odd;
+  sum += all[0] + all[1] + all[2] + all[3];
+  uint32_t word;
+  for (; at + 4 <= length; at += 4) {
+    take<COPY>(word, to + at, from + at);
+    sum += word;
+  }
+  uint8_t rest[4] = {};
+  for (size_t i = 0; at < length; at++, i++) take<COPY>(rest[i], to + at, from + at);
+  memcpy(&word, rest, sizeof word);
+  return sum + word;
+}
+
+#if defined(__x86_64__)
+template <bool COPY>
+__attribute__((target("avx2"))) uint64_t sumWide(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum) {
+  return sumRun<COPY>(to, from, length, sum);
+}
+
+bool wide() {
+  static const bool supported = __builtin_cpu_supports("avx2");
+  return supported;
+}
+#else
+template <bool COPY>
+uint64_t sumWide(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum) {
+  return sumRun<COPY>(to, from, length, sum);
+}
+
+constexpr bool wide() { return false; }
+#endif
+
 }  // namespace
 
 bool readFlow(const uint8_t* packet, size_t length, Flow& flow) {
@@ -86,24 +148,11 @@ bool readFlow(const uint8_t* packet, size_t length, Flow& flow) {
 }
 
 uint64_t sumBytes(const uint8_t* data, size_t length, uint64_t sum) {
-  // Native-endian 32-bit words into 64 bits: byte order and width do not matter to the folded sum (RFC 1071 §2).
-  while (length >= 32) {
-    uint32_t w[8];
-    memcpy(w, data, 32);
-    sum += uint64_t(w[0]) + w[1] + w[2] + w[3] + w[4] + w[5] + w[6] + w[7];
-    data += 32;
-    length -= 32;
-  }
-  while (length >= 4) {
-    uint32_t w;
-    memcpy(&w, data, 4);
-    sum += w;
-    data += 4;
-    length -= 4;
-  }
-  uint32_t tail = 0;
-  memcpy(&tail, data, length);
-  return sum + tail;
+  return wide() ? sumWide<false>(nullptr, data, length, sum) : sumRun<false>(nullptr, data, length, sum);
+}
+
+uint64_t copySum(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum) {
+  return wide() ? sumWide<true>(to, from, length, sum) : sumRun<true>(to, from, length, sum);
 }
 
 uint16_t foldSum(uint64_t sum) {

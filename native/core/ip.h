@@ -34,6 +34,8 @@ bool readFlow(const uint8_t* packet, size_t length, Flow& flow);
 
 /** The ones' complement sum of the bytes, not folded, continued from `sum` (RFC 1071). */
 uint64_t sumBytes(const uint8_t* data, size_t length, uint64_t sum);
+/** The same of bytes that are copied on the way; `to` and `from` do not overlap. */
+uint64_t copySum(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum);
 uint16_t foldSum(uint64_t sum);
 /** The pseudo header's share of a transport checksum. */
 uint64_t pseudoSum(const Flow& flow, uint32_t transportLength);

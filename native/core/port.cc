@@ -1,16 +1,21 @@
 #include "port.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 // behind netinet/in.h, whose types it uses
 #include <linux/xfrm.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
+#include <iterator>
+
+#include "clock.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -23,8 +28,14 @@ namespace isthmus {
 
 namespace {
 
+/** One datagram or a train of them; a little apart, so that the beginnings of neighbours do not fall into the same cache lines. */
 constexpr size_t RECEIVE_BUFFER = 65536;
-constexpr size_t RECEIVE_BATCH = 16;
+constexpr size_t RECEIVE_STRIDE = RECEIVE_BUFFER + 23 * 64;
+/** Datagrams one by one are taken many at a time; trains few, to stay in the cache. */
+constexpr size_t RECEIVE_BATCH = 64, TRAIN_BATCH = 4;
+constexpr size_t TRAIN_BYTES = 8192;
+/** Batches of one socket before the others are looked at. */
+constexpr int MOST_TURNS = 16;
 constexpr size_t CONTROL_BYTES = 128;
 constexpr int SOCKET_BUFFER = 8 << 20;
 constexpr size_t MOST_KNOWN = 1024, MOST_STRANGERS = 256;
@@ -108,64 +119,140 @@ struct Attached {
   }
 };
 
+/** Address, bytes and outer header bits of a message. */
+msghdr headerOf(const Train& train, iovec& vector, SocketAddress& name, Attached& attached) {
+  const OutboundSa& sa = *train.sa;
+  const socklen_t nameBytes = toSocket(sa.remote, sa.udp ? sa.remotePort.load(std::memory_order_relaxed) : 0, name);
+  const bool v4 = sa.local.family == 4;
+  if (train.outer.trafficClass != 0) attached.add(v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, int(train.outer.trafficClass));
+  return {&name, nameBytes, &vector, 1, attached.used > 0 ? attached.bytes : nullptr, attached.used, 0};
+}
+
+/** Whether one call may take both. */
+bool sameSocket(const Train& a, const Train& b) {
+  return a.sa->udp == b.sa->udp && a.sa->local == b.sa->local && a.outer.dontFragment == b.outer.dontFragment;
+}
+
+/** The path's size is not asked for: fragments are made where they are allowed, and routers answer where they are not. */
+void setDontFragment(int fd, uint8_t family, bool dontFragment) {
+  if (family == 4) set(fd, IPPROTO_IP, IP_MTU_DISCOVER, dontFragment ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
+  else set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, dontFragment ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT);
+}
+
+bool attach(int fd, int option, sock_filter* code, size_t count) {
+  const sock_fprog program{uint16_t(count), code};
+  return setsockopt(fd, SOL_SOCKET, option, &program, sizeof program) == 0;
+}
+
+/**
+ * UDP: brings each SPI to one of the group's sockets, by its last bits; IKE, behind its marker of zeros, to the first. Asked
+ * of the first socket, it holds for all that join.
+ */
+bool steerGroup(int fd, size_t workers) {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, uint32_t(workers)),
+      BPF_STMT(BPF_RET | BPF_A, 0),
+  };
+  return attach(fd, SO_ATTACH_REUSEPORT_CBPF, code, std::size(code));
+}
+
+/** Raw: every socket is shown every packet and keeps those of its own SPIs. */
+bool keepOwn(int fd, uint8_t family, size_t worker, size_t workers) {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LDX | BPF_W | BPF_IMM, 0),
+      BPF_STMT(BPF_LD | BPF_W | BPF_IND, 0),
+      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, uint32_t(workers)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, uint32_t(worker), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  // IPv4 raw sockets see the IP header, whose length is in its first byte; IPv6 ones begin behind it.
+  if (family == 4) code[0] = BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0);
+  return attach(fd, SO_ATTACH_FILTER, code, std::size(code));
+}
+
 }  // namespace
+
+struct Port::Worker {
+  explicit Worker(size_t index) : index(index), buffers(std::make_unique_for_overwrite<uint8_t[]>(RECEIVE_BATCH * RECEIVE_STRIDE)) {}
+
+  const size_t index;
+  std::vector<Socket> sockets;
+  /** Not cleared: most of it is never touched. */
+  std::unique_ptr<uint8_t[]> buffers;
+  size_t batch = RECEIVE_BATCH;
+  int wakeFd = -1;
+  std::thread thread;
+  Counter dropped[DROPS]{};
+
+  Socket* find(Kind kind, const Address& address) {
+    for (Socket& socket : sockets) {
+      if (socket.kind == kind && socket.address == address) return &socket;
+    }
+    return nullptr;
+  }
+};
+
+Port::Port() = default;
 
 Port::~Port() {
   stop();
-  for (const Socket& socket : sockets_) close(socket.fd);
-  if (wakeFd_ >= 0) close(wakeFd_);
+  for (const auto& worker : workers_) {
+    for (const Socket& socket : worker->sockets) close(socket.fd);
+    if (worker->wakeFd >= 0) close(worker->wakeFd);
+  }
 }
 
 std::string Port::open(const Options& options) {
-  for (const Address& address : options.addresses) {
-    for (const auto& [kind, port] : {std::pair{Kind::Ike, options.ikePort}, std::pair{Kind::Nat, options.natPort}}) {
-      const std::string failed = openSocket(kind, address, port, options.mark);
+  spin_ = options.spin;
+  for (size_t i = 0; i < options.workers; i++) {
+    Worker& worker = *workers_.emplace_back(std::make_unique<Worker>(i));
+    worker.wakeFd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    for (const Address& address : options.addresses) {
+      const std::string failed = openSockets(worker, address, options);
       if (!failed.empty()) return failed;
     }
-    if (!options.rawEsp) continue;
-    const std::string failed = openSocket(Kind::Raw, address, 0, options.mark);
-    if (!failed.empty()) return failed;
   }
-  for (const Socket& socket : sockets_) {
-    const std::string failed = options.kernelEsp ? leaveEspToKernel(socket) : "";
-    if (!failed.empty()) return failed;
-  }
-  wakeFd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  buffers_.resize(RECEIVE_BATCH * RECEIVE_BUFFER);
   return "";
 }
 
-std::string Port::openSocket(Kind kind, const Address& address, uint16_t port, uint32_t mark) {
+std::string Port::openSockets(Worker& worker, const Address& address, const Options& options) {
+  std::string failed;
+  if (worker.index == 0) failed = openSocket(worker, Kind::Ike, address, options.ikePort, options);
+  if (failed.empty()) failed = openSocket(worker, Kind::Nat, address, options.natPort, options);
+  if (failed.empty() && options.rawEsp) failed = openSocket(worker, Kind::Raw, address, 0, options);
+  return failed;
+}
+
+std::string Port::openSocket(Worker& worker, Kind kind, const Address& address, uint16_t port, const Options& options) {
   const int family = address.family == 4 ? AF_INET : AF_INET6;
   const int type = (kind == Kind::Raw ? SOCK_RAW : SOCK_DGRAM) | SOCK_CLOEXEC;
   const int fd = socket(family, type, kind == Kind::Raw ? IPPROTO_ESP : IPPROTO_UDP);
   if (fd < 0) return std::string("socket: ") + strerror(errno);
-  if (family == AF_INET6) set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-  if (mark != 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) {
-    const std::string why = std::string("mark: ") + strerror(errno);
+  const auto fail = [fd](const std::string& what) {
+    const std::string why = what + ": " + strerror(errno);
     close(fd);
     return why;
-  }
+  };
+  if (family == AF_INET6) set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  if (options.mark != 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &options.mark, sizeof options.mark) != 0) return fail("mark");
+  const bool several = options.workers > 1;
+  if (several && kind == Kind::Nat) set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  if (several && kind == Kind::Raw && !keepOwn(fd, address.family, worker.index, options.workers)) return fail("filter by SPI");
   SocketAddress name;
   const socklen_t length = toSocket(address, port, name);
-  if (bind(fd, &name.any, length) != 0) {
-    const std::string why = (kind == Kind::Raw ? std::string("IP protocol 50") : "UDP port " + std::to_string(port)) + ": " + strerror(errno);
-    close(fd);
-    return why;
-  }
+  if (bind(fd, &name.any, length) != 0) return fail(kind == Kind::Raw ? std::string("IP protocol 50") : "UDP port " + std::to_string(port));
+  if (several && kind == Kind::Nat && worker.index == 0 && !steerGroup(fd, options.workers)) return fail("steering by SPI");
   set(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER);
   set(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
   set(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER);
   set(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER);
-  if (family == AF_INET) {
-    set(fd, IPPROTO_IP, IP_RECVTOS, 1);
-    set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
-  } else {
-    set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
-  }
+  set(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, family == AF_INET ? IP_RECVTOS : IPV6_RECVTCLASS, 1);
+  setDontFragment(fd, address.family, false);
   if (kind == Kind::Nat) set(fd, SOL_UDP, UDP_GRO, 1);
-  sockets_.push_back({fd, kind, address, port});
-  return "";
+  worker.sockets.push_back({fd, kind, address, port});
+  return options.kernelEsp ? leaveEspToKernel(worker.sockets.back()) : "";
 }
 
 std::string Port::leaveEspToKernel(const Socket& socket) {
@@ -191,83 +278,110 @@ void Port::start(EspReceiver* receiver, void (*wake)(void*), void* context) {
   wake_ = wake;
   wakeContext_ = context;
   running_ = true;
-  thread_ = std::thread([this] { receiveLoop(); });
+  for (const auto& worker : workers_) {
+    worker->thread = std::thread([this, &worker = *worker] { receiveLoop(worker); });
+    pthread_setname_np(worker->thread.native_handle(), ("esp-in-" + std::to_string(worker->index)).c_str());
+  }
 }
 
 void Port::stop() {
   if (!running_.exchange(false)) return;
   const uint64_t one = 1;
-  (void)!write(wakeFd_, &one, sizeof one);
-  thread_.join();
+  for (const auto& worker : workers_) {
+    (void)!write(worker->wakeFd, &one, sizeof one);
+    worker->thread.join();
+  }
 }
 
-void Port::receiveLoop() {
+uint64_t Port::dropped(size_t drop) const {
+  uint64_t sum = 0;
+  for (const auto& worker : workers_) sum += worker->dropped[drop].load();
+  return sum;
+}
+
+void Port::receiveLoop(Worker& worker) {
   std::vector<pollfd> polled;
-  for (const Socket& socket : sockets_) polled.push_back({socket.fd, POLLIN, 0});
-  polled.push_back({wakeFd_, POLLIN, 0});
+  for (const Socket& socket : worker.sockets) polled.push_back({socket.fd, POLLIN, 0});
+  polled.push_back({worker.wakeFd, POLLIN, 0});
   while (running_) {
     if (poll(polled.data(), nfds_t(polled.size()), -1) < 0 && errno != EINTR) return;
-    for (size_t i = 0; i < sockets_.size(); i++) {
-      if (polled[i].revents != 0) drain(sockets_[i]);
+    for (size_t i = 0; i < worker.sockets.size(); i++) {
+      if (polled[i].revents != 0) drainAll(worker, worker.sockets[i]);
     }
   }
 }
 
-void Port::drain(Socket& socket) {
+/** Looks again after each batch, and for a while after the last one. */
+void Port::drainAll(Worker& worker, const Socket& socket) {
+  uint64_t spinUntil = 0;
+  for (int turn = 0; turn < MOST_TURNS && running_;) {
+    if (drain(worker, socket)) {
+      turn++;
+      if (spin_ > 0) spinUntil = bootNanoseconds() + spin_ * 1000ull;
+    } else if (spin_ == 0 || bootNanoseconds() >= spinUntil) {
+      return;
+    }
+  }
+}
+
+bool Port::drain(Worker& worker, const Socket& socket) {
   mmsghdr messages[RECEIVE_BATCH];
   iovec vectors[RECEIVE_BATCH];
   SocketAddress names[RECEIVE_BATCH];
   alignas(cmsghdr) uint8_t control[RECEIVE_BATCH][CONTROL_BYTES];
-  for (size_t i = 0; i < RECEIVE_BATCH; i++) {
-    vectors[i] = {buffers_.data() + i * RECEIVE_BUFFER, RECEIVE_BUFFER};
+  for (size_t i = 0; i < worker.batch; i++) {
+    vectors[i] = {worker.buffers.get() + i * RECEIVE_STRIDE, RECEIVE_BUFFER};
     messages[i].msg_hdr = {&names[i], sizeof names[i], &vectors[i], 1, control[i], CONTROL_BYTES, 0};
   }
-  const int count = recvmmsg(socket.fd, messages, RECEIVE_BATCH, MSG_DONTWAIT, nullptr);
-  if (count <= 0) return;
-  if (receiver_) receiver_->begin();
+  const int count = recvmmsg(socket.fd, messages, unsigned(worker.batch), MSG_DONTWAIT, nullptr);
+  if (count <= 0) return false;
+  if (receiver_) receiver_->begin(worker.index);
   for (int i = 0; i < count; i++) {
     const Ancillary attached = readAncillary(messages[i].msg_hdr);
     const Endpoint remote = fromSocket(names[i]);
-    uint8_t* bytes = buffers_.data() + size_t(i) * RECEIVE_BUFFER;
+    uint8_t* bytes = static_cast<uint8_t*>(vectors[i].iov_base);
     const size_t length = messages[i].msg_len;
     const size_t segment = attached.segment == 0 ? length : attached.segment;
     for (size_t at = 0; at < length; at += segment) {
-      arrived(socket, bytes + at, std::min(segment, length - at), attached.ecn, remote);
+      arrived(worker, socket, bytes + at, std::min(segment, length - at), attached.ecn, remote);
     }
   }
-  if (receiver_) receiver_->end();
+  if (receiver_) receiver_->end(worker.index);
+  worker.batch = messages[0].msg_len >= TRAIN_BYTES ? TRAIN_BATCH : RECEIVE_BATCH;
+  return true;
 }
 
-void Port::arrived(const Socket& socket, uint8_t* bytes, size_t length, uint8_t ecn, const Endpoint& remote) {
+void Port::arrived(Worker& worker, const Socket& socket, uint8_t* bytes, size_t length, uint8_t ecn, const Endpoint& remote) {
+  const auto malformed = [&worker] { add(worker.dropped[size_t(Drop::malformed)], 1); };
   switch (socket.kind) {
     case Kind::Ike:
-      return queueIke(socket, bytes, length, remote);
+      return queueIke(worker, socket, bytes, length, remote);
     case Kind::Nat:
       if (length == 1 && bytes[0] == KEEPALIVE) return;  // RFC 3948 §2.3
-      if (length < 5) return add(dropped[size_t(Drop::malformed)], 1);
-      if (be32(bytes) == 0) return queueIke(socket, bytes + 4, length - 4, remote);  // RFC 3948 §2.2
-      if (receiver_) receiver_->receive({bytes, length, ecn, remote});
+      if (length < 5) return malformed();
+      if (be32(bytes) == 0) return queueIke(worker, socket, bytes + 4, length - 4, remote);  // RFC 3948 §2.2
+      if (receiver_) receiver_->receive(worker.index, {bytes, length, ecn, remote});
       return;
     case Kind::Raw: {
       // IPv4 raw sockets deliver the IP header, IPv6 ones do not.
       const size_t header = socket.address.family == 4 ? size_t(bytes[0] & 0xf) * 4 : 0;
-      if (header >= length || length - header < 8) return add(dropped[size_t(Drop::malformed)], 1);
+      if (header >= length || length - header < 8) return malformed();
       const uint8_t outerEcn = socket.address.family == 4 ? bytes[1] : ecn;
-      if (receiver_) receiver_->receive({bytes + header, length - header, outerEcn, {remote.address, 0}});
+      if (receiver_) receiver_->receive(worker.index, {bytes + header, length - header, outerEcn, {remote.address, 0}});
       return;
     }
   }
 }
 
-void Port::queueIke(const Socket& socket, const uint8_t* bytes, size_t length, const Endpoint& remote) {
-  if (length < 28 || length > MOST_IKE) return add(dropped[size_t(Drop::malformed)], 1);
+void Port::queueIke(Worker& worker, const Socket& socket, const uint8_t* bytes, size_t length, const Endpoint& remote) {
+  if (length < 28 || length > MOST_IKE) return add(worker.dropped[size_t(Drop::malformed)], 1);
   uint64_t spis[2];
   memcpy(spis, bytes, 16);
   {
     const std::lock_guard lock(mutex_);
     const bool known = spis_.contains(spis[0]) || spis_.contains(spis[1]);
     std::deque<Datagram>& queue = known ? known_ : strangers_;
-    if (queue.size() >= (known ? MOST_KNOWN : MOST_STRANGERS)) return add(dropped[size_t(Drop::queue_full)], 1);
+    if (queue.size() >= (known ? MOST_KNOWN : MOST_STRANGERS)) return add(worker.dropped[size_t(Drop::queue_full)], 1);
     queue.push_back({{socket.address, socket.port}, remote, {bytes, bytes + length}});
   }
   wake_(wakeContext_);
@@ -288,16 +402,9 @@ void Port::setKnown(std::unordered_set<uint64_t> spis) {
   spis_ = std::move(spis);
 }
 
-Port::Socket* Port::find(Kind kind, const Address& address) {
-  for (Socket& socket : sockets_) {
-    if (socket.kind == kind && socket.address == address) return &socket;
-  }
-  return nullptr;
-}
-
 bool Port::send(const Endpoint& local, const Endpoint& remote, const uint8_t* bytes, size_t length) {
-  Socket* socket = nullptr;
-  for (Socket& candidate : sockets_) {
+  const Socket* socket = nullptr;
+  for (const Socket& candidate : workers_[0]->sockets) {
     if (candidate.kind != Kind::Raw && candidate.port == local.port && candidate.address == local.address) socket = &candidate;
   }
   if (!socket) return false;
@@ -313,31 +420,72 @@ bool Port::send(const Endpoint& local, const Endpoint& remote, const uint8_t* by
   return sendmsg(socket->fd, &message, MSG_DONTWAIT) >= 0;
 }
 
-bool Port::sendEsp(const Sa& sa, const uint8_t* bytes, size_t length, size_t segment, uint8_t ecn) {
-  Socket* socket = find(sa.udp ? Kind::Nat : Kind::Raw, sa.local);
-  if (!socket) return false;
+size_t Port::sendEsp(size_t worker, const Train* trains, size_t count) {
+  size_t failed = 0;
+  for (size_t at = 0; at < count;) {
+    const Train& first = trains[at];
+    size_t end = at + 1;
+    while (end < count && end - at < Batch::MOST_TRAINS && sameSocket(trains[end], first)) end++;
+    Socket* socket = workers_[worker]->find(first.sa->udp ? Kind::Nat : Kind::Raw, first.sa->local);
+    if (socket) failed += sendTrains(*socket, trains + at, end - at);
+    else for (size_t i = at; i < end; i++) failed += trains[i].count;
+    at = end;
+  }
+  return failed;
+}
+
+/** A message for each train, cut apart by the kernel; where it cannot do that, or a segment is larger than the path, one by one. */
+size_t Port::sendTrains(Socket& socket, const Train* trains, size_t count) {
+  if (socket.dontFragment != trains[0].outer.dontFragment) {
+    socket.dontFragment = trains[0].outer.dontFragment;
+    setDontFragment(socket.fd, socket.address.family, socket.dontFragment);
+  }
+  size_t failed = 0;
+  mmsghdr messages[Batch::MOST_TRAINS];
+  iovec vectors[Batch::MOST_TRAINS];
+  SocketAddress names[Batch::MOST_TRAINS];
+  Attached attached[Batch::MOST_TRAINS];
+  for (size_t i = 0; i < count; i++) {
+    vectors[i] = {const_cast<uint8_t*>(trains[i].bytes), trains[i].length};
+    if (trains[i].count > 1) attached[i].add(SOL_UDP, UDP_SEGMENT, uint16_t(trains[i].segment));
+    messages[i].msg_hdr = headerOf(trains[i], vectors[i], names[i], attached[i]);
+  }
+  for (size_t at = 0; at < count;) {
+    const bool whole = trains[at].count == 1 || (socket.kind == Kind::Nat && socket.segmentation);
+    size_t end = at + 1;
+    while (whole && end < count && (trains[end].count == 1 || (socket.kind == Kind::Nat && socket.segmentation))) end++;
+    const int sent = whole ? sendmmsg(socket.fd, messages + at, unsigned(end - at), 0) : -1;
+    if (sent > 0) {
+      at += size_t(sent);
+      continue;
+    }
+    if (whole && errno == EIO) socket.segmentation = false;  // the device has no checksum offload
+    failed += whole && trains[at].count == 1 ? 1 : sendPieces(socket, trains[at]);
+    at++;
+  }
+  return failed;
+}
+
+size_t Port::sendPieces(Socket& socket, const Train& train) {
+  mmsghdr messages[Batch::MOST_SEGMENTS];
+  iovec vectors[Batch::MOST_SEGMENTS];
   SocketAddress name;
-  const socklen_t nameBytes = toSocket(sa.remote, sa.udp ? sa.remotePort.load(std::memory_order_relaxed) : 0, name);
   Attached attached;
-  if (ecn != 0) attached.add(sa.local.family == 4 ? IPPROTO_IP : IPPROTO_IPV6, sa.local.family == 4 ? IP_TOS : IPV6_TCLASS, int(ecn));
-  if (socket->segmentation && sa.udp && length > segment) {
-    Attached cut = attached;
-    cut.add(SOL_UDP, UDP_SEGMENT, uint16_t(segment));
-    iovec vector{const_cast<uint8_t*>(bytes), length};
-    const msghdr message{&name, nameBytes, &vector, 1, cut.bytes, cut.used, 0};
-    if (sendmsg(socket->fd, &message, 0) >= 0) return true;
-    if (errno == EAGAIN || errno == ENOBUFS) return false;
-    // EIO, EINVAL: the device or the route cannot segment; one by one from now on.
-    socket->segmentation = false;
-  }
-  mmsghdr messages[64];
-  iovec vectors[64];
+  iovec none{};
+  const msghdr header = headerOf(train, none, name, attached);
   unsigned count = 0;
-  for (size_t at = 0; at < length && count < 64; at += segment, count++) {
-    vectors[count] = {const_cast<uint8_t*>(bytes + at), std::min(segment, length - at)};
-    messages[count].msg_hdr = {&name, nameBytes, &vectors[count], 1, attached.used ? attached.bytes : nullptr, attached.used, 0};
+  for (size_t at = 0; at < train.length; at += train.segment, count++) {
+    vectors[count] = {const_cast<uint8_t*>(train.bytes + at), std::min(train.segment, train.length - at)};
+    messages[count].msg_hdr = header;
+    messages[count].msg_hdr.msg_iov = &vectors[count];
   }
-  return sendmmsg(socket->fd, messages, count, 0) == int(count);
+  unsigned sent = 0, failed = 0;
+  while (sent + failed < count) {
+    const int now = sendmmsg(socket.fd, messages + sent + failed, count - sent - failed, 0);
+    if (now > 0) sent += unsigned(now);
+    else failed++;
+  }
+  return failed;
 }
 
 }  // namespace isthmus

@@ -1,42 +1,32 @@
-// The outer sockets: UDP 500 and 4500, raw IP 50. IKE goes up through two bounded queues, ESP goes on in C++.
+// The outer sockets: UDP 500 and 4500, raw IP 50. IKE goes up through two bounded queues, ESP goes on in C++. With several
+// workers each has a socket of its own for ESP, and an SPI always comes to the same one.
 #pragma once
 
 #include <atomic>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <unordered_set>
 #include <vector>
 
-#include "sad.h"
+#include "batch.h"
+#include "esp.h"
 
 namespace isthmus {
-
-struct Endpoint {
-  Address address;
-  uint16_t port;
-};
 
 struct Datagram {
   Endpoint local, remote;
   std::vector<uint8_t> bytes;
 };
 
-/** One ESP packet as it came, in a buffer that may be written. */
-struct EspArrival {
-  uint8_t* esp;
-  size_t bytes;
-  uint8_t ecn;
-  Endpoint remote;  // port 0: plain ESP
-};
-
-/** Called from the receiving thread. */
+/** Called from the receiving threads, each with its index: a batch at a time. */
 class EspReceiver {
  public:
-  virtual void begin() = 0;
-  virtual void receive(const EspArrival& arrival) = 0;
-  virtual void end() = 0;
+  virtual void begin(size_t worker) = 0;
+  virtual void receive(size_t worker, const EspArrival& arrival) = 0;
+  virtual void end(size_t worker) = 0;
 
  protected:
   ~EspReceiver() = default;
@@ -52,9 +42,13 @@ class Port {
     bool rawEsp = true;
     /** ESP is the kernel's: it takes it out of UDP by itself, and no policy of its applies to these sockets. */
     bool kernelEsp = false;
+    /** Receiving threads, 1 to 16. */
+    size_t workers = 1;
+    /** Microseconds that a thread looks for more before it sleeps. */
+    uint32_t spin = 0;
   };
 
-  Port() = default;
+  Port();
   ~Port();
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
@@ -67,15 +61,15 @@ class Port {
 
   /** An IKE message; the non-ESP marker is added on the NAT port. False when it could not be sent. */
   bool send(const Endpoint& local, const Endpoint& remote, const uint8_t* bytes, size_t length);
-  /** ESP packets of `segment` bytes in one piece, the last may be shorter; `ecn` for the outer header. One thread. */
-  bool sendEsp(const Sa& sa, const uint8_t* bytes, size_t length, size_t segment, uint8_t ecn);
+  /** How many packets could not be sent. One thread for each worker. */
+  size_t sendEsp(size_t worker, const Train* trains, size_t count);
 
   /** IKE SPIs whose datagrams go first. Called from the control thread. */
   void setKnown(std::unordered_set<uint64_t> spis);
   /** Waiting datagrams, known SPIs first. */
   std::vector<Datagram> take();
 
-  Counter dropped[DROPS]{};
+  uint64_t dropped(size_t drop) const;
 
  private:
   enum class Kind : uint8_t { Ike, Nat, Raw };
@@ -84,25 +78,30 @@ class Port {
     Kind kind;
     Address address;
     uint16_t port;
+    /** Whether the kernel cuts trains for it. */
     bool segmentation = true;
+    bool dontFragment = false;
   };
+  struct Worker;
 
-  void receiveLoop();
-  void drain(Socket& socket);
-  void arrived(const Socket& socket, uint8_t* bytes, size_t length, uint8_t ecn, const Endpoint& remote);
-  void queueIke(const Socket& socket, const uint8_t* bytes, size_t length, const Endpoint& remote);
-  Socket* find(Kind kind, const Address& address);
-  std::string openSocket(Kind kind, const Address& address, uint16_t port, uint32_t mark);
-  std::string leaveEspToKernel(const Socket& socket);
+  void receiveLoop(Worker& worker);
+  void drainAll(Worker& worker, const Socket& socket);
+  /** Whether anything came. */
+  bool drain(Worker& worker, const Socket& socket);
+  void arrived(Worker& worker, const Socket& socket, uint8_t* bytes, size_t length, uint8_t ecn, const Endpoint& remote);
+  void queueIke(Worker& worker, const Socket& socket, const uint8_t* bytes, size_t length, const Endpoint& remote);
+  static size_t sendTrains(Socket& socket, const Train* trains, size_t count);
+  static size_t sendPieces(Socket& socket, const Train& train);
+  std::string openSockets(Worker& worker, const Address& address, const Options& options);
+  static std::string leaveEspToKernel(const Socket& socket);
+  std::string openSocket(Worker& worker, Kind kind, const Address& address, uint16_t port, const Options& options);
 
-  std::vector<Socket> sockets_;
-  std::thread thread_;
+  std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<bool> running_{false};
-  int wakeFd_ = -1;
+  uint32_t spin_ = 0;
   EspReceiver* receiver_ = nullptr;
   void (*wake_)(void*) = nullptr;
   void* wakeContext_ = nullptr;
-  std::vector<uint8_t> buffers_;
   std::mutex mutex_;  // guards what follows; taken for IKE only
   std::deque<Datagram> known_, strangers_;
   std::unordered_set<uint64_t> spis_;

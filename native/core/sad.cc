@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "classifier.h"
+
 namespace isthmus {
 
 const char* const dropNames[DROPS] = {
@@ -12,7 +14,16 @@ const char* const dropNames[DROPS] = {
 
 namespace {
 
-bool inRange(const Selector& selector, const uint8_t* address, const Flow& flow, uint16_t port) {
+bool anyOf(const std::vector<Selector>& selectors, const uint8_t* address, const Flow& flow, uint16_t port) {
+  for (const Selector& selector : selectors) {
+    if (inSelector(selector, address, flow, port)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool inSelector(const Selector& selector, const uint8_t* address, const Flow& flow, uint16_t port) {
   if (selector.family != flow.family) return false;
   if (selector.protocol != 0 && selector.protocol != flow.protocol) return false;
   const size_t size = flow.family == 4 ? 4 : 16;
@@ -22,25 +33,13 @@ bool inRange(const Selector& selector, const uint8_t* address, const Flow& flow,
   return !flow.opaque && port >= selector.startPort && port <= selector.endPort;
 }
 
-bool anyOf(const std::vector<Selector>& selectors, const uint8_t* address, const Flow& flow, uint16_t port) {
-  for (const Selector& selector : selectors) {
-    if (inRange(selector, address, flow, port)) return true;
-  }
-  return false;
-}
-
-}  // namespace
-
 bool SelectorSet::holds(const Flow& flow, bool outbound) const {
   return outbound ? anyOf(local, flow.source, flow, flow.sourcePort) && anyOf(remote, flow.destination, flow, flow.destinationPort)
                   : anyOf(remote, flow.source, flow, flow.sourcePort) && anyOf(local, flow.destination, flow, flow.destinationPort);
 }
 
-const Policy* Tables::find(const Flow& flow) const {
-  for (const Policy& policy : policies) {
-    if (policy.selectors.holds(flow, true)) return &policy;
-  }
-  return nullptr;
+bool Sa::admits(const Flow& flow, bool outbound) const {
+  return index ? index->find(flow, outbound) != Classifier::NONE : selectors.holds(flow, outbound);
 }
 
 }  // namespace isthmus

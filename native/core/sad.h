@@ -1,6 +1,7 @@
-// SAD and SPD as the packet threads see them (RFC 4301 §4.4).
+// The SAD as the packet threads see it (RFC 4301 §4.4.2), and what selects packets.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -61,10 +62,26 @@ struct SelectorSet {
   bool holds(const Flow& flow, bool outbound) const;
 };
 
+/** Whether one end of a packet is in a selector. */
+bool inSelector(const Selector& selector, const uint8_t* address, const Flow& flow, uint16_t port);
+
 struct Address {
   uint8_t family;
   std::array<uint8_t, 16> bytes;
   bool operator==(const Address&) const = default;
+};
+
+struct Endpoint {
+  Address address;
+  uint16_t port;
+};
+
+/** What the outer header takes from the inner one, and what it is given (RFC 4301 §5.1.2). */
+struct OuterPolicy {
+  enum class Df : uint8_t { Clear, Set, Copy } df = Df::Clear;
+  bool copyDscp = true;
+  /** Six bits, where it is not copied. */
+  uint8_t dscp = 0;
 };
 
 /** What both directions are made from. */
@@ -76,13 +93,24 @@ struct SaSpec {
   uint16_t localPort, remotePort;
   bool esn;
   uint32_t window;
+  OuterPolicy outer;
   SelectorSet selectors;
   uint64_t softPackets, hardPackets, softBytes, hardBytes;  // 0: no limit
   CipherSpec cipher;
 };
 
-/** Common to both directions; counters are written by the thread that owns the SA. */
+class Classifier;
+
+/** What one thread has of an SA: a context of its own, so that threads share nothing but the sequence number. */
+struct Lane {
+  Cipher cipher;
+  Counter packets{0}, bytes{0}, last{0};
+};
+
+/** Common to both directions. */
 struct Sa {
+  /** Never the same twice, unlike an SPI or an address. */
+  uint64_t serial = 0;
   uint32_t spi = 0;
   uint32_t policy = 0;
   Address local{}, remote{};
@@ -90,17 +118,57 @@ struct Sa {
   uint16_t localPort = 0;
   std::atomic<uint16_t> remotePort{0};
   bool esn = false;
+  OuterPolicy outer;
   SelectorSet selectors;
+  /** Instead of a walk through the selectors, where there are many. */
+  std::shared_ptr<const Classifier> index;
   uint64_t softPackets = 0, hardPackets = 0, softBytes = 0, hardBytes = 0;
-  Cipher cipher;
+  /** Sizes that follow from the algorithm; the same in every lane. */
+  CipherShape shape{};
+  /** One a thread; at least one. */
+  std::vector<std::unique_ptr<Lane>> lanes;
   /** SHA-256 over algorithm and keys: adding the same SA again is told from another under its SPI. */
   std::array<uint8_t, 32> fingerprint{};
-  Counter packets{0}, bytes{0}, last{0};
   std::atomic<bool> softTold{false}, hardTold{false};
+
+  /** Whether a packet may travel in it (RFC 4301 §5.2 step 4). */
+  bool admits(const Flow& flow, bool outbound) const;
+  uint64_t packets() const { return sum(&Lane::packets); }
+  uint64_t bytes() const { return sum(&Lane::bytes); }
+  uint64_t last() const {
+    uint64_t latest = 0;
+    for (const auto& lane : lanes) latest = std::max(latest, lane->last.load(std::memory_order_relaxed));
+    return latest;
+  }
+  /** RFC 4301 §4.4.2.1: at a hard limit it stops. */
+  bool overHard(size_t more) const {
+    return (hardPackets != 0 && packets() >= hardPackets) || (hardBytes != 0 && bytes() + more > hardBytes);
+  }
+
+ private:
+  uint64_t sum(Counter Lane::*counter) const {
+    uint64_t total = 0;
+    for (const auto& lane : lanes) total += ((*lane).*counter).load(std::memory_order_relaxed);
+    return total;
+  }
 };
 
 struct OutboundSa : Sa {
-  uint64_t sequence = 0;
+  std::atomic<uint64_t> sequence{0};
+
+  /** The next number, or 0 when all are used up (RFC 4303 §3.3.3). */
+  uint64_t takeNumber() {
+    const uint64_t most = esn ? UINT64_MAX : UINT32_MAX;
+    uint64_t last = sequence.load(std::memory_order_relaxed);
+    if (lanes.size() == 1) {
+      if (last == most) return 0;
+      sequence.store(last + 1, std::memory_order_relaxed);
+      return last + 1;
+    }
+    while (last != most && !sequence.compare_exchange_weak(last, last + 1, std::memory_order_relaxed)) {
+    }
+    return last == most ? 0 : last + 1;
+  }
 };
 
 struct InboundSa : Sa {
@@ -109,25 +177,8 @@ struct InboundSa : Sa {
   std::atomic<bool> firstTold{false};
   /** Digest of the endpoint that the last packet came from. */
   std::atomic<uint64_t> seenFrom{0};
-};
-
-enum class Action : uint8_t { Protect, Bypass, Discard };
-
-struct Policy {
-  uint32_t id = 0;
-  Action action = Action::Protect;
-  int32_t order = 0;
-  bool acquire = false;
-  SelectorSet selectors;
-  std::shared_ptr<OutboundSa> use;
-};
-
-/** An immutable picture, replaced whole: packet threads hold it for a batch and never lock. */
-struct Tables {
-  std::vector<Policy> policies;  // in order
-  std::unordered_map<uint32_t, std::shared_ptr<InboundSa>> inbound;
-  std::unordered_map<uint32_t, std::shared_ptr<OutboundSa>> outbound;
-  const Policy* find(const Flow& flow) const;
+  /** Steering brings an SPI to one thread; taken for the packets that came with another SPI's in one datagram train. */
+  std::atomic_flag busy{};
 };
 
 }  // namespace isthmus

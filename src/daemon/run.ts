@@ -57,7 +57,7 @@ const GOODBYE = 2000;
 export function runDaemon(file: string, log: Log, options: { exportKeys?: string } = {}): Running {
   let config = readConfig(file, log);
   const addon = loadAddon();
-  const plane = addon.create();
+  const plane = addon.create(1, 0);
   const host = createHost(addon);
   const machine = thisMachine(addon);
   demandNothing(addon.openTun(plane, OURS.device), 'HOST_TUN');

@@ -26,6 +26,8 @@ const CAPABILITIES: Capabilities = {
   holds: true,
 };
 
+const DF = { clear: 0, set: 1, copy: 2 };
+const COPY = -1;
 const ACTION = { protect: 0, bypass: 1, discard: 2 };
 /** What the addon answers to a change. */
 const EXISTS = 1;
@@ -107,7 +109,11 @@ export function createEngine(addon: Addon, plane: Plane): Engine {
     name: 'engine',
     capabilities: CAPABILITIES,
     async apply(changes) {
-      for (const change of changes) applyOne(change);
+      try {
+        for (const change of changes) applyOne(change);
+      } finally {
+        addon.publish(plane);
+      }
     },
     snapshot: async () => snapshot(),
     onEvent(next) {
@@ -122,6 +128,7 @@ export function createEngine(addon: Addon, plane: Plane): Engine {
     async close() {
       for (const { direction, spi } of snapshot().sas) addon.removeSa(plane, direction === 'in', spi);
       for (const policy of policies.keys()) addon.removePolicy(plane, handleOf(policy));
+      addon.publish(plane);
     },
   };
 }
@@ -141,6 +148,8 @@ function addSa(addon: Addon, plane: Plane, sa: SaParameters, policy: number): nu
     sa.udp?.remotePort ?? 0,
     sa.esn,
     sa.replayWindow,
+    DF[sa.outer?.df ?? 'clear'],
+    typeof sa.outer?.dscp === 'number' ? sa.outer.dscp : COPY,
     lifetime.softPackets ?? 0n,
     lifetime.hardPackets ?? 0n,
     lifetime.softBytes ?? 0n,

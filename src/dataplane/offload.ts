@@ -6,8 +6,10 @@ export const OFFLOAD_HEADER = 10;
 const NEEDS_CHECKSUM = 1;
 const TCP_V4 = 1;
 const TCP_V6 = 4;
+const UDP_L4 = 5;
 const ECN = 0x80;
 const TCP = 6;
+const UDP = 17;
 const TCP_FIN_PSH = 0x09;
 const TCP_CWR = 0x80;
 
@@ -26,7 +28,8 @@ export function packetsOf(frame: Uint8Array): Uint8Array[] | undefined {
   // Fields of this header are in the machine's byte order.
   const view = viewOf(frame);
   const kind = frame[1]! & ~ECN;
-  if (kind === TCP_V4 || kind === TCP_V6) return segments(packet, view.getUint16(4, true));
+  if (kind === TCP_V4 || kind === TCP_V6) return segments(packet, TCP, view.getUint16(4, true));
+  if (kind === UDP_L4) return segments(packet, UDP, view.getUint16(4, true));
   if (kind !== 0) return undefined;
   const whole = packet.slice(0, flow.length);
   if ((frame[0]! & NEEDS_CHECKSUM) === 0) return [whole];
@@ -39,40 +42,27 @@ export function packetsOf(frame: Uint8Array): Uint8Array[] | undefined {
   return [whole];
 }
 
-/** Cuts a TCP super-packet. */
-function segments(packet: Uint8Array, size: number): Uint8Array[] | undefined {
+/** Cuts a super-packet. */
+function segments(packet: Uint8Array, protocol: number, size: number): Uint8Array[] | undefined {
   const flow = readFlow(packet)!;
-  if (flow.protocol !== TCP || flow.opaque || flow.transport + 20 > packet.length || size === 0)
-    return undefined;
-  const headers = flow.transport + (packet[flow.transport + 12]! >> 4) * 4;
-  if (headers < flow.transport + 20 || headers >= packet.length) return undefined;
+  const least = flow.transport + (protocol === TCP ? 20 : 8);
+  if (flow.protocol !== protocol || flow.opaque || least > packet.length || size === 0) return undefined;
+  const headers = protocol === TCP ? flow.transport + (packet[flow.transport + 12]! >> 4) * 4 : least;
+  if (headers < least || headers >= packet.length) return undefined;
   const count = Math.ceil((packet.length - headers) / size);
-  return Array.from({ length: count }, (_, index) =>
-    segment(packet, flow.transport, headers, size, index, count),
-  );
+  return Array.from({ length: count }, (_, index) => {
+    const payload = packet.subarray(headers + index * size, headers + (index + 1) * size);
+    const whole = new Uint8Array(headers + payload.length);
+    whole.set(packet.subarray(0, headers));
+    whole.set(payload, headers);
+    setLengths(whole, index);
+    if (protocol === TCP) setTcp(whole, flow.transport, index * size, index > 0, index < count - 1);
+    else setUdp(whole, flow.transport);
+    return whole;
+  });
 }
 
-function segment(
-  packet: Uint8Array,
-  transport: number,
-  headers: number,
-  size: number,
-  index: number,
-  count: number,
-): Uint8Array {
-  const payload = packet.subarray(headers + index * size, headers + (index + 1) * size);
-  const whole = new Uint8Array(headers + payload.length);
-  whole.set(packet.subarray(0, headers));
-  whole.set(payload, headers);
-  const view = viewOf(whole);
-  view.setUint32(transport + 4, (viewOf(packet).getUint32(transport + 4) + index * size) >>> 0);
-  if (index < count - 1) whole[transport + 13]! &= ~TCP_FIN_PSH;
-  if (index > 0) whole[transport + 13]! &= ~TCP_CWR; // RFC 3168 §6.1.2: once
-  setLengths(whole, index);
-  setTcpChecksum(whole, transport);
-  return whole;
-}
-
+/** Length and identification of one segment. */
 function setLengths(whole: Uint8Array, index: number): void {
   const view = viewOf(whole);
   if (whole[0]! >> 4 === 6) return view.setUint16(4, whole.length - 40);
@@ -83,10 +73,22 @@ function setLengths(whole: Uint8Array, index: number): void {
   view.setUint16(10, checksum(whole.subarray(0, headerBytes)));
 }
 
-function setTcpChecksum(whole: Uint8Array, transport: number): void {
+function setTcp(whole: Uint8Array, at: number, offset: number, later: boolean, before: boolean): void {
   const view = viewOf(whole);
-  view.setUint16(transport + 16, 0);
-  const bytes = whole.length - transport;
-  const flow = readFlow(whole)!;
-  view.setUint16(transport + 16, checksum(pseudoHeader(whole, flow, bytes), whole.subarray(transport)));
+  view.setUint32(at + 4, (view.getUint32(at + 4) + offset) >>> 0);
+  if (before) whole[at + 13]! &= ~TCP_FIN_PSH;
+  if (later) whole[at + 13]! &= ~TCP_CWR; // RFC 3168 §6.1.2: once
+  view.setUint16(at + 16, 0);
+  view.setUint16(at + 16, transportChecksum(whole, at));
+}
+
+function setUdp(whole: Uint8Array, at: number): void {
+  const view = viewOf(whole);
+  view.setUint16(at + 4, whole.length - at);
+  view.setUint16(at + 6, 0);
+  view.setUint16(at + 6, transportChecksum(whole, at) || 0xffff); // RFC 768: 0 means none
+}
+
+function transportChecksum(whole: Uint8Array, at: number): number {
+  return checksum(pseudoHeader(whole, readFlow(whole)!, whole.length - at), whole.subarray(at));
 }

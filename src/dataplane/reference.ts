@@ -3,7 +3,7 @@
 
 import type { Provider } from '../crypto/provider.ts';
 import { encryptionRow, integrityRow } from '../crypto/suites.ts';
-import type { Policy, SaParameters } from '../policy/sad.ts';
+import type { OuterHeader, Policy, SaParameters } from '../policy/sad.ts';
 import { compareAddresses, type Selector } from '../policy/selector.ts';
 import { checksum, type Flow, readFlow, viewOf } from '../wire/ip.ts';
 
@@ -45,9 +45,16 @@ export interface ReferenceTables {
 }
 
 export type Outbound =
-  | { type: 'esp'; esp: Uint8Array; ecn: number; sa: ReferenceSa }
+  | { type: 'esp'; esp: Uint8Array; outer: OuterBits; sa: ReferenceSa }
   | { type: 'held'; policy: Policy; flow: Flow }
   | { type: 'dropped'; drop: Drop };
+
+/** What the outer IP header says besides addresses. */
+export interface OuterBits {
+  /** DSCP and ECN. */
+  trafficClass: number;
+  dontFragment: boolean;
+}
 
 export type Inbound =
   | { type: 'inner'; packet: Uint8Array; flow: Flow; sa: ReferenceSa }
@@ -58,6 +65,8 @@ const NEXT_IPV4 = 4;
 const NEXT_IPV6 = 41;
 const NEXT_NONE = 59;
 const CE = 3;
+const DF = 0x40;
+const OUTER: OuterHeader = { df: 'clear', dscp: 'copy' };
 
 export function newSa(parameters: SaParameters): ReferenceSa {
   return { parameters, sequence: 0n, seen: new Set(), packets: 0n, bytes: 0n };
@@ -78,16 +87,16 @@ export function protect(
   const { policy, use: sa } = found;
   if (!sa) return policy.acquire ? { type: 'held', policy, flow } : dropped('no-sa');
   if (!inSelectors(sa.parameters.selectors, flow, 'out')) return dropped('selector');
+  if (overHard(sa, flow.length)) return dropped('lifetime');
   // RFC 4303 §3.3.3: the number must not cycle.
   if (sa.sequence === (sa.parameters.esn ? 2n ** 64n : 2n ** 32n) - 1n) return dropped('sequence');
-  if (overHard(sa, flow.length)) return dropped('lifetime');
   sa.sequence++;
   count(sa, flow.length);
   const packet = bytes.subarray(0, flow.length);
   return {
     type: 'esp',
     esp: sealEsp(provider, sa.parameters, sa.sequence, packet, iv),
-    ecn: ecnOf(packet),
+    outer: outerBits(sa.parameters, packet),
     sa,
   };
 }
@@ -236,6 +245,18 @@ function withCongestion(packet: Uint8Array, flow: Flow, outer: number): Uint8Arr
   viewOf(packet).setUint16(10, 0);
   viewOf(packet).setUint16(10, checksum(packet.subarray(0, flow.transport)));
   return packet;
+}
+
+/** DSCP and DF by policy, congestion as it is inside (RFC 4301 §5.1.2, RFC 6040 §4.1 normal mode). */
+function outerBits({ outer = OUTER }: SaParameters, packet: Uint8Array): OuterBits {
+  const isV6 = packet[0]! >> 4 === 6;
+  const inner = isV6 ? ((packet[0]! & 15) << 4) | (packet[1]! >> 4) : packet[1]!;
+  const dscp = outer.dscp === 'copy' ? inner >> 2 : outer.dscp;
+  const mayNotFragment = isV6 || (packet[6]! & DF) !== 0;
+  return {
+    trafficClass: (dscp << 2) | (inner & CE),
+    dontFragment: outer.df === 'copy' ? mayNotFragment : outer.df === 'set',
+  };
 }
 
 function ecnOf(packet: Uint8Array): number {

@@ -26,11 +26,19 @@ export interface SaParameters {
   /** Absent for combined-mode algorithms. */
   integrity?: { name: IntegrityName; key: Uint8Array };
   esn: boolean;
+  /** What the outer header takes from the inner one (RFC 4301 §5.1.2); missing: DSCP is copied, DF clear. */
+  outer?: OuterHeader;
   /** Packets; a multiple of 32 from 32 to 4096. Ignored outbound. */
   replayWindow: number;
   /** What may travel in it (RFC 4301 §5.2 step 4), seen from this gateway in both directions. */
   selectors: SelectorSet;
   lifetime: Lifetime;
+}
+
+/** `dscp` is a number of six bits or the inner packet's. Congestion bits are always copied (RFC 6040). */
+export interface OuterHeader {
+  df: 'clear' | 'set' | 'copy';
+  dscp: number | 'copy';
 }
 
 export interface SelectorSet {

@@ -14,7 +14,7 @@ testDataPlane('memory', () => {
 /** The engine without its threads. */
 testDataPlane('engine', (): UnderTest => {
   const addon = loadAddon();
-  const native = addon.create();
+  const native = addon.create(1, 0);
   const engine = createEngine(addon, native);
   return {
     plane: engine,

@@ -14,7 +14,13 @@ import {
 import { createEngine, type Engine } from '../../src/dataplane/engine.ts';
 import { applyChange } from '../../src/dataplane/memory.ts';
 import { packetsOf, plainFrame } from '../../src/dataplane/offload.ts';
-import { protect, type ReferenceTables, sealEsp, unprotect } from '../../src/dataplane/reference.ts';
+import {
+  type OuterBits,
+  protect,
+  type ReferenceTables,
+  sealEsp,
+  unprotect,
+} from '../../src/dataplane/reference.ts';
 import { type Addon, loadAddon, type Plane } from '../../src/native.ts';
 import type { Change, SaParameters } from '../../src/policy/sad.ts';
 import { addressBytes } from '../../src/wire/address.ts';
@@ -62,7 +68,7 @@ interface Two {
 
 function createTwo(): Two {
   const addon = loadAddon();
-  const plane = addon.create();
+  const plane = addon.create(1, 0);
   const engine = createEngine(addon, plane);
   const tables: ReferenceTables = { policies: [], inbound: new Map(), outbound: new Map() };
   return {
@@ -92,11 +98,14 @@ async function sameCounters(two: Two, seed: string): Promise<void> {
 }
 
 /** The frames through both; what the engine made of them. */
-function sendFrames(two: Two, frames: Uint8Array[], seed: string): { esp: Uint8Array; ecn: number }[] {
+function sendFrames(two: Two, frames: Uint8Array[], seed: string): { esp: Uint8Array; outer: OuterBits }[] {
   const answer = two.addon.outbound(two.plane, frames);
-  const made = Array.from({ length: answer.length / 2 }, (_, index) => ({
-    esp: answer[2 * index] as Uint8Array,
-    ecn: answer[2 * index + 1] as number,
+  const made = Array.from({ length: answer.length / 3 }, (_, index) => ({
+    esp: answer[3 * index] as Uint8Array,
+    outer: {
+      trafficClass: answer[3 * index + 1] as number,
+      dontFragment: answer[3 * index + 2] as boolean,
+    },
   }));
   let at = 0;
   const iv = () => made[at]!.esp.subarray(8, 24);
@@ -107,7 +116,7 @@ function sendFrames(two: Two, frames: Uint8Array[], seed: string): { esp: Uint8A
       if (outcome.type !== 'esp') continue;
       assert.ok(at < made.length, `${seed}: the engine sent nothing`);
       assert.ok(Buffer.from(outcome.esp).equals(made[at]!.esp), `${seed}: other bytes`);
-      assert.equal(made[at]!.ecn, outcome.ecn, `${seed}: other ECN`);
+      assert.deepEqual(made[at]!.outer, outcome.outer, `${seed}: another outer header`);
       at++;
     }
   }

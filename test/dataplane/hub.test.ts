@@ -43,7 +43,7 @@ function packetTo(address: readonly number[]): Uint8Array {
 
 test('a hub with 50 tunnels, three of them overlapping: no packet ever leaves by another tunnel’s SA', async () => {
   const addon = loadAddon();
-  const plane = addon.create();
+  const plane = addon.create(1, 0);
   const engine = createEngine(addon, plane);
   const policies = branches();
   const choice = { encryption: 'aes-gcm-16', keyBits: 128 } as const;

@@ -1,0 +1,60 @@
+// Freeing what packet threads may still be reading: they never wait, the writer frees late.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace isthmus {
+
+/** One writer, up to MOST readers. A reader is odd while it holds what the writer published. */
+class Epochs {
+ public:
+  static constexpr size_t MOST = 32;
+
+  /** For the time of a batch: nothing that was reachable at its begin is freed before its end. */
+  class Reading {
+   public:
+    Reading(Epochs& epochs, size_t reader) : epoch_(epochs.readers_[reader].epoch) { epoch_.fetch_add(1, std::memory_order_seq_cst); }
+    ~Reading() { epoch_.fetch_add(1, std::memory_order_release); }
+    Reading(const Reading&) = delete;
+    Reading& operator=(const Reading&) = delete;
+
+   private:
+    std::atomic<uint64_t>& epoch_;
+  };
+
+  /** The writer has made it unreachable; it is freed once no reader can hold it. */
+  void retire(std::shared_ptr<const void> object) {
+    Retired retired{std::move(object), {}};
+    for (size_t i = 0; i < MOST; i++) retired.seen[i] = readers_[i].epoch.load(std::memory_order_seq_cst);
+    retired_.push_back(std::move(retired));
+    collect();
+  }
+
+  /** Frees what no reader can hold any more. */
+  void collect() {
+    std::erase_if(retired_, [this](const Retired& retired) {
+      for (size_t i = 0; i < MOST; i++) {
+        const bool wasReading = retired.seen[i] % 2 == 1;
+        if (wasReading && readers_[i].epoch.load(std::memory_order_seq_cst) == retired.seen[i]) return false;
+      }
+      return true;
+    });
+  }
+
+ private:
+  struct alignas(64) Reader {
+    std::atomic<uint64_t> epoch{0};
+  };
+  struct Retired {
+    std::shared_ptr<const void> object;
+    uint64_t seen[MOST];
+  };
+  Reader readers_[MOST];
+  std::vector<Retired> retired_;
+};
+
+}  // namespace isthmus

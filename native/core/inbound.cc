@@ -1,0 +1,54 @@
+#include "inbound.h"
+
+namespace isthmus {
+
+uint64_t digestOf(const Endpoint& endpoint) {
+  uint64_t digest = 14695981039346656037ull;
+  const auto add = [&digest](uint8_t byte) { digest = (digest ^ byte) * 1099511628211ull; };
+  for (const uint8_t byte : endpoint.address.bytes) add(byte);
+  add(uint8_t(endpoint.port >> 8));
+  add(uint8_t(endpoint.port));
+  return digest;
+}
+
+void Inbound::receive(const EspArrival& arrival, Write write, void* context) {
+  const auto dropped = [this](Drop why) { add(drops[size_t(why)], 1); };
+  if (arrival.bytes < ESP_HEADER) return dropped(Drop::malformed);
+  InboundSa* sa = sas_.find(be32(arrival.esp));
+  if (!sa) return dropped(Drop::unknown_spi);
+  Inner inner;
+  const Drop why = open(*sa, arrival, inner);
+  if (why != Drop::none) return dropped(why);
+  sa->lanes[lane_]->last.store(now_, std::memory_order_relaxed);
+  tellFirsts(*sa, arrival);
+  events_.tellLimits(*sa, true);
+  coalescer_.add(inner.packet, inner.flow, write, context);
+}
+
+/** The window belongs to whoever holds `busy`; alone, nobody else asks. */
+Drop Inbound::open(InboundSa& sa, const EspArrival& arrival, Inner& inner) {
+  const bool shared = sa.lanes.size() > 1;
+  while (shared && sa.busy.test_and_set(std::memory_order_acquire)) {
+  }
+  const Drop why = decapsulate(sa, *sa.lanes[lane_], arrival.esp, arrival.bytes, arrival.ecn, inner);
+  if (shared) sa.busy.clear(std::memory_order_release);
+  return why;
+}
+
+void Inbound::tellFirsts(InboundSa& sa, const EspArrival& arrival) {
+  if (!sa.firstTold.load(std::memory_order_relaxed) && !sa.firstTold.exchange(true, std::memory_order_relaxed)) {
+    Event event{Event::Type::FirstInbound};
+    event.spi = sa.spi;
+    events_.tell(event);
+  }
+  if (!sa.udp || arrival.remote.port == 0) return;
+  const uint64_t from = digestOf(arrival.remote);
+  if (from == sa.seenFrom.load(std::memory_order_relaxed)) return;
+  sa.seenFrom.store(from, std::memory_order_relaxed);
+  Event event{Event::Type::Mapping};
+  event.spi = sa.spi;
+  event.remote = arrival.remote;
+  events_.tell(event);
+}
+
+}  // namespace isthmus

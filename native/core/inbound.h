@@ -1,0 +1,39 @@
+// From the network to the device: ESP packets are opened where they lie and joined to super-packets. One thread each.
+#pragma once
+
+#include "coalesce.h"
+#include "esp.h"
+#include "events.h"
+#include "spi-table.h"
+
+namespace isthmus {
+
+class Inbound {
+ public:
+  using Write = Coalescer::Write;
+
+  Inbound(size_t lane, const SpiTable<InboundSa>& sas, Events& events) : lane_(lane), sas_(sas), events_(events) {}
+
+  void setUdpSegments(bool udp) { coalescer_.setUdp(udp); }
+  /** Milliseconds of CLOCK_BOOTTIME; the time of a batch. */
+  void setNow(uint64_t now) { now_ = now; }
+  void receive(const EspArrival& arrival, Write write, void* context);
+  void flush(Write write, void* context) { coalescer_.flush(write, context); }
+
+  Counter drops[DROPS]{};
+
+ private:
+  Drop open(InboundSa& sa, const EspArrival& arrival, Inner& inner);
+  void tellFirsts(InboundSa& sa, const EspArrival& arrival);
+
+  const size_t lane_;
+  const SpiTable<InboundSa>& sas_;
+  Events& events_;
+  Coalescer coalescer_;
+  uint64_t now_ = 0;
+};
+
+/** FNV-1a: tells one endpoint from the next, and proves nothing. */
+uint64_t digestOf(const Endpoint& endpoint);
+
+}  // namespace isthmus

@@ -1,0 +1,189 @@
+#include "outbound.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace isthmus {
+
+namespace {
+
+constexpr uint8_t TCP = 6, UDP = 17;
+constexpr size_t TCP_HEADER = 20, UDP_HEADER = 8;
+constexpr uint8_t TCP_FIN = 0x01, TCP_PSH = 0x08, TCP_CWR = 0x80;
+/** A train is worth sending when it fills a call; more would only wait. */
+constexpr size_t ENOUGH = 60000;
+
+uint8_t trafficClass(const uint8_t* packet) { return packet[0] >> 4 == 6 ? uint8_t(packet[0] << 4 | packet[1] >> 4) : packet[1]; }
+
+/** IPv6 packets are never fragmented on the way, so they ask for the same outside. */
+bool mayNotFragment(const uint8_t* packet) { return packet[0] >> 4 == 6 || (packet[6] & 0x40) != 0; }
+
+/** DSCP and DF by policy; congestion bits are always copied (RFC 4301 §5.1.2, RFC 6040 §4.1 normal mode). */
+Outer outerOf(const OuterPolicy& policy, const uint8_t* packet) {
+  const uint8_t inner = trafficClass(packet);
+  const uint8_t dscp = policy.copyDscp ? inner & 0xfc : uint8_t(policy.dscp << 2);
+  const bool df = policy.df == OuterPolicy::Df::Copy ? mayNotFragment(packet) : policy.df == OuterPolicy::Df::Set;
+  return {uint8_t(dscp | (inner & 0x03)), df};
+}
+
+}  // namespace
+
+void Outbound::frame(const Spd& spd, const uint8_t* frame, size_t bytes, Sink& sink) {
+  Flow flow;
+  if (bytes <= VNET_HEADER || !readFlow(frame + VNET_HEADER, bytes - VNET_HEADER, flow)) return drop(Drop::malformed);
+  FlowCache::Verdict& verdict = cache_.find(spd, flow);
+  const Policy* policy = verdict.policy;
+  if (!policy || policy->action == Action::Bypass) return drop(Drop::no_policy);
+  if (policy->action == Action::Discard) return drop(Drop::discard_policy);
+  OutboundSa* sa = policy->use.load(std::memory_order_acquire);
+  if (!sa) return keep(*policy, frame, bytes, flow);
+  if (verdict.admitted != sa->serial) {
+    if (!sa->admits(flow, true)) return drop(Drop::selector);
+    verdict.admitted = sa->serial;
+  }
+  protect(*sa, frame, bytes, flow, sink);
+  if (batch_.bytes() >= ENOUGH) flushFull(sink);
+}
+
+void Outbound::protect(OutboundSa& sa, const uint8_t* frame, size_t bytes, const Flow& flow, Sink& sink) {
+  VnetHeader header;
+  memcpy(&header, frame, sizeof header);
+  const uint8_t* inner = frame + VNET_HEADER;
+  Packet packet{inner, flow.length, flow, outerOf(sa.outer, inner)};
+  switch (header.kind & uint8_t(~VnetHeader::ECN)) {
+    case 0:
+      if (header.flags & VnetHeader::NEEDS_CHECKSUM) protectUnsummed(sa, packet, header, sink);
+      else protectOne(sa, packet, sink);
+      break;
+    case VnetHeader::TCP_V4:
+    case VnetHeader::TCP_V6:
+    case VnetHeader::UDP_L4:
+      packet.length = bytes - VNET_HEADER;
+      protectSegments(sa, packet, header, sink);
+      break;
+    default:
+      drop(Drop::malformed);
+  }
+  sa.lanes[lane_]->last.store(now_, std::memory_order_relaxed);
+  events_.tellLimits(sa, false);
+}
+
+void Outbound::protectOne(OutboundSa& sa, const Packet& packet, Sink& sink) {
+  uint8_t* inner = innerRoom(sa, packet.length, sink);
+  memcpy(inner, packet.bytes, packet.length);
+  seal(sa, inner, packet.length, packet.outer);
+}
+
+/** The transport checksum holds the pseudo header's sum; the rest is ours to add. */
+void Outbound::protectUnsummed(OutboundSa& sa, const Packet& packet, const VnetHeader& header, Sink& sink) {
+  const size_t start = header.checksumStart, at = start + header.checksumOffset;
+  if (start < packet.flow.transport || at + 2 > packet.length) return drop(Drop::malformed);
+  uint8_t* inner = innerRoom(sa, packet.length, sink);
+  memcpy(inner, packet.bytes, start);
+  const uint16_t sum = foldSum(copySum(inner + start, packet.bytes + start, packet.length - start, 0));
+  put16(inner + at, sum == 0 && packet.flow.protocol == UDP ? 0xffff : sum);
+  seal(sa, inner, packet.length, packet.outer);
+}
+
+/** Cuts a super-packet into segments: each is copied once, summed on the way, to where it will be encrypted. */
+void Outbound::protectSegments(OutboundSa& sa, const Packet& packet, const VnetHeader& header, Sink& sink) {
+  const Flow& flow = packet.flow;
+  const bool tcp = (header.kind & uint8_t(~VnetHeader::ECN)) != VnetHeader::UDP_L4;
+  const size_t least = flow.transport + (tcp ? TCP_HEADER : UDP_HEADER);
+  if (flow.protocol != (tcp ? TCP : UDP) || flow.opaque || least > packet.length || header.segment == 0) return drop(Drop::malformed);
+  const size_t headers = tcp ? flow.transport + size_t(packet.bytes[flow.transport + 12] >> 4) * 4 : least;
+  if (headers < least || headers >= packet.length) return drop(Drop::malformed);
+  const uint8_t* source = packet.bytes + flow.transport;
+  const uint32_t sequence = tcp ? be32(source + 4) : 0;
+  const uint16_t identification = flow.family == 4 ? be16(packet.bytes + 4) : 0;
+  for (size_t at = headers, index = 0; at < packet.length; at += header.segment, index++) {
+    const size_t payload = std::min(size_t(header.segment), packet.length - at);
+    const size_t length = headers + payload;
+    const uint32_t transportLength = uint32_t(length - flow.transport);
+    uint8_t* inner = innerRoom(sa, length, sink);
+    memcpy(inner, packet.bytes, headers);
+    const uint64_t payloadSum = copySum(inner + headers, packet.bytes + at, payload, 0);
+    uint8_t* transport = inner + flow.transport;
+    if (tcp) {
+      put32(transport + 4, sequence + uint32_t(at - headers));
+      if (at + payload < packet.length) transport[13] &= uint8_t(~(TCP_FIN | TCP_PSH));
+      if (index > 0) transport[13] &= uint8_t(~TCP_CWR);  // RFC 3168 §6.1.2: once a super-packet
+    } else {
+      put16(transport + 4, uint16_t(transportLength));
+    }
+    if (flow.family == 4) {
+      put16(inner + 2, uint16_t(length));
+      put16(inner + 4, uint16_t(identification + index));
+      put16(inner + 10, 0);
+      put16(inner + 10, foldSum(sumBytes(inner, flow.transport, 0)));
+    } else {
+      put16(inner + 4, uint16_t(length - 40));
+    }
+    const size_t checksum = tcp ? 16 : 6;
+    put16(transport + checksum, 0);
+    const uint64_t sum = sumBytes(transport, headers - flow.transport, payloadSum + pseudoSum(flow, transportLength));
+    const uint16_t folded = foldSum(sum);
+    put16(transport + checksum, folded == 0 && !tcp ? 0xffff : folded);
+    seal(sa, inner, length, packet.outer);
+  }
+}
+
+/** Where the next inner packet of this SA goes. */
+uint8_t* Outbound::innerRoom(const OutboundSa& sa, size_t innerBytes, Sink& sink) {
+  const size_t size = espBytes(sa, innerBytes);
+  uint8_t* room = batch_.room(size);
+  if (!room) {
+    flush(sink);
+    room = batch_.room(size);
+  }
+  return room + innerOffset(sa);
+}
+
+void Outbound::seal(OutboundSa& sa, uint8_t* inner, size_t innerBytes, const Outer& outer) {
+  size_t size = 0;
+  const Drop why = encapsulate(sa, *sa.lanes[lane_], inner - innerOffset(sa), innerBytes, size);
+  if (why != Drop::none) return drop(why);
+  batch_.add(sa, outer, size);
+}
+
+void Outbound::flush(Sink& sink) {
+  send(batch_.trains().size(), sink);
+  batch_.clear(false);
+}
+
+/** A train that has just begun waits for what the device gives next: a call for each costs as much as a call for many. */
+void Outbound::flushFull(Sink& sink) {
+  if (!batch_.lastIsYoung()) return flush(sink);
+  if (batch_.trains().size() == 1) return;
+  send(batch_.trains().size() - 1, sink);
+  batch_.clear(true);
+}
+
+void Outbound::send(size_t count, Sink& sink) {
+  if (count == 0) return;
+  const size_t failed = sink.send(batch_.trains().data(), count);
+  if (failed > 0) drop(Drop::send_failed, failed);
+}
+
+void Outbound::keep(const Policy& policy, const uint8_t* frame, size_t bytes, const Flow& flow) {
+  if (!policy.acquire) return drop(Drop::no_sa);
+  const Hold::Added added = hold_.add(policy.id, frame, bytes, now_);
+  if (added.dropped > 0) drop(Drop::no_sa, added.dropped);
+  if (!added.first) return;
+  Event event{Event::Type::Acquire};
+  event.policy = policy.id;
+  event.flow = flow;
+  events_.tell(event);
+}
+
+void Outbound::release(const Spd& spd, Sink& sink) {
+  const Hold::Taken taken = hold_.take(now_, [&spd](uint32_t id) {
+    const Policy* policy = spd.byId(id);
+    if (!policy) return Hold::State::Gone;
+    return policy->use.load(std::memory_order_acquire) ? Hold::State::Ready : Hold::State::Waiting;
+  });
+  if (taken.expired > 0) drop(Drop::hold_expired, taken.expired);
+  for (const std::vector<uint8_t>& held : taken.ready) frame(spd, held.data(), held.size(), sink);
+}
+
+}  // namespace isthmus

@@ -1,0 +1,65 @@
+// The SPD as the packet threads see it (RFC 4301 §4.4.1): an immutable picture, replaced whole.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "classifier.h"
+
+namespace isthmus {
+
+enum class Action : uint8_t { Protect, Bypass, Discard };
+
+struct Policy {
+  uint32_t id = 0;
+  Action action = Action::Protect;
+  int32_t order = 0;
+  bool acquire = false;
+  SelectorSet selectors;
+  /** What it sends with. Changes while packets pass; what it pointed to is freed by epochs. */
+  std::atomic<OutboundSa*> use{nullptr};
+};
+
+class Spd {
+ public:
+  Spd() = default;
+  /** Policies in order. `generation` tells this picture from every other one. */
+  Spd(std::vector<std::shared_ptr<Policy>> policies, uint64_t generation);
+
+  /** The first policy that a packet towards the network is in. */
+  const Policy* find(const Flow& flow) const;
+  const Policy* byId(uint32_t id) const;
+  const std::vector<std::shared_ptr<Policy>>& policies() const { return policies_; }
+  uint64_t generation() const { return generation_; }
+
+ private:
+  std::vector<std::shared_ptr<Policy>> policies_;
+  Classifier classifier_;
+  uint64_t generation_ = 0;
+};
+
+/** What the last packets were found to be; of one thread. */
+class FlowCache {
+ public:
+  struct Verdict {
+    const Policy* policy;
+    /** The serial number of the SA whose selectors are known to hold this flow. */
+    uint64_t admitted;
+  };
+
+  FlowCache() : entries_(SIZE) {}
+  /** The same answer as `spd.find`; what is returned may be written to until the next call. */
+  Verdict& find(const Spd& spd, const Flow& flow);
+
+ private:
+  static constexpr size_t SIZE = 1024;
+  struct Entry {
+    uint64_t generation = 0;
+    uint64_t words[5] = {};
+    Verdict verdict{};
+  };
+  std::vector<Entry> entries_;
+};
+
+}  // namespace isthmus

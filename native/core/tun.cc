@@ -1,0 +1,73 @@
+#include "tun.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstring>
+
+// Linux 6.2; the headers of Debian 12 are older than the kernels that it meets.
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+namespace isthmus {
+
+namespace {
+
+constexpr unsigned TCP_OFFLOAD = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+
+std::string failed(const char* what) { return std::string(what) + ": " + strerror(errno); }
+
+/** One descriptor of the device. A device made with several queues refuses one that asks for a single one, and the reverse. */
+std::string attach(const char* name, bool several, int& fd) {
+  fd = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return failed("/dev/net/tun");
+  ifreq request{};
+  request.ifr_flags = short(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (several ? IFF_MULTI_QUEUE : 0));
+  strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+  const int headerBytes = int(VNET_HEADER);
+  std::string why;
+  if (ioctl(fd, TUNSETIFF, &request) != 0) why = failed(name);
+  else if (ioctl(fd, TUNSETVNETHDRSZ, &headerBytes) != 0) why = failed("TUN offload header");
+  else if (ioctl(fd, TUNSETPERSIST, 1) != 0) why = failed("TUN persistence");
+  if (!why.empty()) ::close(fd);
+  return why;
+}
+
+/** A device of an earlier process has the other kind of queue: it goes, and with it nothing but its place in the routes. */
+void forget(const char* name, bool several) {
+  int fd = -1;
+  if (!attach(name, several, fd).empty()) return;
+  (void)ioctl(fd, TUNSETPERSIST, 0);
+  ::close(fd);
+}
+
+}  // namespace
+
+Tun::~Tun() {
+  for (const int fd : queues_) ::close(fd);
+}
+
+std::string Tun::open(const char* name, size_t queues) {
+  const bool several = queues > 1;
+  for (size_t i = 0; i < queues; i++) {
+    int fd = -1;
+    std::string why = attach(name, several, fd);
+    if (!why.empty() && i == 0) {
+      forget(name, !several);
+      why = attach(name, several, fd);
+    }
+    if (!why.empty()) return why;
+    queues_.push_back(fd);
+  }
+  udpSegments_ = ioctl(queues_[0], TUNSETOFFLOAD, TCP_OFFLOAD | TUN_F_USO4 | TUN_F_USO6) == 0;
+  if (!udpSegments_) (void)ioctl(queues_[0], TUNSETOFFLOAD, TCP_OFFLOAD);
+  return "";
+}
+
+}  // namespace isthmus

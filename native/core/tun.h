@@ -1,0 +1,49 @@
+// The device that protected networks are routed to: whole IP packets behind a virtio header, super-packets included.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace isthmus {
+
+/** What stands in front of every packet of the TUN (virtio 1.2 §5.1.6, host byte order). */
+struct VnetHeader {
+  static constexpr uint8_t NEEDS_CHECKSUM = 1;
+  static constexpr uint8_t TCP_V4 = 1, TCP_V6 = 4, UDP_L4 = 5, ECN = 0x80;
+  uint8_t flags;
+  uint8_t kind;
+  uint16_t headerBytes;
+  uint16_t segment;
+  uint16_t checksumStart;
+  uint16_t checksumOffset;
+};
+constexpr size_t VNET_HEADER = 10;
+static_assert(sizeof(VnetHeader) == VNET_HEADER);
+
+/** Bytes that the largest frame takes. */
+constexpr size_t MOST_FRAME = VNET_HEADER + 65536;
+
+class Tun {
+ public:
+  Tun() = default;
+  ~Tun();
+  Tun(const Tun&) = delete;
+  Tun& operator=(const Tun&) = delete;
+
+  /** Empty, or why not. The device persists when the process ends: packets to it then go nowhere. */
+  std::string open(const char* name, size_t queues);
+  bool isOpen() const { return !queues_.empty(); }
+  int queue(size_t index) const { return queues_[index]; }
+  /** Whether the kernel takes and gives super-packets of UDP (Linux 6.2). */
+  bool udpSegments() const { return udpSegments_; }
+
+ private:
+  std::vector<int> queues_;
+  bool udpSegments_ = false;
+};
+
+}  // namespace isthmus

@@ -6,18 +6,20 @@ import { fileURLToPath } from 'node:url';
 import { AddonError } from '../src/native.ts';
 import type { Costs } from './limits.ts';
 
+/** Times are nanoseconds. `milliseconds`: how long to measure. */
 interface Parts {
-  /** Nanoseconds a packet to seal and to open, in batches of 64. `digestBits` is 0 for an AEAD. */
+  /** A packet sealed and opened, in batches of 64; zeros where the cipher is refused. `digestBits` is 0 for an AEAD. */
   esp(
     algorithm: number,
     keyBytes: number,
     digestBits: number,
     bytes: number,
-    batches: number,
+    milliseconds: number,
   ): [seal: number, open: number];
-  /** Nanoseconds a lookup; negative when a flow found no policy. */
-  lookup(policies: number, flows: number, lookups: number): [nanoseconds: number];
-  machine(): [copy: number, aes64: number, aes1420: number, aes16384: number, callNs: number, wakeNs: number];
+  /** One lookup; negative when a flow found no policy. */
+  lookup(policies: number, flows: number, milliseconds: number): [nanoseconds: number];
+  /** Copying and AES-256-GCM in GB/s. */
+  machine(): [copy: number, aes64: number, aes1420: number, aes16384: number, call: number, wake: number];
 }
 
 const FILE = fileURLToPath(new URL('../native/build/bench.node', import.meta.url));

@@ -19,7 +19,8 @@ export const MODES = ['offload', 'segmented'] as const;
 /** `segmented`: every packet crosses every link by itself, as on wires of 1500 bytes. */
 export type Mode = (typeof MODES)[number];
 
-/** Of host-b. */
+/** Of host-a and host-b. */
+export const ADDRESS_A = '10.1.0.10';
 export const ADDRESS_B = '10.2.0.10';
 
 const OFFLOADS = ['tso', 'gso', 'gro', 'tx-udp-segmentation'];

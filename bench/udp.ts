@@ -61,6 +61,7 @@ export async function listen(role: 'sink' | 'echo', namespace: string, address: 
   };
 }
 
+/** `stop` ends it before its time. */
 export function send({ from, address, port, rate, seconds, bytes, segments = 1 }: Flood) {
   return run<Sent>(from, 'send', ...[address, port, rate, seconds, bytes, segments].map(String));
 }
@@ -78,14 +79,14 @@ export function trips(from: string, address: string, port: number, count: number
   return run<Trips>(from, 'ping', ...[address, port, count, apart].map(String));
 }
 
-function run<T>(namespace: string, ...args: string[]): { done: Promise<T>; pid: number | undefined } {
+function run<T>(namespace: string, ...args: string[]): { done: Promise<T>; stop: () => void } {
   const child = tool(namespace, ...args);
   const text = collect(child);
   const done = once(child, 'close').then(() => {
     if (child.exitCode !== 0) throw new Error(`bench-udp ${args.join(' ')} ended with ${child.exitCode}`);
     return lastLine(text()) as T;
   });
-  return { done, pid: child.pid };
+  return { done, stop: () => child.stdin!.end() };
 }
 
 function tool(namespace: string, ...args: string[]): ChildProcess {

@@ -65,14 +65,15 @@ struct Times {
 };
 
 /** Batches through the two functions the engine calls; only they are in the time. All zero: something was refused. */
-Times measureEsp(const CipherSpec& cipher, size_t bytes, size_t batches) {
+Times measureEsp(const CipherSpec& cipher, size_t bytes, double nanoseconds) {
   OutboundSa out;
   InboundSa in(1024, true);
   if (!prepare(out, cipher, true) || !prepare(in, cipher, false)) return {};
   std::vector<uint8_t> room(BATCH * ROOM);
   size_t sizes[BATCH];
   Times times;
-  for (size_t batch = 0; batch < batches; batch++) {
+  size_t batches = 0;
+  for (const double until = now() + nanoseconds; now() < until; batches++) {
     for (size_t i = 0; i < BATCH; i++) innerPacket(room.data() + i * ROOM + innerOffset(out), bytes);
     const double begin = now();
     for (size_t i = 0; i < BATCH; i++) {
@@ -92,14 +93,17 @@ Times measureEsp(const CipherSpec& cipher, size_t bytes, size_t batches) {
 
 // Lookup
 
-/** Ten million addresses in 10.0.0.0/8 are shared out among the policies, each a pair of networks of its own. */
-std::shared_ptr<Policy> networkPair(uint32_t index, uint32_t count) {
-  const uint32_t size = (1u << 24) / count, start = 0x0a000000 + index * size;
+/** A network of its own for each, of one of four sizes, behind the gateway (10.0.0.0/8) and again beyond it (11.0.0.0/8). */
+uint32_t networkBits(uint32_t index) { return 24 + 2 * (index % 4); }
+uint32_t networkStart(uint32_t index) { return index << 8; }
+
+std::shared_ptr<Policy> networkPair(uint32_t index) {
+  const uint32_t start = networkStart(index), last = (1u << (32 - networkBits(index))) - 1;
   Selector local{4, 0, 0, 0xffff, {}, {}}, remote = local;
-  put32(local.start.data(), start);
-  put32(local.end.data(), start + size - 1);
-  put32(remote.start.data(), start + 0x01000000);
-  put32(remote.end.data(), start + 0x01000000 + size - 1);
+  put32(local.start.data(), 0x0a000000 + start);
+  put32(local.end.data(), 0x0a000000 + start + last);
+  put32(remote.start.data(), 0x0b000000 + start);
+  put32(remote.end.data(), 0x0b000000 + start + last);
   auto policy = std::make_shared<Policy>();
   policy->id = index + 1;
   policy->order = int32_t(index);
@@ -107,32 +111,38 @@ std::shared_ptr<Policy> networkPair(uint32_t index, uint32_t count) {
   return policy;
 }
 
-Flow flowIn(uint32_t index, uint32_t count, uint32_t offset) {
-  const uint32_t size = (1u << 24) / count;
+Flow flowIn(uint32_t index, uint32_t draw) {
+  const uint32_t start = networkStart(index), mask = (1u << (32 - networkBits(index))) - 1;
   Flow flow{};
   flow.family = 4;
   flow.protocol = 6;
-  put32(flow.source, 0x0a000000 + index * size + offset % size);
-  put32(flow.destination, 0x0b000000 + index * size + offset % size);
-  flow.sourcePort = uint16_t(offset);
+  put32(flow.source, 0x0a000000 + start + (draw & mask));
+  put32(flow.destination, 0x0b000000 + start + (draw >> 8 & mask));
+  flow.sourcePort = uint16_t(draw >> 16);
   flow.destinationPort = 443;
   return flow;
 }
 
-/** Mean time of a lookup among `count` policies: `flows` flows, each in a policy drawn at random, over and over. Below 0: none found. */
-double measureLookup(uint32_t count, uint32_t flows, uint32_t lookups, bool cached) {
+/**
+ * Mean time of a lookup among `count` policies as the engine does it, through its cache: `flows` flows, each in a policy drawn
+ * at random, in turn. Below 0: one found none.
+ */
+double measureLookup(uint32_t count, uint32_t flows, double nanoseconds) {
   std::vector<std::shared_ptr<Policy>> policies;
-  for (uint32_t i = 0; i < count; i++) policies.push_back(networkPair(i, count));
+  for (uint32_t i = 0; i < count; i++) policies.push_back(networkPair(i));
   const Spd spd(std::move(policies), 1);
   FlowCache cache;
   std::mt19937 random(7);
   std::vector<Flow> all;
-  for (uint32_t i = 0; i < flows; i++) all.push_back(flowIn(random() % count, count, random()));
-  uint64_t found = 0;
+  for (uint32_t i = 0; i < flows; i++) all.push_back(flowIn(random() % count, uint32_t(random())));
+  uint64_t found = 0, lookups = 0;
+  uint32_t at = 0;
   const double begin = now();
-  for (uint32_t i = 0, at = 0; i < lookups; i++, at = at + 1 == flows ? 0 : at + 1) found += (cached ? cache.find(spd, all[at]).policy : spd.find(all[at])) != nullptr;
+  for (; now() - begin < nanoseconds; lookups += BATCH) {
+    for (size_t i = 0; i < BATCH; i++, at = at + 1 == flows ? 0 : at + 1) found += cache.find(spd, all[at]).policy != nullptr;
+  }
   const double end = now();
-  return found == lookups ? (end - begin) / lookups : -1;
+  return found == lookups ? (end - begin) / double(lookups) : -1;
 }
 
 // The machine
@@ -217,40 +227,41 @@ napi_value numbers(napi_env env, std::initializer_list<double> values) {
 }
 
 struct Words {
-  uint32_t values[5] = {};
+  static constexpr size_t MOST = 7;
+  uint32_t values[MOST] = {};
   Words(napi_env env, napi_callback_info info) {
-    napi_value given[5];
-    size_t count = 5;
+    napi_value given[MOST];
+    size_t count = MOST;
     napi_get_cb_info(env, info, &count, given, nullptr, nullptr);
-    for (size_t i = 0; i < count && i < 5; i++) napi_get_value_uint32(env, given[i], &values[i]);
+    for (size_t i = 0; i < count && i < MOST; i++) napi_get_value_uint32(env, given[i], &values[i]);
   }
 };
 
-/** What `esp` measures, by index. */
-constexpr Algorithm MEASURED[] = {Algorithm::AesGcm16, Algorithm::ChaCha20Poly1305, Algorithm::AesCbc};
-
-/** algorithm, bytes of the key with its salt, bits of the digest, bytes of the packet, batches → seal, open */
+/**
+ * encryption (transform type 1), bytes of its key with its salt, integrity (type 3), bytes of its code and of its key, bytes of
+ * the packet, milliseconds → seal, open
+ */
 napi_value jsEsp(napi_env env, napi_callback_info info) {
   const Words words(env, info);
-  const auto [algorithm, keyBytes, digestBits, bytes, batches] = words.values;
-  uint8_t key[64], integrity[64];
-  for (size_t i = 0; i < 64; i++) key[i] = integrity[i] = uint8_t(i * 7);
+  const auto [encryption, keyBytes, integrity, icvBytes, integrityKeyBytes, bytes, milliseconds] = words.values;
+  uint8_t key[64], integrityKey[64];
+  for (size_t i = 0; i < 64; i++) key[i] = integrityKey[i] = uint8_t(i * 7);
   CipherSpec cipher{};
-  cipher.algorithm = MEASURED[algorithm % (sizeof MEASURED / sizeof MEASURED[0])];
+  cipher.algorithm = Algorithm(encryption);
   cipher.key = key;
   cipher.keyBytes = keyBytes;
-  cipher.integrity = digestBits == 512 ? Integrity::HmacSha512 : digestBits == 384 ? Integrity::HmacSha384 : Integrity::HmacSha256;
-  cipher.icvBytes = uint8_t(digestBits / 16);
-  cipher.integrityKey = integrity;
-  cipher.integrityKeyBytes = digestBits / 8;
-  const Times times = measureEsp(cipher, bytes, batches);
+  cipher.integrity = Integrity(integrity);
+  cipher.icvBytes = uint8_t(icvBytes);
+  cipher.integrityKey = integrityKey;
+  cipher.integrityKeyBytes = integrityKeyBytes;
+  const Times times = measureEsp(cipher, bytes, milliseconds * 1e6);
   return numbers(env, {times.seal, times.open});
 }
 
-/** policies, flows, lookups, whether the cache is asked first → one lookup */
+/** policies, flows, milliseconds → one lookup */
 napi_value jsLookup(napi_env env, napi_callback_info info) {
   const Words words(env, info);
-  return numbers(env, {measureLookup(words.values[0], words.values[1], words.values[2], words.values[3] != 0)});
+  return numbers(env, {measureLookup(words.values[0], words.values[1], words.values[2] * 1e6)});
 }
 
 /** → copy GB/s, AES-256-GCM GB/s at 64, 1420 and 16384 bytes, a system call, a wake-up */

@@ -1,7 +1,8 @@
 // Numbered UDP, cheap enough to measure a gateway with. Each result is one JSON line.
 //
 //   bench-udp sink ADDRESS PORT                                counts until its standard input ends
-//   bench-udp send ADDRESS PORT RATE SECONDS BYTES [SEGMENTS]  at a steady rate; with SEGMENTS by UDP_SEGMENT
+//   bench-udp send ADDRESS PORT RATE SECONDS BYTES [SEGMENTS]  at a steady rate; with SEGMENTS by UDP_SEGMENT; until the time
+//                                                              is over or its standard input ends
 //   bench-udp echo ADDRESS PORT                                sends back what comes, until its standard input ends
 //   bench-udp ping ADDRESS PORT COUNT MICROSECONDS             round trips, one after the other, that far apart
 //
@@ -109,6 +110,13 @@ bool waitFor(int fd) {
   return polled[1].revents == 0 || polled[0].revents != 0;
 }
 
+/** Waits that long, or until the parent closes our standard input. */
+bool inputEnded(double seconds) {
+  pollfd polled{STDIN_FILENO, POLLIN, 0};
+  const timespec wait{time_t(seconds), long((seconds - double(time_t(seconds))) * 1e9)};
+  return ppoll(&polled, 1, &wait, nullptr) > 0;
+}
+
 /** Which numbers have come. */
 struct Seen {
   std::vector<uint64_t> bits;
@@ -208,7 +216,7 @@ int send(const char* address, const char* port, double rate, double seconds, siz
   const double begin = now();
   double base = begin, at = begin;
   uint64_t since = 0;  // datagrams since `base`
-  while ((at = now()) - begin < seconds) {
+  for (bool wanted = true; wanted && (at = now()) - begin < seconds;) {
     if (rate <= 0) {
       sender.send(BATCH * segments);
       continue;
@@ -219,7 +227,7 @@ int send(const char* address, const char* port, double rate, double seconds, siz
     if (target >= since + segments) {
       since += sender.send((target - since) / segments * segments);
     } else {
-      sleepFor(std::max(TICK, (double(since + segments) / rate) - (at - base)));
+      wanted = !inputEnded(std::max(TICK, (double(since + segments) / rate) - (at - base)));
     }
   }
   printf("{\"sent\":%lu,\"seconds\":%.6f,\"cpu\":%.4f}\n", (unsigned long)sender.sent(), at - begin, cpuSeconds());

@@ -1,4 +1,5 @@
-// Speed as ratios taken in one run: `npm run bench -- throughput|pps|latency|crypto|lookup|rekey`, and `report`.
+// Speed as ratios taken in one run: `npm run bench -- throughput|pps|latency|crypto|lookup|rekey`, or `all` of them, with
+// `--write` to keep the results; `report` makes docs/performance.md from what is kept.
 
 import { isolate } from '../lab/isolate.ts';
 import { EXIT, exitCodeOf, explain } from '../src/cli/exit.ts';
@@ -6,10 +7,12 @@ import { contendersMissing } from './contenders.ts';
 import { crypto } from './crypto.ts';
 import { latency } from './latency.ts';
 import { lookup } from './lookup.ts';
-import { type Options, parseOptions, type Subject } from './options.ts';
+import { type Options, parseOptions, SUBJECTS, type Subject } from './options.ts';
 import { pps } from './pps.ts';
 import { rekey } from './rekey.ts';
+import { writeReport } from './report.ts';
 import { type Result, toJson } from './result.ts';
+import { keep } from './store.ts';
 import { toText } from './text.ts';
 import { throughput } from './throughput.ts';
 
@@ -31,18 +34,32 @@ const MEASURES: Record<Subject, Measure> = {
 /** Exit code as every command's (src/cli/exit.ts). */
 async function main(words: readonly string[]): Promise<number> {
   const options = parseOptions(words);
-  if (options.what === 'report') return EXIT.yes;
-  const { run, lab } = MEASURES[options.what];
-  const missing = lab ? contendersMissing() : [];
-  for (const line of missing) console.error(line);
-  if (missing.length > 0) return EXIT.permission;
-  if (lab) isolate();
-  const result = await run(options);
-  process.stdout.write(options.json ? `${toJson(result)}\n` : toText(result));
-  const missed = result.goals.some(
-    ({ verdict }) => verdict === 'below the floor' || verdict === 'not measured',
-  );
-  return options.assert && missed ? EXIT.no : EXIT.yes;
+  if (options.what === 'report') return report();
+  const subjects = options.what === 'all' ? SUBJECTS : [options.what];
+  if (subjects.some((subject) => MEASURES[subject].lab)) {
+    const missing = contendersMissing();
+    for (const line of missing) console.error(line);
+    if (missing.length > 0) return EXIT.permission;
+    isolate();
+  }
+  let reached = true;
+  for (const subject of subjects) reached = show(await MEASURES[subject].run(options), options) && reached;
+  if (options.write) report();
+  return options.assert && !reached ? EXIT.no : EXIT.yes;
+}
+
+/** Whether every floor was reached. */
+function show(result: Result, options: Options): boolean {
+  process.stdout.write(options.json ? `${toJson(result)}\n` : `${toText(result)}\n`);
+  if (options.write) keep(result);
+  return result.goals.every(({ verdict }) => verdict === 'aim reached' || verdict === 'floor reached');
+}
+
+function report(): number {
+  const written = writeReport();
+  for (const file of written) console.error(`written: ${file}`);
+  if (written.length === 0) console.error('nothing was kept yet: npm run bench -- all --write');
+  return written.length === 0 ? EXIT.input : EXIT.yes;
 }
 
 main(process.argv.slice(2)).then(

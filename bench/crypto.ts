@@ -72,11 +72,11 @@ export async function crypto(options: Options): Promise<Result> {
       title: `Cryptography and framing alone, packets of ${size} bytes, one core`,
       columns: ['', 'Mpps sealed', 'Mpps opened', 'ns sealed', 'ns opened', 'slower: least', 'most'],
       rows: rows.filter((row) => row.size === size).map((row) => cells(row, spread(slower(row)))),
-      picture: { column: 1, unit: 'Mpps sealed', label: 0 },
+      picture: { column: 1, unit: 'Mpps sealed' },
     })),
     rounds: options.rounds,
     seconds: MILLISECONDS / 1000,
-    about: about(options),
+    about: about(options, 'crypto'),
   };
 }
 

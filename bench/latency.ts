@@ -103,7 +103,7 @@ function resultOf(options: Options, costs: Result['costs'], all: All, rigs: read
     tables: [tableOf(all, rigs, added)],
     rounds: options.rounds,
     seconds: options.seconds,
-    about: about(options),
+    about: about(options, 'latency'),
   };
 }
 
@@ -138,6 +138,6 @@ function tableOf(
         lost,
       ];
     }),
-    picture: { column: 3, unit: 'µs added', label: 0 },
+    picture: { column: 3, unit: 'µs added, idle' },
   };
 }

@@ -56,7 +56,7 @@ export async function lookup(options: Options): Promise<Result> {
     ],
     rounds: options.rounds,
     seconds: MILLISECONDS / 1000,
-    about: about(options),
+    about: about(options, 'lookup'),
   };
 }
 

@@ -7,7 +7,7 @@ export const SUBJECTS = ['throughput', 'pps', 'latency', 'crypto', 'lookup', 're
 export type Subject = (typeof SUBJECTS)[number];
 
 export interface Options {
-  what: Subject | 'report';
+  what: Subject | 'all' | 'report';
   json: boolean;
   /** Keeps the result for `report`. */
   write: boolean;
@@ -20,7 +20,7 @@ export interface Options {
   peers: { name: string; command: string }[];
 }
 
-export const USAGE = `usage: npm run bench -- throughput|pps|latency|crypto|lookup|rekey [--json] [--write] [--assert]
+export const USAGE = `usage: npm run bench -- throughput|pps|latency|crypto|lookup|rekey|all [--json] [--write] [--assert]
                         [--rounds N] [--seconds S] [--short] [--peer NAME=COMMAND]…
        npm run bench -- report`;
 
@@ -28,7 +28,7 @@ export const USAGE = `usage: npm run bench -- throughput|pps|latency|crypto|look
 export function parseOptions(words: readonly string[]): Options {
   const { values, positionals } = parse(words);
   const [what, ...more] = positionals;
-  if (what === undefined || more.length > 0 || (what !== 'report' && !isSubject(what)))
+  if (what === undefined || more.length > 0 || !(what === 'report' || what === 'all' || isSubject(what)))
     throw new UsageError(USAGE);
   const short = values.short ?? false;
   return {

@@ -22,7 +22,7 @@ const MOST_LOSS = 0.001;
 /** A generator that falls further behind has reached its own end. */
 const LEAST_OFFERED = 0.97;
 /** A rate fails when it fails this often: another process's moment must not halve a result. */
-const TRIES = 2;
+const TRIES = 3;
 
 /** What was received at the highest rate that passed; 0 when none did. */
 export async function searchRate(

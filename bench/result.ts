@@ -36,8 +36,8 @@ export interface Table {
   title: string;
   columns: string[];
   rows: (string | number)[][];
-  /** Bars: a column of numbers, its unit, the column of their names. */
-  picture?: { column: number; unit: string; label: number };
+  /** Drawn as bars: the column of numbers, the two of least and most, the unit. Names stand in the first. */
+  picture?: { column: number; spread?: [low: number, high: number]; unit: string };
 }
 
 interface About {
@@ -69,8 +69,8 @@ export function limited(
   };
 }
 
-export function about(options: Options): About {
-  const words = [options.what, `--rounds ${options.rounds}`, `--seconds ${options.seconds}`];
+export function about(options: Options, subject: Subject): About {
+  const words = [subject, `--rounds ${options.rounds}`, `--seconds ${options.seconds}`];
   if (options.short) words.push('--short');
   return {
     date: new Date().toISOString().slice(0, 10),

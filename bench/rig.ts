@@ -1,6 +1,6 @@
 // Two sites for each contender, all up at once; the interleaving of their rounds.
 
-import { build, run } from '../lab/netns.ts';
+import { build, remove, run, type Topology } from '../lab/netns.ts';
 import { pause } from '../lab/site.ts';
 import { ping } from '../lab/traffic.ts';
 import { twoSites } from '../lab/two-sites.ts';
@@ -12,17 +12,23 @@ export interface Rig extends Contender {
   /** Namespaces. */
   hostA: string;
   hostB: string;
-  devices: readonly (readonly [namespace: string, device: string])[];
+  topology: Topology;
 }
 
-export const MODES = ['offload', 'segmented'] as const;
-/** `segmented`: every packet crosses every link by itself, as on wires of 1500 bytes. */
-export type Mode = (typeof MODES)[number];
+/** Where TSO, GSO and GRO are off, so that every packet crosses by itself, as on wires of 1500 bytes. In this order. */
+export type Mode = 'offload' | 'wan' | 'segmented';
+export const MODES: Record<Mode, { title: string; off: (device: string) => boolean }> = {
+  offload: { title: 'offloads on', off: () => false },
+  wan: { title: 'offloads off between the gateways', off: (device) => !OF_A_LAN.includes(device) },
+  segmented: { title: 'offloads off', off: () => true },
+};
 
 /** Of host-a and host-b. */
 export const ADDRESS_A = '10.1.0.10';
 export const ADDRESS_B = '10.2.0.10';
 
+/** As lab/two-sites.ts names the ends of a site's own link. */
+const OF_A_LAN = ['eth0', 'lan'];
 const OFFLOADS = ['tso', 'gso', 'gro', 'tx-udp-segmentation'];
 const PATIENCE = 15_000; // ms until something passes
 
@@ -45,7 +51,7 @@ async function raiseOne(contender: Contender): Promise<Rig> {
     running,
     hostA: `${prefix}host-a`,
     hostB: `${prefix}host-b`,
-    devices: topology.links.flat().map(([namespace, device]) => [namespace, device] as const),
+    topology,
   };
   await demandPassing(rig);
   return rig;
@@ -60,15 +66,18 @@ async function demandPassing({ label, hostA }: Rig): Promise<void> {
 }
 
 export async function lower(rigs: readonly Rig[]): Promise<void> {
-  for (const { running } of rigs) await running.stop();
+  for (const { running, topology } of rigs) {
+    await running.stop();
+    remove(topology);
+  }
 }
 
 /** Offloads are on when a rig is raised; there is no way back. */
 export function setMode(rigs: readonly Rig[], mode: Mode): void {
-  if (mode === 'offload') return;
-  for (const { devices } of rigs)
-    for (const [namespace, device] of devices)
-      run(namespace, 'ethtool', '-K', device, ...OFFLOADS.flatMap((name) => [name, 'off']));
+  const off = OFFLOADS.flatMap((name) => [name, 'off']);
+  for (const { topology } of rigs)
+    for (const [namespace, device] of topology.links.flat())
+      if (MODES[mode].off(device)) run(namespace, 'ethtool', '-K', device, ...off);
 }
 
 /** A B C A B C …: what disturbs the machine for a minute falls on all alike. One list a contender. */

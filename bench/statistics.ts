@@ -26,10 +26,14 @@ export function median(values: readonly number[]): number {
   return spread(values).median;
 }
 
-/** Round by round, so that what disturbs a round disturbs both sides of its ratio. */
+/**
+ * Round by round, so that what disturbs a round disturbs both sides of its ratio. A round in which nothing was measured below
+ * has no ratio; where no round has one, all is NaN.
+ */
 export function ratios(above: readonly number[], below: readonly number[]): Spread {
   if (above.length !== below.length) throw new RangeError('the rounds differ in number');
-  return spread(above.map((value, round) => value / below[round]!));
+  const all = above.map((value, round) => value / below[round]!).filter(Number.isFinite);
+  return all.length > 0 ? spread(all) : { ...spread([Number.NaN]), count: 0 };
 }
 
 /** Three digits that mean something. */

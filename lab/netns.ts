@@ -32,6 +32,11 @@ export function build(topology: Topology): void {
   }
 }
 
+/** Takes the namespaces' names away; they end with their last process. */
+export function remove(topology: Topology): void {
+  for (const namespace of topology.namespaces) ip('netns', 'delete', namespace);
+}
+
 function configure([namespace, device, ...addresses]: End): void {
   for (const address of addresses) ip('-n', namespace, 'address', 'add', address, 'dev', device);
   ip('-n', namespace, 'link', 'set', 'dev', device, 'up');

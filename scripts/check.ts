@@ -1,6 +1,7 @@
 // Every check that needs no network and no privilege: format, lint, types, layering, dead exports, the RFC index.
 
 import { spawnSync } from 'node:child_process';
+import { checkPerformance } from '../bench/report.ts';
 import { checkLayers } from './layers.ts';
 import { checkReference } from './reference.ts';
 import { checkRfcIndex } from './rfc-index.ts';
@@ -17,6 +18,7 @@ const CHECKS: Check[] = [
   { name: 'dead exports', run: () => tool('knip', '--no-progress') },
   { name: 'docs/rfc.tsv', run: checkRfcIndex },
   { name: 'docs/config.md, docs/errors.md', run: checkReference },
+  { name: 'docs/performance.md', run: checkPerformance },
 ];
 
 /** Complaints of a tool that fails; nothing when it succeeds. */

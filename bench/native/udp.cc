@@ -213,6 +213,7 @@ int send(const char* address, const char* port, double rate, double seconds, siz
   if (bytes < 8 || bytes > MOST_DATAGRAM || segments < 1 || segments * bytes > 65000) misuse("BYTES or SEGMENTS out of range");
   Sender sender(openSocket(address, port, false), bytes, segments);
   if (rate > 0) beOutside();
+  const double most = std::max(MOST_LATE, 2 * double(segments) / rate);
   const double begin = now();
   double base = begin, at = begin;
   uint64_t since = 0;  // datagrams since `base`
@@ -222,7 +223,7 @@ int send(const char* address, const char* port, double rate, double seconds, siz
       continue;
     }
     const double late = (at - base) - double(since) / rate;
-    if (late > MOST_LATE) base += late - MOST_LATE;
+    if (late > most) base += late - most;
     const uint64_t target = uint64_t((at - base) * rate);
     if (target >= since + segments) {
       since += sender.send((target - since) / segments * segments);

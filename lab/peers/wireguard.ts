@@ -1,7 +1,7 @@
 // wireguard-go, WireGuard in userspace, in a namespace: Debian's of 2022.
 
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run, start } from '../netns.ts';
 import { pause } from '../site.ts';
@@ -45,6 +45,7 @@ export function createWireguard(namespace: string, device: string): Wireguard {
     publicKey: () => run(namespace, 'sh', '-c', `wg pubkey < ${keyFile}`).trim(),
     pid: () => daemon?.pid,
     async start({ remoteAddress, remoteKey, remote }) {
+      rmSync(`/run/wireguard/${device}.sock`, { force: true });
       daemon = start(namespace, ['wireguard-go', '--foreground', device]);
       for (const stream of [daemon.stdout!, daemon.stderr!]) stream.on('data', (chunk) => (written += chunk));
       for (let attempt = 0; !existsSync(`/run/wireguard/${device}.sock`); attempt++) {

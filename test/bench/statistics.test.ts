@@ -18,6 +18,11 @@ test('a ratio is taken round by round: a slow minute changes both of its sides',
   assert.throws(() => ratios([1, 2], [1]), RangeError);
 });
 
+test('a round that measured nothing below has no ratio, and says so by the count', () => {
+  assert.deepEqual([ratios([4, 6], [0, 2]).median, ratios([4, 6], [0, 2]).count], [3, 1]);
+  assert.deepEqual([ratios([4], [0]).median, ratios([4], [0]).count], [Number.NaN, 0]);
+});
+
 test('three digits are shown', () => {
   assert.deepEqual([12345, 0.012345, 0, 9.999].map(rounded), [12300, 0.0123, 0, 10]);
 });

@@ -1,0 +1,27 @@
+// What the bench links against is native/core as it is: where that changes, this fails first.
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { before, test } from 'node:test';
+import { loadParts } from '../../bench/parts.ts';
+
+before(() => {
+  const { status, stderr } = spawnSync('make', ['-C', 'bench/native'], { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+});
+
+test('packets are sealed and opened again, by an AEAD and by a cipher with an HMAC', () => {
+  for (const [algorithm, key, digest] of [
+    [0, 36, 0],
+    [1, 36, 0],
+    [2, 32, 256],
+  ] as const) {
+    const [seal, open] = loadParts().esp(algorithm, key, digest, 64, 5);
+    assert.ok(seal > 0 && open > 0, `algorithm ${algorithm}`);
+  }
+  assert.deepEqual(loadParts().esp(0, 35, 0, 64, 5), [0, 0], 'a key of a wrong size');
+});
+
+test('every flow finds its policy, among few and among many', () => {
+  for (const policies of [1, 10, 10_000]) assert.ok(loadParts().lookup(policies, 500, 5)[0] > 0);
+});

@@ -1,5 +1,15 @@
 // Cryptography and framing alone: the two functions that the engine calls for each packet, on one core, no sockets.
 
+import {
+  type EncryptionName,
+  type EncryptionRow,
+  ESP_ENCRYPTION,
+  encryptionRow,
+  INTEGRITY,
+  type IntegrityName,
+  type IntegrityRow,
+  integrityRow,
+} from '../src/crypto/suites.ts';
 import { judge } from './goals.ts';
 import { cryptoLimit } from './limits.ts';
 import type { Options } from './options.ts';
@@ -10,25 +20,44 @@ import { median, ratios, rounded, spread } from './statistics.ts';
 
 interface Suite {
   name: string;
-  /** As native/core/cipher.h numbers it. */
-  algorithm: number;
-  /** With its salt. */
-  keyBytes: number;
-  /** Of SHA-2, 0 for an AEAD. */
-  digestBits: number;
+  encryption: EncryptionRow;
+  keyBits: number;
+  /** Undefined where the encryption has its own. */
+  integrity: IntegrityRow | undefined;
 }
 
-const SUITES: readonly Suite[] = [
-  { name: 'aes-gcm-16-256', algorithm: 0, keyBytes: 36, digestBits: 0 },
-  { name: 'aes-gcm-16-128', algorithm: 0, keyBytes: 20, digestBits: 0 },
-  { name: 'chacha20-poly1305', algorithm: 1, keyBytes: 36, digestBits: 0 },
-  { name: 'aes-cbc-256 / hmac-sha2-256-128', algorithm: 2, keyBytes: 32, digestBits: 256 },
-  { name: 'aes-cbc-256 / hmac-sha2-512-256', algorithm: 2, keyBytes: 32, digestBits: 512 },
-];
+const MAIN = 'aes-gcm-16-256';
 /** Of inner packets. */
 const SIZES = [64, 1408];
-const MILLISECONDS = 150; // of a measurement
-const MAIN = 'aes-gcm-16-256';
+const MILLISECONDS = 100; // of a measurement
+
+/** Every encryption with its longest key and, where it has none of its own, every integrity; AES-128 of the first. */
+const SUITES: readonly Suite[] = [
+  suite('aes-gcm-16', 128, undefined),
+  ...ESP_ENCRYPTION.map(encryptionRow).flatMap((row) => {
+    const keyBits = Math.max(...row.keyBits);
+    return row.tagBytes > 0
+      ? [suite(row.name, keyBits, undefined)]
+      : integritiesOf(row).map((name) => suite(row.name, keyBits, name));
+  }),
+];
+
+function suite(name: EncryptionName, keyBits: number, integrity: IntegrityName | undefined): Suite {
+  const encryption = encryptionRow(name);
+  const full = encryption.keyBits.length > 1 ? `${name}-${keyBits}` : name;
+  return {
+    name: integrity === undefined ? full : `${full} / ${integrity}`,
+    encryption,
+    keyBits,
+    integrity: integrity && integrityRow(integrity),
+  };
+}
+
+/** With AES-CBC each that there is; elsewhere the usual one, since the sum is what is measured. */
+function integritiesOf({ name }: EncryptionRow): IntegrityName[] {
+  const all = INTEGRITY.filter(({ status }) => status === 'implemented').map((row) => row.name);
+  return name === 'aes-cbc' ? all : all.slice(0, 1);
+}
 
 interface Row {
   suite: string;
@@ -81,8 +110,10 @@ export async function crypto(options: Options): Promise<Result> {
 }
 
 function measureInto(row: Row): void {
-  const { algorithm, keyBytes, digestBits } = SUITES.find(({ name }) => name === row.suite)!;
-  const [seal, open] = loadParts().esp(algorithm, keyBytes, digestBits, row.size, MILLISECONDS);
+  const { encryption, keyBits, integrity } = SUITES.find(({ name }) => name === row.suite)!;
+  const keyBytes = keyBits / 8 + encryption.saltBytes;
+  const code = [integrity?.id ?? 0, integrity?.icvBytes ?? 0, integrity?.keyBytes ?? 0] as const;
+  const [seal, open] = loadParts().esp(encryption.id, keyBytes, ...code, row.size, MILLISECONDS);
   if (seal === 0 || open === 0) throw new Error(`${row.suite} is refused by native/core`);
   row.seal.push(1000 / seal);
   row.open.push(1000 / open);

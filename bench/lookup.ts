@@ -1,4 +1,4 @@
-// How long it takes to find the policy of a packet, among few and among many.
+// How long it takes to find the policy of a packet, among few and among many, through the cache that the engine asks first.
 
 import { judge } from './goals.ts';
 import type { Options } from './options.ts';

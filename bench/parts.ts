@@ -8,11 +8,16 @@ import type { Costs } from './limits.ts';
 
 /** Times are nanoseconds. `milliseconds`: how long to measure. */
 interface Parts {
-  /** A packet sealed and opened, in batches of 64; zeros where the cipher is refused. `digestBits` is 0 for an AEAD. */
+  /**
+   * A packet sealed and opened, in batches of 64; zeros where the cipher is refused. Numbers of transform types 1 and 3; the
+   * key has its salt behind it.
+   */
   esp(
-    algorithm: number,
+    encryption: number,
     keyBytes: number,
-    digestBits: number,
+    integrity: number,
+    icvBytes: number,
+    integrityKeyBytes: number,
     bytes: number,
     milliseconds: number,
   ): [seal: number, open: number];

@@ -52,6 +52,9 @@ interface About {
   system: string;
 }
 
+/** A measurement is not called beyond its limit for less than this: both are measured. */
+const NOISE = 1.05;
+
 export function limited(
   what: string,
   unit: string,
@@ -59,14 +62,8 @@ export function limited(
   limit: number,
   better: 'higher' | 'lower' = 'higher',
 ): Limited {
-  return {
-    what,
-    unit,
-    measured,
-    limit,
-    better,
-    beaten: better === 'higher' ? measured > limit : measured < limit,
-  };
+  const beaten = better === 'higher' ? measured > limit * NOISE : measured * NOISE < limit;
+  return { what, unit, measured, limit, better, beaten };
 }
 
 export function about(options: Options, subject: Subject): About {

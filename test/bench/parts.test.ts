@@ -11,15 +11,15 @@ before(() => {
 });
 
 test('packets are sealed and opened again, by an AEAD and by a cipher with an HMAC', () => {
-  for (const [algorithm, key, digest] of [
-    [0, 36, 0],
-    [1, 36, 0],
-    [2, 32, 256],
+  for (const [encryption, key, integrity, code, integrityKey] of [
+    [20, 36, 0, 0, 0], // AES-GCM-16
+    [28, 36, 0, 0, 0], // ChaCha20-Poly1305
+    [12, 32, 12, 16, 32], // AES-CBC, HMAC-SHA2-256-128
   ] as const) {
-    const [seal, open] = loadParts().esp(algorithm, key, digest, 64, 5);
-    assert.ok(seal > 0 && open > 0, `algorithm ${algorithm}`);
+    const [seal, open] = loadParts().esp(encryption, key, integrity, code, integrityKey, 64, 5);
+    assert.ok(seal > 0 && open > 0, `encryption ${encryption}`);
   }
-  assert.deepEqual(loadParts().esp(0, 35, 0, 64, 5), [0, 0], 'a key of a wrong size');
+  assert.deepEqual(loadParts().esp(20, 35, 0, 0, 0, 64, 5), [0, 0], 'a key of a wrong size');
 });
 
 test('every flow finds its policy, among few and among many', () => {

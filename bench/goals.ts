@@ -29,23 +29,32 @@ export const GOALS: readonly Goal[] = [
   { key: 'rekey_lost', of: 'rekey', what: 'lost in 100 child and 20 IKE rekeys at half the saturation rate', floor: 0, aim: 0, better: 'lower' },
 ];
 
-export type Verdict = 'aim reached' | 'floor reached' | 'below the floor' | 'not measured';
+/** `out of reach`: below the floor, and so is the limit that the run computed for any gateway on this machine. */
+export type Verdict = 'aim reached' | 'floor reached' | 'below the floor' | 'out of reach' | 'not measured';
 
 export interface Judged extends Goal {
   measured: number | undefined;
+  /** What no gateway can exceed here, in the same terms. */
+  limit: number | undefined;
   verdict: Verdict;
 }
 
-export function judge(subject: Subject, measured: Readonly<Record<string, number>>): Judged[] {
+type ByKey = Readonly<Record<string, number>>;
+
+export function judge(subject: Subject, measured: ByKey, limits: ByKey = {}): Judged[] {
   return GOALS.filter((goal) => goal.of === subject).map((goal) => {
-    const value = measured[goal.key];
-    return { ...goal, measured: value, verdict: verdictOf(goal, value) };
+    const [value, limit] = [measured[goal.key], limits[goal.key]];
+    return { ...goal, measured: value, limit, verdict: verdictOf(goal, value, limit) };
   });
 }
 
-function verdictOf({ floor, aim, better }: Goal, value: number | undefined): Verdict {
+function verdictOf(goal: Goal, value: number | undefined, limit: number | undefined): Verdict {
   if (value === undefined || Number.isNaN(value)) return 'not measured';
-  const reaches = (bound: number) => (better === 'higher' ? value >= bound : value <= bound);
-  if (reaches(aim)) return 'aim reached';
-  return reaches(floor) ? 'floor reached' : 'below the floor';
+  if (reaches(goal, value, goal.aim)) return 'aim reached';
+  if (reaches(goal, value, goal.floor)) return 'floor reached';
+  return limit === undefined || reaches(goal, limit, goal.floor) ? 'below the floor' : 'out of reach';
+}
+
+function reaches({ better }: Goal, value: number, bound: number): boolean {
+  return better === 'higher' ? value >= bound : value <= bound;
 }

@@ -8,7 +8,7 @@ import { measureCosts } from './parts.ts';
 import { BYTES, SEGMENTS, sustainedRate } from './pps.ts';
 import { about, limited, type Result, type Table } from './result.ts';
 import { ADDRESS_B, interleave, lower, type Rig, raise } from './rig.ts';
-import { median, ratios, rounded, type Spread } from './statistics.ts';
+import { median, medians, ratios, rounded, type Spread } from './statistics.ts';
 import { listen, send, type Trips, trips } from './udp.ts';
 
 const ECHO_PORT = 7002;
@@ -97,7 +97,9 @@ function resultOf(options: Options, costs: Result['costs'], all: All, rigs: read
         .filter(({ name }) => name !== 'plain')
         .map(({ name }) => [`${name}_added_us`, rounded(median(added(name, 'idle', 'p50')))]),
     ),
-    goals: judge('latency', { rtt_wireguard: found.rtt_wireguard!.median }),
+    goals: judge('latency', medians(found), {
+      rtt_wireguard: latencyLimit(costs) / median(added('wireguard', 'idle', 'p50')),
+    }),
     limits: [limited('added round trip, idle', 'µs', own, latencyLimit(costs), 'lower')],
     costs,
     tables: [tableOf(all, rigs, added)],

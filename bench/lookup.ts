@@ -5,7 +5,7 @@ import type { Options } from './options.ts';
 import { loadParts, measureCosts } from './parts.ts';
 import { about, limited, type Result } from './result.ts';
 import { tell } from './rig.ts';
-import { median, ratios, rounded, spread } from './statistics.ts';
+import { median, medians, ratios, rounded, spread } from './statistics.ts';
 
 const COUNTS = [10, 10_000];
 /** Packets of the same few flows again and again; packets of which hardly one belongs to a flow seen lately. */
@@ -35,10 +35,7 @@ export async function lookup(options: Options): Promise<Result> {
     fields: Object.fromEntries(
       rows.map((row) => [`lookup_${row.name}_${row.count}_ns`, rounded(median(row.nanoseconds))]),
     ),
-    goals: judge(
-      'lookup',
-      Object.fromEntries(Object.entries(found).map(([key, value]) => [key, value.median])),
-    ),
+    goals: judge('lookup', medians(found)),
     // What does not look at more policies where there are more takes the same time.
     limits: Object.entries(found).map(([key, { median: middle }]) =>
       limited(key.replace('_', ', '), 'times the time at 10', middle, 1, 'lower'),

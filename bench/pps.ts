@@ -11,7 +11,7 @@ import { measureCosts } from './parts.ts';
 import { searchRate } from './rate-search.ts';
 import { about, limited, type Result, type Table } from './result.ts';
 import { ADDRESS_B, interleave, lower, MODES, type Mode, type Rig, raise, setMode, withCpu } from './rig.ts';
-import { median, ratios, rounded, type Spread, spread } from './statistics.ts';
+import { median, medians, ratios, rounded, type Spread, spread } from './statistics.ts';
 import { flood } from './udp.ts';
 
 export const BYTES = 64;
@@ -71,7 +71,9 @@ export async function pps(options: Options): Promise<Result> {
         rigs.map(({ name }) => [`${name}_pps`, Math.round(median(rates(name, 'offload')))]),
       ),
     },
-    goals: judge('pps', { pps_strongswan: found.pps_strongswan!.median }),
+    goals: judge('pps', medians(found), {
+      pps_strongswan: packetLimit(costs, plainCost('offload')) / median(rates('strongswan', 'offload')),
+    }),
     limits: MEASURED.map((mode) =>
       limited(
         `64-byte UDP without loss, ${MODES[mode].title}`,
@@ -81,7 +83,7 @@ export async function pps(options: Options): Promise<Result> {
       ),
     ),
     costs,
-    tables: MEASURED.map((mode) => tableOf(mode, all.get(mode)!, rigs)),
+    tables: MEASURED.map((mode) => packetTable(mode, all.get(mode)!, rigs)),
     rounds: options.rounds,
     seconds: STEP,
     about: about(options, 'pps'),
@@ -144,29 +146,32 @@ async function measureStep(rig: Rig, rate: number) {
   };
 }
 
-function tableOf(mode: Mode, all: Rates, rigs: readonly Rig[]): Table {
+/** Of those that were measured. */
+export function packetTable(mode: Mode, all: Rates, rigs: readonly Rig[]): Table {
   return {
     title: `64-byte UDP received without loss, ${MODES[mode].title}`,
     columns: [
       ...['', 'packets/s', 'least', 'most', 'quartiles'],
       ...['CPU µs/packet: gateway a', 'gateway b', 'generator', 'sink', 'machine'],
     ],
-    rows: rigs.map(({ name, label }) => {
-      const rates = all.get(name)!;
-      const { median: middle, min, max, quartiles } = spread(rates.map((rate) => rate.received));
-      const cpu = (part: keyof Rate['perPacket']) =>
-        rounded(median(rates.map((rate) => rate.perPacket[part])));
-      return [
-        ...[
-          label,
-          Math.round(middle),
-          Math.round(min),
-          Math.round(max),
-          quartiles.map(Math.round).join(' to '),
-        ],
-        ...[cpu('gatewayA'), cpu('gatewayB'), cpu('generator'), cpu('sink'), cpu('machine')],
-      ];
-    }),
+    rows: rigs
+      .filter(({ name }) => all.has(name))
+      .map(({ name, label }) => {
+        const rates = all.get(name)!;
+        const { median: middle, min, max, quartiles } = spread(rates.map((rate) => rate.received));
+        const cpu = (part: keyof Rate['perPacket']) =>
+          rounded(median(rates.map((rate) => rate.perPacket[part])));
+        return [
+          ...[
+            label,
+            Math.round(middle),
+            Math.round(min),
+            Math.round(max),
+            quartiles.map(Math.round).join(' to '),
+          ],
+          ...[cpu('gatewayA'), cpu('gatewayB'), cpu('generator'), cpu('sink'), cpu('machine')],
+        ];
+      }),
     picture: { column: 1, spread: [2, 3], unit: 'packets/s' },
   };
 }

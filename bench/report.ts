@@ -7,7 +7,7 @@ import type { Limited, Result, Table } from './result.ts';
 import { rounded } from './statistics.ts';
 import { kept } from './store.ts';
 import { type Bar, barChart } from './svg.ts';
-import { limitText } from './text.ts';
+import { GOAL_COLUMNS, goalCells, limitText } from './text.ts';
 
 const PAGE = 'docs/performance.md';
 
@@ -29,6 +29,16 @@ traffic, both gateways, the kernel. TCP segments are cut to the same size for al
 "Offloads on" is how Linux comes: a packet of up to 64 KB crosses a veth whole. "Off between the gateways" switches TSO, GSO,
 GRO and UDP segmentation off on the links between the gateways, "offloads off" on every link: each packet of 1500 bytes crosses
 by itself, as on wires without help from the network card.`;
+
+const RUN = `\`npm run bench -- throughput\`, \`pps\`, \`latency\`, \`crypto\`, \`lookup\`, \`rekey\`, or \`all\`; as root on Debian 12, it installs what it
+needs. \`--json\` prints one object a subject, \`--rounds N\` and \`--seconds S\` change how long, \`--short\` measures the main four
+twice, \`--write\` keeps the results and makes this page, \`--assert\` exits with 1 when a floor is missed. Everything runs in
+namespaces of its own and leaves nothing behind.
+
+\`--peer NAME=COMMAND\` measures one more: COMMAND is run by \`sh -c\` in the namespace of each gateway and must make 10.1.0.0/16
+and 10.2.0.0/16 reach each other within 15 s; its process group is killed at the end. Its environment has \`SIDE\` (a or b),
+\`ADDRESS\` and \`PEER\` (outer addresses), \`LOCAL\` and \`REMOTE\` (networks), \`WAN\` and \`LAN\` (devices), \`NAME\`, and \`SHARED\`, a folder
+that both sides see.`;
 
 const LIMITS = `A limit is computed from what the same run measured: how fast one core copies, encrypts at a given size, makes a system call,
 wakes another thread, and what the plain path without a tunnel costs. It counts only work that no gateway of this kind can leave
@@ -76,6 +86,8 @@ function page(results: readonly Result[]): string {
     goalsTable(goals),
     '## How it is measured',
     METHOD,
+    '## Run it yourself',
+    RUN,
     '## Limits',
     LIMITS,
     costsTable(results),
@@ -89,12 +101,7 @@ function machineOf(results: readonly Result[]): string {
 }
 
 function goalsTable(goals: readonly Judged[]): string {
-  return markdown(
-    ['What is asked for', 'measured', 'floor', 'aim', 'verdict'],
-    goals.map(({ what, measured, floor, aim, verdict }) => [
-      ...[what, measured === undefined ? '-' : rounded(measured), rounded(floor), rounded(aim), verdict],
-    ]),
-  );
+  return markdown(GOAL_COLUMNS, goals.map(goalCells));
 }
 
 function costsTable(results: readonly Result[]): string {

@@ -26,6 +26,10 @@ export function median(values: readonly number[]): number {
   return spread(values).median;
 }
 
+export function medians(spreads: Readonly<Record<string, Spread>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(spreads).map(([key, value]) => [key, value.median]));
+}
+
 /**
  * Round by round, so that what disturbs a round disturbs both sides of its ratio. A round in which nothing was measured below
  * has no ratio; where no round has one, all is NaN.

@@ -25,14 +25,14 @@ function ratiosText({ ratios }: Result): string {
 }
 
 function goalsText(goals: readonly Judged[]): string {
-  const rows = goals.map(({ what, measured, floor, aim, verdict }) => [
-    what,
-    measured === undefined ? '-' : rounded(measured),
-    rounded(floor),
-    rounded(aim),
-    verdict,
-  ]);
-  return tableText({ title: 'Asked for', columns: ['', 'measured', 'floor', 'aim', ''], rows });
+  return tableText({ title: 'Asked for', columns: GOAL_COLUMNS, rows: goals.map(goalCells) });
+}
+
+export const GOAL_COLUMNS = ['', 'measured', 'floor', 'aim', 'limit here', 'verdict'];
+
+export function goalCells({ what, measured, floor, aim, limit, verdict }: Judged): (string | number)[] {
+  const shown = (value: number | undefined) => (value === undefined ? '-' : rounded(value));
+  return [what, shown(measured), rounded(floor), rounded(aim), shown(limit), verdict];
 }
 
 export function limitText({ what, unit, measured, limit, beaten }: Limited): string {

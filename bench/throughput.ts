@@ -6,10 +6,10 @@ import { judge } from './goals.ts';
 import { type Costs, throughputLimit } from './limits.ts';
 import type { Options } from './options.ts';
 import { measureCosts } from './parts.ts';
-import { packetRates, type Rates } from './pps.ts';
+import { packetRates, packetTable, type Rates } from './pps.ts';
 import { about, limited, type Result, type Table } from './result.ts';
 import { ADDRESS_B, interleave, lower, MODES, type Mode, type Rig, raise, setMode, withCpu } from './rig.ts';
-import { median, ratios, rounded, type Spread, spread } from './statistics.ts';
+import { median, medians, ratios, rounded, type Spread, spread } from './statistics.ts';
 
 /** All contenders cut alike: what the smallest MTU of a tunnel among them leaves (1400 bytes, IPv4, TCP). */
 const SEGMENT = 1340;
@@ -82,45 +82,56 @@ function resultOf(
       .map((run) => run.mbps);
   const modes = [...streams.keys()];
   const found = ratiosOf(mbps, modes);
+  const limits = new Map(
+    modes.map((mode) => [mode, throughputLimit(costs, nanosecondsPerByte(streams.get(mode)!.get('plain')!))]),
+  );
+  const ratioLimits = Object.fromEntries(
+    pairs(modes).map(([key, name, mode]) => [key, limits.get(mode)! / median(mbps(name, mode))]),
+  );
   const pps = (name: string) => packets.get(name)!.map((run) => run.received);
   found.pps_strongswan = ratios(pps('isthmus'), pps('strongswan'));
   return {
     subject: 'throughput',
     ratios: found,
     fields: fieldsOf(mbps, pps, found),
-    goals: judge(
-      'throughput',
-      Object.fromEntries(Object.entries(found).map(([key, value]) => [key, value.median])),
-    ),
+    goals: judge('throughput', medians(found), ratioLimits),
     limits: modes.map((mode) =>
       limited(
         `one TCP stream, ${MODES[mode].title}`,
         'Mbit/s',
         median(mbps('isthmus', mode)),
-        throughputLimit(costs, nanosecondsPerByte(streams.get(mode)!.get('plain')!)),
+        limits.get(mode)!,
       ),
     ),
     costs,
-    tables: modes.map((mode) => tableOf(mode, streams.get(mode)!, rigs)),
+    tables: [
+      ...modes.map((mode) => tableOf(mode, streams.get(mode)!, rigs)),
+      packetTable('offload', packets, rigs),
+    ],
     rounds: options.rounds,
     seconds: options.seconds,
     about: about(options, 'throughput'),
   };
 }
 
-/** `tcp_plain` with offloads on; other modes carry their name. */
 function ratiosOf(
   mbps: (name: string, mode: Mode) => number[],
   modes: readonly Mode[],
 ): Record<string, Spread> {
-  const found: Record<string, Spread> = {};
-  for (const mode of modes) {
-    for (const name of ['strongswan', 'wireguard', 'plain']) {
-      const key = mode === 'offload' ? `tcp_${name}` : `tcp_${name}_${mode}`;
-      found[key] = ratios(mbps('isthmus', mode), mbps(name, mode));
-    }
-  }
-  return found;
+  return Object.fromEntries(
+    pairs(modes).map(([key, name, mode]) => [key, ratios(mbps('isthmus', mode), mbps(name, mode))]),
+  );
+}
+
+/** What the ratios are called: `tcp_plain` with offloads on; other modes carry their name. */
+function pairs(modes: readonly Mode[]): [key: string, name: string, mode: Mode][] {
+  return modes.flatMap((mode) =>
+    ['strongswan', 'wireguard', 'plain'].map((name): [string, string, Mode] => [
+      mode === 'offload' ? `tcp_${name}` : `tcp_${name}_${mode}`,
+      name,
+      mode,
+    ]),
+  );
 }
 
 function fieldsOf(

@@ -51,3 +51,11 @@ test('a verdict for each row, also for the one that was not measured', () => {
   assert.equal(judge('pps', {})[0]!.verdict, 'not measured');
   assert.equal(judge('pps', { pps_strongswan: 4 })[0]!.verdict, 'floor reached');
 });
+
+test('where the limit of the machine is below the floor, no gateway could reach it, and the verdict says so', () => {
+  const verdict = (measured: number, limit: number) =>
+    judge('pps', { pps_strongswan: measured }, { pps_strongswan: limit })[0]!.verdict;
+  assert.equal(verdict(2, 3), 'out of reach');
+  assert.equal(verdict(2, 5), 'below the floor');
+  assert.equal(verdict(4, 3), 'floor reached');
+});

@@ -43,7 +43,7 @@ const RESULT: Result = {
 test('the page has the verdicts, the ratios, the tables, the limits, the machine, the command and the date', () => {
   const page = files([RESULT])['docs/performance.md']!;
   for (const part of [
-    '| 64-byte UDP received without loss, engine / kernel-libipsec | 6 | 4 | 8 | floor reached |',
+    '| 64-byte UDP received without loss, engine / kernel-libipsec | 6 | 4 | 8 | - | floor reached |',
     '| pps_strongswan | 6 | 5 | 7 | 5.5 to 6.5 |',
     '| isthmus <engine> | 120,000 | 100,000 | 130,000 |',
     '![Packets & more](performance/pps-1.svg)',

@@ -89,7 +89,7 @@ export function createStrongswan(namespace: string): Strongswan {
 function strongswanConf(socket: string): string {
   return `charon {
   load_modular = no
-  load = random nonce openssl curve25519 chapoly hmac kdf aes sha2 sha1 gmp pem pkcs1 x509 pubkey constraints socket-default kernel-libipsec kernel-netlink vici
+  load = random nonce openssl curve25519 chapoly hmac kdf aes ctr ccm gcm xcbc cmac sha2 sha1 gmp pem pkcs1 x509 pubkey constraints socket-default kernel-libipsec kernel-netlink vici
   install_virtual_ip = no
   send_vendor_id = yes
   retransmit_base = 1.4

@@ -234,6 +234,7 @@ napi_value jsListen(napi_env env, napi_callback_info info) {
   const int family = arguments.integer();
   const uint32_t groups = arguments.number();
   if (!arguments.ok()) return nullptr;
+  plane->kernelEsp = true;
   return toText(env, plane->kernel.open(family, groups));
 }
 

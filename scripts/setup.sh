@@ -1,6 +1,6 @@
 #!/bin/sh
-# Brings a Debian 12 machine to where `npm run demo` (argument: demo), `npm test` (test), `npm run bench` (bench) or a build
-# (build) can run.
+# Brings a Debian 12 machine to where `npm run demo` (argument: demo; with --dataplane xfrm: uml), `npm test` (test),
+# `npm run bench` (bench) or a build (build) can run.
 # Installs only what is missing, says what it does, and does nothing when all is there.
 set -eu
 cd "$(dirname "$0")/.."
@@ -21,11 +21,21 @@ iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3
 iputils-ping /bin/ping
 procps /sbin/sysctl' ;;
+    uml) echo 'nftables /usr/sbin/nft
+iproute2 /sbin/ip
+iperf3 /usr/bin/iperf3
+iputils-ping /bin/ping
+procps /sbin/sysctl
+user-mode-linux /usr/bin/linux.uml
+kmod /sbin/modprobe' ;;
     test | bench) echo 'nftables /usr/sbin/nft
 iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3
 iputils-ping /bin/ping
 procps /sbin/sysctl
+user-mode-linux /usr/bin/linux.uml
+kmod /sbin/modprobe
+python3 /usr/bin/python3
 tshark /usr/bin/tshark
 libssl-dev /usr/include/openssl/evp.h
 strongswan-charon /usr/lib/ipsec/charon
@@ -60,7 +70,7 @@ if [ -n "$packages" ]; then
   if [ "$(id -u)" = 0 ]; then
     # shellcheck disable=SC2086
     install_packages $packages
-  elif [ "$goal" = demo ]; then
+  elif [ "$goal" != test ]; then
     fail "missing Debian packages: $packages" "as root: apt-get install $packages"
   else
     say "missing Debian packages: $packages(tests that need them are skipped; as root: apt-get install $packages)"

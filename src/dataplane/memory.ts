@@ -47,7 +47,10 @@ export function createMemoryPlane(provider: Provider): MemoryPlane {
     name: 'memory',
     capabilities: CAPABILITIES,
     async apply(changes) {
-      for (const change of changes) applyChange(tables, change);
+      for (const change of changes) {
+        applyChange(tables, change);
+        if (change.type === 'use-outbound') asked.delete(change.policy);
+      }
     },
     snapshot: async () => snapshotOf(tables, drops),
     onEvent(next) {

@@ -31,7 +31,9 @@ export function createHost(addon: Addon): Host {
   const kernel = createKernel(addon);
   return {
     apply(wanted) {
-      applyGuards(addon, wanted.guards, wanted.mtu);
+      // The kernel's IPsec policies are guards themselves; the table of the engine would stop what they protect.
+      if (wanted.plane === 'xfrm') flushGuards(addon);
+      else applyGuards(addon, wanted.guards, wanted.mtu);
       kernel.apply(wanted);
     },
     addresses: () => kernel.addresses().map(({ address }) => address),

@@ -25,7 +25,11 @@ export const OURS = {
 const LAST_METRIC = 4_000_000;
 const FIRST_METRIC = 100;
 
+/** Who protects packets: a program behind the device, or the kernel on their way to the network. */
+export type PlaneName = 'engine' | 'xfrm';
+
 export interface Wanted {
+  plane: PlaneName;
   device: string;
   mtu: number;
   routes: (Omit<Route, 'link'> & { throughTunnel: boolean })[];
@@ -38,8 +42,10 @@ export function wantedFor(
   protectedPairs: readonly SelectorSet[],
   own: readonly IpAddress[],
   mtu: number,
+  plane: PlaneName = 'engine',
 ): Wanted {
   return {
+    plane,
     device: OURS.device,
     mtu,
     routes: distinct(protectedPairs.flatMap((pair) => routesOf(pair, own))),

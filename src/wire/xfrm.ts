@@ -174,6 +174,8 @@ const saAttributes = attributes({
   replay: [23, replay],
   outputMark: [29, host32],
   outputMask: [30, host32],
+  counters: [9, counters],
+  mappingInterval: [32, host32],
 });
 
 const sa = struct({ info, attributes: saAttributes });
@@ -274,6 +276,11 @@ export function getSa(wanted: XfrmSaId): Uint8Array {
 
 export function getSas(): Uint8Array {
   return message(TYPE.GETSA, FLAG.DUMP, struct({}), {});
+}
+
+/** Refused with EEXIST where another policy has the same selector and direction. */
+export function addPolicy(wanted: XfrmPolicy): Uint8Array {
+  return message(TYPE.NEWPOLICY, FLAG.ACK, policy, wanted);
 }
 
 /** Puts the policy in the place of one with the same selector and direction, in one step. */

@@ -6,23 +6,70 @@ import { loadAddon } from '../../src/native.ts';
 import { addressBytes } from '../../src/wire/address.ts';
 import { testDataPlane, type UnderTest } from '../dataplane.suite.ts';
 
-testDataPlane('memory', () => {
-  const plane = createMemoryPlane(createNodeProvider());
-  return { plane, outbound: plane.outbound, inbound: plane.inbound, deliver: () => {} };
-});
+const MACHINE_TITLES = [
+  'a machine lets nothing pass in the clear: before, between, after, and when the process is killed',
+  'what a killed process left is removed by the next, and nothing else',
+  'what somebody else removed is missing in the snapshot, and the same changes bring it back',
+];
+
+function cannot(reason: string, ...titles: string[]): Record<string, string> {
+  return Object.fromEntries(titles.map((title) => [title, reason]));
+}
+
+testDataPlane(
+  'memory',
+  (): UnderTest => {
+    const plane = createMemoryPlane(createNodeProvider());
+    return {
+      plane,
+      outbound: async (packet) => plane.outbound(packet),
+      inbound: async (esp, from) => plane.inbound(esp, from),
+      deliver: () => {},
+      end: () => {},
+    };
+  },
+  {
+    cannot: {
+      ...cannot(
+        'it has no machine: nothing passes beside it, and it ends with the process',
+        ...MACHINE_TITLES,
+      ),
+      ...cannot(
+        'the reference counts packets only',
+        'both limits of bytes are told once each, and at the hard one it stops',
+      ),
+    },
+  },
+);
 
 /** The engine without its threads. */
-testDataPlane('engine', (): UnderTest => {
-  const addon = loadAddon();
-  const native = addon.create(1, 0);
-  const engine = createEngine(addon, native);
-  return {
-    plane: engine,
-    outbound: (packet) => addon.outbound(native, [plainFrame(packet)])[0] as Uint8Array | undefined,
-    inbound(esp, from = { address: '198.51.100.1', port: 4500 }) {
-      const [frame] = addon.inbound(native, [esp], 0, addressBytes(from.address), from.port);
-      return frame?.subarray(OFFLOAD_HEADER);
+testDataPlane(
+  'engine',
+  (): UnderTest => {
+    const addon = loadAddon();
+    const native = addon.create(1, 0);
+    const engine = createEngine(addon, native);
+    return {
+      plane: engine,
+      outbound: async (packet) => addon.outbound(native, [plainFrame(packet)])[0] as Uint8Array | undefined,
+      async inbound(esp, from = { address: '198.51.100.1', port: 4500 }) {
+        const [frame] = addon.inbound(native, [esp], 0, addressBytes(from.address), from.port);
+        return frame?.subarray(OFFLOAD_HEADER);
+      },
+      deliver: () => engine.deliver(),
+      end: () => {},
+    };
+  },
+  {
+    cannot: {
+      ...cannot(
+        'its SAs and policies end with the process, and its guards are routes and rules of the host: the demo and the faults test them',
+        ...MACHINE_TITLES,
+      ),
+      ...cannot(
+        'its thread answers what is held, and no thread runs here: the demo tests it',
+        'a policy whose SA was removed asks again',
+      ),
     },
-    deliver: () => engine.deliver(),
-  };
-});
+  },
+);

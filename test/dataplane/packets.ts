@@ -74,6 +74,24 @@ export function outboundSa(spi: number, choice: SaChoice, changes: Partial<SaPar
   };
 }
 
+/** An inbound SA of the same gateway. */
+export function inboundSa(spi: number, choice: SaChoice, changes: Partial<SaParameters> = {}): SaParameters {
+  return { ...outboundSa(spi, choice, changes), direction: 'in' };
+}
+
+/** The same SA as the peer has it. */
+export function mirrored(sa: SaParameters): SaParameters {
+  const { local, remote, selectors, udp } = sa;
+  return {
+    ...sa,
+    direction: sa.direction === 'in' ? 'out' : 'in',
+    local: remote,
+    remote: local,
+    selectors: { local: selectors.remote, remote: selectors.local },
+    ...(udp ? { udp: { localPort: udp.remotePort, remotePort: udp.localPort } } : {}),
+  };
+}
+
 export function inboundOf(sa: SaParameters): SaParameters {
   return { ...sa, direction: 'in', selectors: { local: sa.selectors.remote, remote: sa.selectors.local } };
 }

@@ -1,0 +1,24 @@
+#!/bin/sh
+# The first process of the guest that lab/uml.ts boots. The root is the machine's own file system, mounted read-only; what
+# must be writable is memory of the guest. /run/uml of the machine holds `command` and takes `status`.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+for folder in /tmp /run /var /root /home; do mount -t tmpfs -o mode=755 tmpfs $folder; done
+chmod 1777 /tmp
+mkdir -p /run/uml /run/netns /run/modules/lib /var/lib /var/log /var/tmp
+mount -t hostfs none /run/uml -o /run/uml
+stty -opost < /dev/console 2> /dev/null
+
+# Modules lie where no modprobe looks, also the one that the kernel calls.
+ln -s /usr/lib/uml/modules /run/modules/lib/modules
+printf '#!/bin/sh\nexec modprobe -d /run/modules "$@"\n' > /run/modules/modprobe
+chmod +x /run/modules/modprobe
+echo /run/modules/modprobe > /proc/sys/kernel/modprobe
+xargs /run/modules/modprobe -a < /run/uml/modules
+
+ip link set dev lo up
+sh /run/uml/command
+echo $? > /run/uml/status
+echo o > /proc/sysrq-trigger
+sleep 60

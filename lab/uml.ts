@@ -1,0 +1,103 @@
+// User-mode Linux: a kernel as an ordinary process, for what the machine's own kernel lacks (ESP). It boots in a second with
+// the machine's file system as its root, read-only; everything it writes is its own memory and ends with it.
+
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const KERNEL = '/usr/bin/linux.uml';
+const MODPROBE = '/sbin/modprobe';
+const INIT = fileURLToPath(new URL('./uml-init.sh', import.meta.url));
+const INSIDE = 'ISTHMUS_IN_UML';
+
+/** What the guest loads before the command runs, and what for. */
+const MODULES: Record<string, string> = {
+  xfrm_user: 'the netlink family',
+  esp4: 'ESP over IPv4, plain and in UDP',
+  esp6: 'ESP over IPv6',
+  authenc: 'encryption and integrity as one transform',
+  authencesn: 'the same with extended sequence numbers',
+  seqiv: 'initialization vectors of combined modes',
+  echainiv: 'initialization vectors of CBC',
+  gcm: 'AES-GCM and AES-GMAC',
+  ccm: 'AES-CCM',
+  ctr: 'AES-CTR, and counters for GCM and CCM',
+  cbc: 'AES-CBC',
+  chacha20poly1305: 'ChaCha20-Poly1305',
+  xcbc: 'AES-XCBC',
+  cmac: 'AES-CMAC',
+  sha512_generic: 'HMAC-SHA2-384 and 512',
+  veth: 'links between namespaces',
+  tun: 'devices whose packets a program reads and writes',
+  nf_tables: 'the guards',
+};
+
+export interface GuestOptions {
+  environment?: Record<string, string>;
+  /** Where the guest's console goes; `pipe` is read by the caller. */
+  output?: 'inherit' | 'pipe';
+}
+
+/** Why no guest can be booted here, and what to do. */
+export function umlIsMissing(): string | undefined {
+  if (!existsSync(KERNEL)) return 'user-mode Linux is missing: apt-get install user-mode-linux';
+  if (!existsSync(MODPROBE)) return 'modprobe is missing: apt-get install kmod';
+  if (spawnSync('unshare', [...unshareFlags(), 'true']).status !== 0)
+    return 'this system allows no namespaces to this user; run as root';
+  return undefined;
+}
+
+/** Whether this process runs in a guest of ours. */
+export function insideUml(): boolean {
+  return process.env[INSIDE] === '1';
+}
+
+/**
+ * Boots a guest that runs one command in the current folder; exits as the command does, 125 when the guest broke down.
+ * It ends with this process, however that ends, and with it all that runs in it: it is the first of a PID namespace.
+ */
+export function startUml(
+  command: readonly string[],
+  { environment = {}, output = 'pipe' }: GuestOptions = {},
+): ChildProcess {
+  const exported = Object.entries({ ...environment, [INSIDE]: '1' });
+  const script = [
+    ...exported.map(([name, value]) => `export ${name}=${quoted(value)}`),
+    `cd ${quoted(process.cwd())} && exec ${command.map(quoted).join(' ')}`,
+  ].join('\n');
+  return spawn(
+    'setpriv',
+    [
+      '--pdeathsig',
+      'KILL',
+      'unshare',
+      ...unshareFlags(),
+      'sh',
+      '-c',
+      BOOT,
+      'sh',
+      script,
+      Object.keys(MODULES).join('\n'),
+      INIT,
+    ],
+    {
+      stdio: ['ignore', output, 'inherit'],
+    },
+  );
+}
+
+/** The guest's folder lies in a /run of its own, which goes away with the mount namespace. */
+const BOOT = `mount -t tmpfs tmpfs /run && mkdir /run/uml && cd /run/uml &&
+printf '%s\\n' "$1" > command && printf '%s\\n' "$2" > modules && echo 125 > status &&
+TMPDIR=/run/uml ${KERNEL} mem=1024M root=/dev/root rootfstype=hostfs rootflags=/ ro init="$3" \\
+  con=null con0=fd:0,fd:1 quiet loglevel=1 uml_dir=/run/uml | sed -u '/^sysrq: Power Off/d;/^reboot: Power down/d'
+exit "$(cat status)"`;
+
+function unshareFlags(): string[] {
+  const flags = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+  return process.getuid?.() === 0 ? flags : ['--user', '--map-root-user', ...flags];
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,129 @@
+// What this process has put into the kernel's SAD and SPD, and how the kernel follows when that changes.
+
+import { randomInt } from 'node:crypto';
+import type { Policy, SaParameters } from '../policy/sad.ts';
+import { addPolicy, deletePolicy, setPolicy, type XfrmPolicy, type XfrmSa } from '../wire/xfrm.ts';
+import { DataPlaneError } from './dataplane.ts';
+import { type Journal, OUR_REQIDS } from './xfrm-journal.ts';
+import { ERRNO, type Kernel } from './xfrm-kernel.ts';
+import { kernelPolicies, type PolicyTable, policyKey, type Spd, samePolicy } from './xfrm-policies.ts';
+import { saId } from './xfrm-sa.ts';
+
+/** An SA of ours: what is needed to find it again, no keys. */
+export type Known = Omit<SaParameters, 'encryption' | 'integrity'> & {
+  softTold: boolean;
+  /** The kernel removed it at its hard limit. */
+  stopped: boolean;
+};
+
+export interface Tables {
+  kernel: Kernel;
+  journal: Journal;
+  policies: Map<string, Policy>;
+  /** By `keyOf`. */
+  sas: Map<string, Known>;
+  /** Policy to the SPI of the outbound SA in use. */
+  uses: Map<string, number>;
+  /** Policy to the reqid of its SAs, also when there is no such policy any more. */
+  reqids: Map<string, number>;
+  /** Policy to the reqid that asks for an SA. */
+  acquireReqids: Map<string, number>;
+  nextReqid: number;
+  /** What stands in the kernel, by key. */
+  standing: Map<string, XfrmPolicy>;
+  /** Of those, what an earlier process left: guards until it is clear which of them are wanted. */
+  leftovers: Set<string>;
+}
+
+export function newTables(kernel: Kernel, journal: Journal, left: readonly XfrmPolicy[]): Tables {
+  const standing = new Map(left.map((policy) => [policyKey(policy), policy]));
+  return {
+    kernel,
+    journal,
+    policies: new Map(),
+    sas: new Map(),
+    uses: new Map(),
+    reqids: new Map(),
+    acquireReqids: new Map(),
+    // Not where the last process began: what the kernel keeps of its questions must not silence ours.
+    nextReqid: randomInt(OUR_REQIDS.first, OUR_REQIDS.last),
+    standing,
+    leftovers: new Set(standing.keys()),
+  };
+}
+
+export function keyOf(direction: 'in' | 'out', spi: number): string {
+  return `${direction} ${spi}`;
+}
+
+export function isIt(sa: Known, info: XfrmSa['info']): boolean {
+  const { destination, spi } = saId(sa);
+  return spi === info.id.spi && Buffer.compare(destination, info.id.destination) === 0;
+}
+
+export function reqidOf(tables: Tables, policy: string): number {
+  return memo(tables, tables.reqids, policy);
+}
+
+function memo(tables: Tables, reqids: Map<string, number>, policy: string): number {
+  const known = reqids.get(policy);
+  if (known !== undefined) return known;
+  const reqid = tables.nextReqid;
+  tables.nextReqid = reqid === OUR_REQIDS.last ? OUR_REQIDS.first : reqid + 1;
+  tables.journal.reqid(reqid);
+  reqids.set(policy, reqid);
+  return reqid;
+}
+
+/** The next question of that policy has a reqid of its own: what the kernel keeps of an earlier one does not silence it. */
+export function stopUsing(tables: Tables, policy: string): void {
+  if (tables.uses.delete(policy)) tables.acquireReqids.delete(policy);
+}
+
+/** The kernel's SPD as it should be. Throws DataPlaneError where the kernel cannot say it. */
+export function wantedPolicies(tables: Tables): PolicyTable {
+  const entries = [...tables.policies.values()].map((policy) => spdOf(tables, policy));
+  try {
+    return kernelPolicies(entries);
+  } catch (error) {
+    throw error instanceof RangeError ? new DataPlaneError('refused', error.message) : error;
+  }
+}
+
+function spdOf(tables: Tables, policy: Policy): Spd {
+  const spi = tables.uses.get(policy.id);
+  const outbound = spi === undefined ? undefined : tables.sas.get(keyOf('out', spi));
+  const serving = [...tables.sas.values()].filter((sa) => sa.direction === 'in' && sa.policy === policy.id);
+  return {
+    policy,
+    reqid: reqidOf(tables, policy.id),
+    acquireReqid: policy.acquire ? memo(tables, tables.acquireReqids, policy.id) : 0,
+    ...(outbound && !outbound.stopped ? { outbound } : {}),
+    stopped: outbound?.stopped === true,
+    inbound: serving.map(({ selectors }) => selectors),
+  };
+}
+
+/** Mends the difference: first what is there in addition or otherwise, then what is there no more. */
+export function mend(tables: Tables): void {
+  const wanted = wantedPolicies(tables);
+  for (const [key, { policy }] of wanted) {
+    const old = tables.standing.get(key);
+    if (!old || !samePolicy(old, policy)) putPolicy(tables, key, policy, old !== undefined);
+    tables.leftovers.delete(key);
+  }
+  for (const [key, policy] of [...tables.standing]) {
+    if (wanted.has(key) || tables.leftovers.has(key)) continue;
+    tables.kernel.demand(deletePolicy(policy), 'policy', ERRNO.ENOENT);
+    tables.standing.delete(key);
+  }
+}
+
+/** A policy that is not ours is never replaced. */
+function putPolicy(tables: Tables, key: string, policy: XfrmPolicy, ours: boolean): void {
+  tables.journal.policy(key);
+  const request = ours ? setPolicy(policy) : addPolicy(policy);
+  if (tables.kernel.demand(request, 'policy', ERRNO.EEXIST) === ERRNO.EEXIST)
+    throw new DataPlaneError('refused', 'another program has a policy with these selectors: ip xfrm policy');
+  tables.standing.set(key, policy);
+}

@@ -1,0 +1,171 @@
+// The Linux kernel's IPsec behind the DataPlane interface: SAs and policies by netlink, events by its multicast groups.
+// Own objects only: known by their reqids and by the journal.
+
+import type { Addon, Plane } from '../native.ts';
+import type { DataPlaneEvent, InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
+import { WireError } from '../wire/codec.ts';
+import { NETLINK } from '../wire/netlink.ts';
+import { decodeXfrm, deleteSa, XFRM_GROUPS, type XfrmSa } from '../wire/xfrm.ts';
+import { type DataPlane, DataPlaneError } from './dataplane.ts';
+import { applyChange } from './xfrm-changes.ts';
+import { heard, recover } from './xfrm-events.ts';
+import { openJournal } from './xfrm-journal.ts';
+import { createKernel, ERRNO, findLeftovers, isOurReqid, removePolicies, removeSas } from './xfrm-kernel.ts';
+import { policyKey, samePolicy } from './xfrm-policies.ts';
+import { probe } from './xfrm-probe.ts';
+import { saId } from './xfrm-sa.ts';
+import { dropsSince, kernelDrops } from './xfrm-statistics.ts';
+import { isIt, keyOf, mend, newTables, type Tables, wantedPolicies } from './xfrm-tables.ts';
+
+export interface XfrmPlane extends DataPlane {
+  /** Hands on what the kernel has to tell. */
+  deliver(): void;
+  /** All policies that are wanted have been added: what an earlier process left besides them goes. */
+  settle(): void;
+}
+
+export interface XfrmOptions {
+  /** On what outbound SAs send. */
+  mark: number;
+  /** Milliseconds of CLOCK_BOOTTIME. */
+  clock: () => Instant;
+  /** Of the journal. */
+  folder?: string;
+}
+
+/**
+ * `plane` is started and stopped by its owner. SAs that an earlier process left are removed; its policies go on guarding
+ * until `settle`. Throws DataPlaneError where this kernel cannot do ESP.
+ */
+export function createXfrm(addon: Addon, plane: Plane, { mark, clock, folder }: XfrmOptions): XfrmPlane {
+  const kernel = createKernel(addon);
+  const journal = openJournal(folder);
+  const left = findLeftovers(kernel, journal);
+  removeSas(kernel, left.sas);
+  const failed = addon.listen(plane, NETLINK.XFRM, XFRM_GROUPS);
+  if (failed !== '') throw new DataPlaneError('refused', failed);
+  const capabilities = probe(kernel);
+  const tables = newTables(kernel, journal, left.policies);
+  const dropsBefore = kernelDrops();
+  const activity: Activity = new Map();
+  let listener: (event: DataPlaneEvent) => void = () => {};
+
+  return {
+    name: 'xfrm',
+    capabilities,
+    async apply(changes) {
+      for (const change of changes) applyChange(tables, change, mark);
+    },
+    async snapshot() {
+      readStanding(tables);
+      return {
+        policies: wholePolicies(tables),
+        sas: installedSas(tables, activity, clock()),
+        drops: dropsSince(dropsBefore),
+      };
+    },
+    onEvent(next) {
+      listener = next;
+    },
+    deliver() {
+      const [messages, lost] = addon.heard(plane);
+      if (lost || !told(tables, messages, listener)) recover(tables, listener);
+    },
+    settle() {
+      tables.leftovers.clear();
+      mend(tables);
+    },
+    async close({ guards } = { guards: 'keep' }) {
+      leave(tables, guards);
+    },
+  };
+}
+
+/** Removes what an earlier process left in this network namespace. How many entries that were. */
+export function flushXfrm(addon: Addon, folder?: string): number {
+  const journal = openJournal(folder);
+  if (journal.reqids.size === 0) return 0;
+  const kernel = createKernel(addon);
+  const { policies, sas } = findLeftovers(kernel, journal);
+  removePolicies(kernel, policies);
+  removeSas(kernel, sas);
+  journal.clear();
+  return policies.length + sas.length;
+}
+
+/** Whether all of the messages could be read. */
+function told(tables: Tables, messages: Uint8Array, listener: (event: DataPlaneEvent) => void): boolean {
+  try {
+    for (const message of decodeXfrm(messages)) heard(tables, message, listener);
+    return true;
+  } catch (error) {
+    if (error instanceof WireError) return false;
+    throw error;
+  }
+}
+
+/** The SAs go. Policies that protect stay and drop, or go too. */
+function leave(tables: Tables, guards: 'keep' | 'remove'): void {
+  const sas = [...tables.sas.values()];
+  tables.sas.clear();
+  tables.uses.clear();
+  if (guards === 'remove') {
+    tables.policies.clear();
+    tables.leftovers.clear();
+  }
+  for (const [id, policy] of tables.policies) tables.policies.set(id, { ...policy, acquire: false });
+  mend(tables);
+  for (const sa of sas) tables.kernel.demand(deleteSa(saId(sa)), 'SA', ERRNO.ESRCH);
+  if (guards === 'remove') tables.journal.clear();
+}
+
+/** What others removed is not there any more: the next change puts it back. */
+function readStanding(tables: Tables): void {
+  const found = new Map(tables.kernel.policies().map((policy) => [policyKey(policy), policy]));
+  for (const key of [...tables.standing.keys()]) {
+    const policy = found.get(key);
+    if (policy) tables.standing.set(key, policy);
+    else tables.standing.delete(key);
+  }
+}
+
+/** Those that stand in the kernel with all that they need there. */
+function wholePolicies(tables: Tables): Snapshot['policies'] {
+  const broken = new Set<string>();
+  for (const [key, { owner, policy }] of wantedPolicies(tables)) {
+    const standing = tables.standing.get(key);
+    if (!standing || !samePolicy(standing, policy)) broken.add(owner);
+  }
+  return [...tables.policies.values()].filter(({ id }) => !broken.has(id));
+}
+
+/** The kernel does not say when an SA passed its last packet: the time of the last look that found more than before. */
+type Activity = Map<string, { packets: bigint; last: Instant }>;
+
+function installedSas(tables: Tables, activity: Activity, now: Instant): InstalledSa[] {
+  const ours = tables.kernel.sas().filter(({ info }) => isOurReqid(info.reqid) && info.id.spi !== 0);
+  const rows = ours.map((sa) => installedSa(tables, sa));
+  const before = new Map(activity);
+  activity.clear();
+  return rows.map((row) => {
+    const key = keyOf(row.direction, row.spi);
+    const old = before.get(key) ?? { packets: 0n, last: 0 };
+    const last = row.packets > old.packets ? now : old.last;
+    activity.set(key, { packets: row.packets, last });
+    return last === 0 ? row : { ...row, last };
+  });
+}
+
+/** An SA that is not known here has an unknown policy: somebody else's, or of an address that was left. */
+function installedSa(tables: Tables, { info }: XfrmSa): InstalledSa {
+  const known = [...tables.sas.values()].find((sa) => isIt(sa, info));
+  const direction = known?.direction ?? 'in';
+  return {
+    spi: info.id.spi,
+    direction,
+    policy: known?.policy ?? '?',
+    inUse: direction === 'in' || tables.uses.get(known!.policy) === info.id.spi,
+    packets: info.counters.packets,
+    bytes: info.counters.bytes,
+  };
+}

@@ -15,6 +15,7 @@ export interface Config {
   addresses: IpAddress[];
   /** Largest outer packet, bytes. */
   mtu: number;
+  dataplane: 'engine' | 'xfrm';
   tunnels: Tunnel[];
   /** By the name that tunnels use. Behind functions, so that no dump of an object shows one. */
   secrets: Map<string, () => Uint8Array>;
@@ -53,8 +54,8 @@ export function resolveConfig(
     return tunnel ?? [];
   });
   complaints.push(...overlaps(tunnels, entries));
-  const { name, mtu } = file.gateway;
-  return { name, addresses, mtu: mtu ?? DEFAULTS.mtu, tunnels, secrets };
+  const { name, mtu = DEFAULTS.mtu, dataplane = DEFAULTS.dataplane } = file.gateway;
+  return { name, addresses, mtu, dataplane, tunnels, secrets };
 }
 
 /** `local` and `remote` of the defaults are for tunnels that name no children of their own. */

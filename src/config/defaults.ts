@@ -24,6 +24,8 @@ export const DEFAULTS = {
   /** RFC 3948 §4: 20 seconds. */
   keepalive: '20s',
   mtu: 1500,
+  /** Needs no ESP in the kernel, and waits for an SA instead of dropping. */
+  dataplane: 'engine',
 } as const;
 
 /** docs/decisions/0001-retransmission.md */

@@ -78,6 +78,10 @@ export const schema = z.strictObject({
     name: text.describe('shown in status and log'),
     address: oneOrMore.describe('our outer addresses, at most one of each family'),
     mtu: z.number().int().min(1280).max(9000).optional().describe('largest outer packet, bytes'),
+    dataplane: z
+      .enum(['engine', 'xfrm'])
+      .optional()
+      .describe('what protects packets: our engine, or the IPsec of the kernel'),
   }),
   defaults: tunnel.optional().describe('for every tunnel that does not say otherwise'),
   tunnels: z.record(text, tunnel),

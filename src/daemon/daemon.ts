@@ -23,6 +23,8 @@ export interface Daemon {
   feed(event: Event): void;
   /** Resolves with the code of `command-done`. */
   command(command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): Promise<ReportCode>;
+  /** Resolves when the data plane has got every change asked for so far. */
+  changed(): Promise<void>;
   /** What the data plane said last; refreshed every second. */
   snapshot(): Snapshot;
   /** Asks for a snapshot now. */
@@ -106,6 +108,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
   return {
     feed,
     refresh,
+    changed: () => changes,
     snapshot: () => last,
     command(command, tunnel, child) {
       const id = nextCommand++;

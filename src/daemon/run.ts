@@ -1,4 +1,4 @@
-// Joins the parts to a running gateway: configuration, host, engine, core.
+// Joins the parts to a running gateway: configuration, host, data plane, core.
 
 import { complaintText } from '../config/complaint.ts';
 import type { Config } from '../config/config.ts';
@@ -6,7 +6,7 @@ import { loadConfig } from '../config/load.ts';
 import { type Plan, planReload } from '../config/plan.ts';
 import { createKeyExchanges } from '../crypto/node-key-exchange.ts';
 import { createNodeProvider } from '../crypto/node-provider.ts';
-import { createEngine } from '../dataplane/engine.ts';
+import { flushXfrm } from '../dataplane/xfrm.ts';
 import { createHost, type Host, HostError } from '../host/host.ts';
 import { holderOf, type Machine, preflight, thisMachine } from '../host/preflight.ts';
 import { OURS, wantedFor } from '../host/wanted.ts';
@@ -20,6 +20,7 @@ import { familyOf } from '../wire/address.ts';
 import { createDaemon } from './daemon.ts';
 import { createJobs } from './jobs.ts';
 import { createKeyExport, type KeyExport } from './key-export.ts';
+import { choosePlane } from './plane.ts';
 import { IKE_PORT, NAT_PORT, openPort } from './port.ts';
 import { type Log, type Report, sentenceOf } from './report.ts';
 import { createTraffic, type Status, statusOfTunnel } from './status.ts';
@@ -62,16 +63,16 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   const machine = thisMachine(addon);
   demandNothing(addon.openTun(plane, OURS.device), 'HOST_TUN');
   applyHost(host, config, [config]);
-  const port = openPort(addon, plane, config.addresses, OURS.mark, false);
+  const port = openPort(addon, plane, config.addresses, OURS.mark, config.dataplane === 'xfrm');
   if ('failed' in port) throw new HostError('HOST_SOCKET', explainSocket(machine, port.failed));
-  const engine = createEngine(addon, plane);
+  const chosen = choosePlane(config.dataplane, addon, plane);
   const provider = createNodeProvider();
-  const core = createGateway({ provider, capabilities: engine.capabilities });
+  const core = createGateway({ provider, capabilities: chosen.plane.capabilities });
   const traffic = createTraffic();
   const exportKeys = options.exportKeys === undefined ? undefined : createKeyExport(options.exportKeys);
   const daemon = createDaemon({
     core,
-    plane: engine,
+    plane: chosen.plane,
     send: (action) => port.send(action),
     runJob: createJobs({
       provider,
@@ -84,7 +85,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   });
 
   addon.start(plane, () => {
-    engine.deliver();
+    chosen.deliver();
     for (const datagram of port.take()) daemon.feed({ type: 'datagram', ...datagram });
     port.setKnown(core.spis());
   });
@@ -92,6 +93,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     type: 'configure',
     changes: config.tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })),
   });
+  void daemon.changed().then(chosen.settle);
   port.setKnown(core.spis());
   if (options.exportKeys !== undefined) report(log, 'KEYS_EXPORTED', { folder: options.exportKeys });
   report(log, 'DAEMON_READY', {
@@ -111,6 +113,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     return {
       name: config.name,
       pid: process.pid,
+      dataplane: config.dataplane,
       ...(options.exportKeys === undefined ? {} : { exportsKeys: options.exportKeys }),
       tunnels: core.tunnels().flatMap((view) => {
         const tunnel = config.tunnels.find(({ name }) => name === view.name);
@@ -129,6 +132,8 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     const next = readConfig(file, log);
     if (next.addresses.join() !== config.addresses.join())
       throw new ConfigRefused([`${file}:1:1: gateway.address changed: restart the daemon to use it`]);
+    if (next.dataplane !== config.dataplane)
+      throw new ConfigRefused([`${file}:1:1: gateway.dataplane changed: restart the daemon to use it`]);
     const plan = planReload(config, next);
     if (dryRun) return plan;
     applyOrRestore(host, config, next);
@@ -180,6 +185,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     async stop() {
       clearInterval(sampling);
       await daemon.stop(GOODBYE);
+      await chosen.plane.close();
       addon.stop(plane);
     },
   };
@@ -193,7 +199,8 @@ function exported(keys: KeyExport, core: Gateway, action: Action): void {
 
 /** Removes everything of ours from this machine. How many objects that were. */
 export function flushHost(): number {
-  return createHost(loadAddon()).flush();
+  const addon = loadAddon();
+  return flushXfrm(addon) + createHost(addon).flush();
 }
 
 function readConfig(file: string, log: Log): Config {
@@ -218,7 +225,7 @@ function applyHost(host: Host, size: Config, configs: readonly Config[]): void {
   const pairs = configs.flatMap(({ tunnels }) =>
     tunnels.flatMap(({ children }) => children.map(({ selectors }) => selectors)),
   );
-  host.apply(wantedFor(pairs, host.addresses(), mtuOf(size)));
+  host.apply(wantedFor(pairs, host.addresses(), mtuOf(size), size.dataplane));
 }
 
 /** Of the device that all tunnels share: the least of them. */

@@ -52,6 +52,8 @@ export interface TunnelStatus {
 export interface Status {
   name: string;
   pid: number;
+  /** What protects packets. */
+  dataplane: 'engine' | 'xfrm';
   /** The folder that every key is written to, while that is so. */
   exportsKeys?: string;
   tunnels: TunnelStatus[];

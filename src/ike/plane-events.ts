@@ -25,8 +25,10 @@ export function planeEvent(context: Context, event: DataPlaneEvent): void {
       });
     case 'usage':
       if (event.direction === 'in') {
-        withChild(context, isOf(event), (_sa, state) => {
+        withChild(context, isOf(event), (sa, state, child) => {
           state.lastHeard = Math.max(state.lastHeard, event.last);
+          // Where the plane does not tell of a first packet, its counters do: the peer sends with this one.
+          useChild(context, sa, state, child);
         });
       }
       return;

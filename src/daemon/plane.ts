@@ -1,0 +1,32 @@
+// Which data plane a daemon has: one, chosen by the configuration.
+
+import { type DataPlane, DataPlaneError } from '../dataplane/dataplane.ts';
+import { createEngine } from '../dataplane/engine.ts';
+import { createXfrm, flushXfrm } from '../dataplane/xfrm.ts';
+import { HostError } from '../host/host.ts';
+import { OURS, type PlaneName } from '../host/wanted.ts';
+import type { Addon, Plane } from '../native.ts';
+
+export interface ChosenPlane {
+  plane: DataPlane;
+  /** Hands on what it has to tell. */
+  deliver(): void;
+  /** Every policy of the configuration has been added. */
+  settle(): void;
+}
+
+/** Throws HostError where this machine cannot. The sockets are open. */
+export function choosePlane(name: PlaneName, addon: Addon, native: Plane): ChosenPlane {
+  try {
+    if (name === 'xfrm') {
+      const plane = createXfrm(addon, native, { mark: OURS.mark, clock: addon.bootTime });
+      return { plane, deliver: plane.deliver, settle: plane.settle };
+    }
+    // Of a daemon that ran with the kernel's IPsec: its policies would stop the engine's packets.
+    flushXfrm(addon);
+  } catch (error) {
+    throw error instanceof DataPlaneError ? new HostError('HOST_IPSEC', error.message) : error;
+  }
+  const plane = createEngine(addon, native);
+  return { plane, deliver: plane.deliver, settle: () => {} };
+}

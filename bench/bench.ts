@@ -18,17 +18,17 @@ import { throughput } from './throughput.ts';
 
 interface Measure {
   run: (options: Options) => Promise<Result>;
-  /** Whether it needs networks of its own and those who are compared. */
-  lab: boolean;
+  /** Networks of its own; beside them those who are compared. */
+  needs: 'nothing' | 'lab' | 'peers';
 }
 
 const MEASURES: Record<Subject, Measure> = {
-  throughput: { run: throughput, lab: true },
-  pps: { run: pps, lab: true },
-  latency: { run: latency, lab: true },
-  crypto: { run: crypto, lab: false },
-  lookup: { run: lookup, lab: false },
-  rekey: { run: rekey, lab: true },
+  throughput: { run: throughput, needs: 'peers' },
+  pps: { run: pps, needs: 'peers' },
+  latency: { run: latency, needs: 'peers' },
+  crypto: { run: crypto, needs: 'nothing' },
+  lookup: { run: lookup, needs: 'nothing' },
+  rekey: { run: rekey, needs: 'lab' },
 };
 
 /** Exit code as every command's (src/cli/exit.ts). */
@@ -36,12 +36,11 @@ async function main(words: readonly string[]): Promise<number> {
   const options = parseOptions(words);
   if (options.what === 'report') return report();
   const subjects = options.what === 'all' ? SUBJECTS : [options.what];
-  if (subjects.some((subject) => MEASURES[subject].lab)) {
-    const missing = contendersMissing();
-    for (const line of missing) console.error(line);
-    if (missing.length > 0) return EXIT.permission;
-    isolate();
-  }
+  const needs = subjects.map((subject) => MEASURES[subject].needs);
+  const missing = needs.includes('peers') ? contendersMissing() : [];
+  for (const line of missing) console.error(line);
+  if (missing.length > 0) return EXIT.permission;
+  if (needs.some((need) => need !== 'nothing')) isolate();
   let reached = true;
   for (const subject of subjects) reached = show(await MEASURES[subject].run(options), options) && reached;
   if (options.write) report();

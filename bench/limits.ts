@@ -31,10 +31,11 @@ export function throughputLimit(costs: Costs, plain: number): number {
 
 /**
  * Packets per second. A packet costs what it costs without gateways' work (`plain`, CPU nanoseconds a packet), at each
- * gateway one pass of AES-GCM, and one call to read it from the TUN or to write it there; calls on the outer side carry many.
+ * gateway one pass of AES-GCM, and its share of one call to read it from the TUN or to write it there: `together` is how many
+ * the sender's kernel hands over as one. Calls on the outer side carry many.
  */
-export function packetLimit(costs: Costs, plain: number): number {
-  const gateway = 64 / costs.aes64 + costs.call;
+export function packetLimit(costs: Costs, plain: number, together: number): number {
+  const gateway = 64 / costs.aes64 + costs.call / together;
   return (1e9 * costs.cores) / (plain + GATEWAYS * gateway);
 }
 

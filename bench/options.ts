@@ -38,7 +38,7 @@ export function parseOptions(words: readonly string[]): Options {
     write: values.write ?? false,
     assert: values.assert ?? false,
     rounds: positive('--rounds', values.rounds, short ? 2 : 7),
-    seconds: positive('--seconds', values.seconds, short ? 1 : 3),
+    seconds: positive('--seconds', values.seconds, short ? 1 : 2),
     peers: (values.peer ?? []).map(readPeer),
   };
 }

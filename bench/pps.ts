@@ -62,6 +62,7 @@ export async function pps(options: Options): Promise<Result> {
         .get('plain')!
         .map((rate) => rate.perPacket.machine),
     );
+  const limitOf = (mode: Mode) => packetLimit(costs, plainCost(mode), mode === 'offload' ? SEGMENTS : 1);
   return {
     subject: 'pps',
     ratios: found,
@@ -72,14 +73,14 @@ export async function pps(options: Options): Promise<Result> {
       ),
     },
     goals: judge('pps', medians(found), {
-      pps_strongswan: packetLimit(costs, plainCost('offload')) / median(rates('strongswan', 'offload')),
+      pps_strongswan: limitOf('offload') / median(rates('strongswan', 'offload')),
     }),
     limits: MEASURED.map((mode) =>
       limited(
         `64-byte UDP without loss, ${MODES[mode].title}`,
         'packets/s',
         median(rates('isthmus', mode)),
-        packetLimit(costs, plainCost(mode)),
+        limitOf(mode),
       ),
     ),
     costs,

@@ -35,7 +35,7 @@ export async function throughput(options: Options): Promise<Result> {
   const packets = await packetRates(main, options, 'offload');
   for (const mode of options.short ? SHORT : ALL) {
     setMode(rigs, mode);
-    streams.set(mode, await measureStreams(rigs, options, mode));
+    streams.set(mode, await measureStreams(mode === 'wan' ? main : rigs, options, mode));
   }
   await lower(rigs);
   return resultOf(options, costs, streams, packets, rigs);
@@ -161,21 +161,23 @@ function tableOf(mode: Mode, runs: Runs, rigs: readonly Rig[]): Table {
       ...['', 'Mbit/s', 'least', 'most', 'quartiles'],
       ...['CPU s/GB: gateway a', 'gateway b', 'iperf3 client', 'iperf3 server', 'machine'],
     ],
-    rows: rigs.map(({ name, label }) => {
-      const all = runs.get(name)!;
-      const { median: middle, min, max, quartiles } = spread(all.map((run) => run.mbps));
-      const cpu = (part: keyof Run['perGb']) => rounded(median(all.map((run) => run.perGb[part])));
-      return [
-        ...[
-          label,
-          Math.round(middle),
-          Math.round(min),
-          Math.round(max),
-          quartiles.map(Math.round).join(' to '),
-        ],
-        ...[cpu('gatewayA'), cpu('gatewayB'), cpu('client'), cpu('server'), cpu('machine')],
-      ];
-    }),
+    rows: rigs
+      .filter(({ name }) => runs.has(name))
+      .map(({ name, label }) => {
+        const all = runs.get(name)!;
+        const { median: middle, min, max, quartiles } = spread(all.map((run) => run.mbps));
+        const cpu = (part: keyof Run['perGb']) => rounded(median(all.map((run) => run.perGb[part])));
+        return [
+          ...[
+            label,
+            Math.round(middle),
+            Math.round(min),
+            Math.round(max),
+            quartiles.map(Math.round).join(' to '),
+          ],
+          ...[cpu('gatewayA'), cpu('gatewayB'), cpu('client'), cpu('server'), cpu('machine')],
+        ];
+      }),
     picture: { column: 1, spread: [2, 3], unit: 'Mbit/s' },
   };
 }

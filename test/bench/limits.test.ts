@@ -21,8 +21,9 @@ test('a byte pays for the plain path, and at two gateways for two copies, one en
   near(throughputLimit(COSTS, 1), (8000 * 2) / (1 + 2 * 0.402));
 });
 
-test('a packet pays at each gateway for one encryption of 64 bytes and one call', () => {
-  near(packetLimit(COSTS, 1000), (1e9 * 2) / (1000 + 2 * (100 + 65.536)));
+test('a packet pays at each gateway for one encryption of 64 bytes and its share of one call', () => {
+  near(packetLimit(COSTS, 1000, 1), (1e9 * 2) / (1000 + 2 * (100 + 65.536)));
+  near(packetLimit(COSTS, 1000, 16), (1e9 * 2) / (1000 + 2 * (100 + 4.096)));
 });
 
 test('there and back are four wake-ups', () => {

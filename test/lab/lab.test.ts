@@ -58,6 +58,18 @@ test('faults: what goes wrong on machines ends in a sentence, and loses nothing 
   assert.ok(results.length >= 16);
 });
 
+test('bench: rekeys under a flood are counted, beside the limit and the verdict', (t) => {
+  if (skipped(t, whatIsMissing()[0])) return;
+  const built = spawnSync('make', ['-C', 'bench/native'], { encoding: 'utf8' });
+  assert.equal(built.status, 0, built.stderr);
+  const { status, last, all } = lab('bench/bench.ts', 'rekey', '--short');
+  assert.equal(status, 0, all);
+  const result = JSON.parse(last);
+  assert.deepEqual([result.child_rekeys, result.ike_rekeys], [10, 2]);
+  assert.ok(result.rekey_sent > 0 && result.rekey_duplicates === 0, all);
+  assert.equal(result.goals[0].key, 'rekey_lost');
+});
+
 test('interop: strongSwan as initiator and as responder', (t) => {
   if (skipped(t, whatIsMissing()[0] ?? strongswanIsMissing() ?? tsharkIsMissing())) return;
   const { status, last, all } = lab('lab/interop.ts', '--short');

@@ -7,6 +7,7 @@ import { start } from '../lab/netns.ts';
 import { createStrongswan, strongswanIsMissing } from '../lab/peers/strongswan.ts';
 import { createWireguard, wireguardIsMissing } from '../lab/peers/wireguard.ts';
 import { createSite, type Site } from '../lab/site.ts';
+import type { Options } from './options.ts';
 
 export interface Contender {
   /** As in the fields of the JSON. */
@@ -77,6 +78,12 @@ export const VARIANTS: readonly Contender[] = [
   isthmus('isthmus_esp', 'isthmus, AES-256-GCM, plain ESP', 'aes-gcm-16-256', 'esp'),
   isthmus('isthmus_chacha_esp', 'isthmus, ChaCha20-Poly1305, plain ESP', 'chacha20-poly1305', 'esp'),
 ];
+
+/** The main four, more of ours unless it must be short, and those that the user named. */
+export function chosen({ short, peers }: Options, more: readonly Contender[] = VARIANTS): Contender[] {
+  const named = peers.map(({ name, command }) => foreign(name, command));
+  return [...MAIN, ...(short ? [] : more), ...named];
+}
 
 /** One sentence for each program that the bench needs and does not find. */
 export function contendersMissing(): string[] {
@@ -153,7 +160,7 @@ async function startWireguard(prefix: string): Promise<Running> {
  * environment: SIDE (a or b), ADDRESS and PEER (outer addresses), LOCAL and REMOTE (networks), WAN and LAN (devices),
  * SHARED (a folder that both sides see), NAME (of the contender).
  */
-export function foreign(name: string, command: string): Contender {
+function foreign(name: string, command: string): Contender {
   return { name, label: name, start: (prefix) => startForeign(prefix, name, command) };
 }
 

@@ -14,9 +14,9 @@ import { judge } from './goals.ts';
 import { cryptoLimit } from './limits.ts';
 import type { Options } from './options.ts';
 import { loadParts, measureCosts } from './parts.ts';
-import { about, limited, type Result } from './result.ts';
+import { frame, limited, type Result, type Table } from './result.ts';
 import { tell } from './rig.ts';
-import { median, ratios, rounded, spread } from './statistics.ts';
+import { median, ratios, rounded, type Spread, spread } from './statistics.ts';
 
 interface Suite {
   name: string;
@@ -76,12 +76,11 @@ export async function crypto(options: Options): Promise<Result> {
     tell(`crypto, round ${round} of ${options.rounds}`);
     for (const row of rows) measureInto(row);
   }
-  const slower = (row: Row) => row.seal.map((value, round) => Math.min(value, row.open[round]!));
   const of = (suite: string, size: number) =>
     slower(rows.find((row) => row.suite === suite && row.size === size)!);
   const [small, large] = SIZES.map((size) => of(MAIN, size));
   return {
-    subject: 'crypto',
+    ...frame(options, 'crypto', costs, MILLISECONDS / 1000),
     ratios: {
       aes_chacha_64: ratios(of(MAIN, 64), of('chacha20-poly1305', 64)),
       aes_chacha_1408: ratios(of(MAIN, 1408), of('chacha20-poly1305', 1408)),
@@ -96,17 +95,13 @@ export async function crypto(options: Options): Promise<Result> {
         cryptoLimit(costs, size),
       ),
     ),
-    costs,
-    tables: SIZES.map((size) => ({
-      title: `Cryptography and framing alone, packets of ${size} bytes, one core`,
-      columns: ['', 'Mpps sealed', 'Mpps opened', 'ns sealed', 'ns opened', 'slower: least', 'most'],
-      rows: rows.filter((row) => row.size === size).map((row) => cells(row, spread(slower(row)))),
-      picture: { column: 1, unit: 'Mpps sealed' },
-    })),
-    rounds: options.rounds,
-    seconds: MILLISECONDS / 1000,
-    about: about(options, 'crypto'),
+    tables: SIZES.map((size) => tableOf(size, rows)),
   };
+}
+
+/** The direction that limits, round by round. */
+function slower({ seal, open }: Row): number[] {
+  return seal.map((value, round) => Math.min(value, open[round]!));
 }
 
 function measureInto(row: Row): void {
@@ -119,9 +114,18 @@ function measureInto(row: Row): void {
   row.open.push(1000 / open);
 }
 
-function cells({ suite, seal, open }: Row, slower: { min: number; max: number }): (string | number)[] {
+function tableOf(size: number, rows: readonly Row[]): Table {
+  return {
+    title: `Cryptography and framing alone, packets of ${size} bytes, one core`,
+    columns: ['', 'Mpps sealed', 'Mpps opened', 'ns sealed', 'ns opened', 'slower: least', 'most'],
+    rows: rows.filter((row) => row.size === size).map((row) => cells(row, spread(slower(row)))),
+    picture: { column: 1, unit: 'Mpps sealed' },
+  };
+}
+
+function cells({ suite, seal, open }: Row, { min, max }: Spread): (string | number)[] {
   const [sealed, opened] = [median(seal), median(open)];
-  return [suite, sealed, opened, 1000 / sealed, 1000 / opened, slower.min, slower.max].map((cell) =>
+  return [suite, sealed, opened, 1000 / sealed, 1000 / opened, min, max].map((cell) =>
     typeof cell === 'number' ? rounded(cell) : cell,
   );
 }

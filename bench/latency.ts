@@ -1,12 +1,12 @@
 // Round trips of one small packet after the other: what the tunnel adds, idle and at half of what it can carry.
 
-import { foreign, MAIN, VARIANTS } from './contenders.ts';
+import { chosen, VARIANTS } from './contenders.ts';
 import { judge } from './goals.ts';
 import { latencyLimit } from './limits.ts';
 import type { Options } from './options.ts';
 import { measureCosts } from './parts.ts';
 import { BYTES, SEGMENTS, sustainedRate } from './pps.ts';
-import { about, limited, type Result, type Table } from './result.ts';
+import { frame, limited, type Result, type Table } from './result.ts';
 import { ADDRESS_B, interleave, lower, type Rig, raise } from './rig.ts';
 import { median, medians, ratios, rounded, type Spread } from './statistics.ts';
 import { listen, send, type Trips, trips } from './udp.ts';
@@ -25,9 +25,8 @@ interface Measured {
 type All = Map<string, Measured[]>;
 
 export async function latency(options: Options): Promise<Result> {
-  const peers = options.peers.map(({ name, command }) => foreign(name, command));
   const costs = measureCosts();
-  const rigs = await raise(options.short ? [...MAIN, ...peers] : [...MAIN, VARIANTS[0]!, ...peers]);
+  const rigs = await raise(chosen(options, VARIANTS.slice(0, 1)));
   const rates = await interleave(
     rigs,
     1,
@@ -90,7 +89,7 @@ function resultOf(options: Options, costs: Result['costs'], all: All, rigs: read
   found.rtt_p99_p50_loaded = ratios(added('isthmus', 'loaded', 'p99'), added('isthmus', 'loaded', 'p50'));
   const own = median(added('isthmus', 'idle', 'p50'));
   return {
-    subject: 'latency',
+    ...frame(options, 'latency', costs, options.seconds),
     ratios: found,
     fields: Object.fromEntries(
       rigs
@@ -101,11 +100,7 @@ function resultOf(options: Options, costs: Result['costs'], all: All, rigs: read
       rtt_wireguard: latencyLimit(costs) / median(added('wireguard', 'idle', 'p50')),
     }),
     limits: [limited('added round trip, idle', 'µs', own, latencyLimit(costs), 'lower')],
-    costs,
     tables: [tableOf(all, rigs, added)],
-    rounds: options.rounds,
-    seconds: options.seconds,
-    about: about(options, 'latency'),
   };
 }
 

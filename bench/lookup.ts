@@ -3,7 +3,7 @@
 import { judge } from './goals.ts';
 import type { Options } from './options.ts';
 import { loadParts, measureCosts } from './parts.ts';
-import { about, limited, type Result } from './result.ts';
+import { frame, limited, type Result } from './result.ts';
 import { tell } from './rig.ts';
 import { median, medians, ratios, rounded, spread } from './statistics.ts';
 
@@ -30,7 +30,7 @@ export async function lookup(options: Options): Promise<Result> {
     KINDS.map(({ name }) => [`lookup_${name}`, ratios(of(name, COUNTS[1]!), of(name, COUNTS[0]!))]),
   );
   return {
-    subject: 'lookup',
+    ...frame(options, 'lookup', costs, MILLISECONDS / 1000),
     ratios: found,
     fields: Object.fromEntries(
       rows.map((row) => [`lookup_${row.name}_${row.count}_ns`, rounded(median(row.nanoseconds))]),
@@ -40,7 +40,6 @@ export async function lookup(options: Options): Promise<Result> {
     limits: Object.entries(found).map(([key, { median: middle }]) =>
       limited(key.replace('_', ', '), 'times the time at 10', middle, 1, 'lower'),
     ),
-    costs,
     tables: [
       {
         title: 'One lookup of a policy, ns',
@@ -51,9 +50,6 @@ export async function lookup(options: Options): Promise<Result> {
         }),
       },
     ],
-    rounds: options.rounds,
-    seconds: MILLISECONDS / 1000,
-    about: about(options, 'lookup'),
   };
 }
 

@@ -3,13 +3,13 @@
 // The sender hands sixteen at a time to its kernel (UDP_SEGMENT), or it would cost more than the gateways: with offloads on
 // they travel as one until a device cannot take them so (a TUN without USO), with offloads off each crosses every link alone.
 
-import { foreign, MAIN, VARIANTS } from './contenders.ts';
+import { chosen } from './contenders.ts';
 import { judge } from './goals.ts';
-import { packetLimit } from './limits.ts';
+import { type Costs, packetLimit } from './limits.ts';
 import type { Options } from './options.ts';
 import { measureCosts } from './parts.ts';
 import { searchRate } from './rate-search.ts';
-import { about, limited, type Result, type Table } from './result.ts';
+import { frame, limited, type Result, type Table } from './result.ts';
 import { ADDRESS_B, interleave, lower, MODES, type Mode, type Rig, raise, setMode, withCpu } from './rig.ts';
 import { median, medians, ratios, rounded, type Spread, spread } from './statistics.ts';
 import { flood } from './udp.ts';
@@ -34,16 +34,18 @@ export interface Rate {
 export type Rates = Map<string, Rate[]>;
 
 export async function pps(options: Options): Promise<Result> {
-  const peers = options.peers.map(({ name, command }) => foreign(name, command));
-  const contenders = options.short ? [...MAIN, ...peers] : [...MAIN, ...VARIANTS, ...peers];
   const costs = measureCosts();
-  const rigs = await raise(contenders);
+  const rigs = await raise(chosen(options));
   const all = new Map<Mode, Rates>();
   for (const mode of MEASURED) {
     setMode(rigs, mode);
     all.set(mode, await packetRates(rigs, options, mode));
   }
   await lower(rigs);
+  return resultOf(options, costs, all, rigs);
+}
+
+function resultOf(options: Options, costs: Costs, all: Map<Mode, Rates>, rigs: readonly Rig[]): Result {
   const rates = (name: string, mode: Mode) =>
     all
       .get(mode)!
@@ -54,17 +56,9 @@ export async function pps(options: Options): Promise<Result> {
     found[`pps_${name}`] = ratios(rates('isthmus', 'offload'), rates(name, 'offload'));
     found[`pps_${name}_segmented`] = ratios(rates('isthmus', 'segmented'), rates(name, 'segmented'));
   }
-  const plainCost = (mode: Mode) =>
-    1000 *
-    median(
-      all
-        .get(mode)!
-        .get('plain')!
-        .map((rate) => rate.perPacket.machine),
-    );
-  const limitOf = (mode: Mode) => packetLimit(costs, plainCost(mode), mode === 'offload' ? SEGMENTS : 1);
+  const limits = new Map(MEASURED.map((mode) => [mode, limitOf(costs, mode, all.get(mode)!)]));
   return {
-    subject: 'pps',
+    ...frame(options, 'pps', costs, STEP),
     ratios: found,
     fields: {
       pps_ratio: Math.round(100 * found.pps_strongswan!.median) / 100,
@@ -73,22 +67,23 @@ export async function pps(options: Options): Promise<Result> {
       ),
     },
     goals: judge('pps', medians(found), {
-      pps_strongswan: limitOf('offload') / median(rates('strongswan', 'offload')),
+      pps_strongswan: limits.get('offload')! / median(rates('strongswan', 'offload')),
     }),
     limits: MEASURED.map((mode) =>
       limited(
         `64-byte UDP without loss, ${MODES[mode].title}`,
         'packets/s',
         median(rates('isthmus', mode)),
-        limitOf(mode),
+        limits.get(mode)!,
       ),
     ),
-    costs,
     tables: MEASURED.map((mode) => packetTable(mode, all.get(mode)!, rigs)),
-    rounds: options.rounds,
-    seconds: STEP,
-    about: about(options, 'pps'),
   };
+}
+
+function limitOf(costs: Costs, mode: Mode, rates: Rates): number {
+  const plain = 1000 * median(rates.get('plain')!.map((rate) => rate.perPacket.machine));
+  return packetLimit(costs, plain, mode === 'offload' ? SEGMENTS : 1);
 }
 
 export function packetRates(rigs: readonly Rig[], options: Options, mode: Mode): Promise<Rates> {

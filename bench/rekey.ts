@@ -7,7 +7,7 @@ import { judge } from './goals.ts';
 import type { Options } from './options.ts';
 import { measureCosts } from './parts.ts';
 import { BYTES, SEGMENTS, sustainedRate } from './pps.ts';
-import { about, limited, type Result } from './result.ts';
+import { frame, limited, type Result } from './result.ts';
 import { ADDRESS_A, ADDRESS_B, lower, type Rig, raise, tell } from './rig.ts';
 import { type Flood, listen, type Received, send } from './udp.ts';
 
@@ -42,7 +42,7 @@ export async function rekey(options: Options): Promise<Result> {
     ['without', without],
   ] as const;
   return {
-    subject: 'rekey',
+    ...frame({ ...options, rounds: 1 }, 'rekey', costs, Math.round(during.seconds)),
     ratios: {},
     fields: {
       ...{ child_rekeys: wanted.child, ike_rekeys: wanted.ike, rekey_rate_pps: rate },
@@ -51,7 +51,6 @@ export async function rekey(options: Options): Promise<Result> {
     },
     goals: judge('rekey', { rekey_lost: during.lost + during.duplicates }),
     limits: [limited('lost in rekeys', 'packets', during.lost, 0, 'lower')],
-    costs,
     tables: [
       {
         title: `${wanted.child} child and ${wanted.ike} IKE rekeys at ${rate} packets/s there and ${BACK_RATE} back`,
@@ -61,9 +60,6 @@ export async function rekey(options: Options): Promise<Result> {
         ]),
       },
     ],
-    rounds: 1,
-    seconds: Math.round(during.seconds),
-    about: about(options, 'rekey'),
   };
 }
 

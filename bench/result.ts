@@ -66,7 +66,12 @@ export function limited(
   return { what, unit, measured, limit, better, beaten };
 }
 
-export function about(options: Options, subject: Subject): About {
+/** What every result holds, whatever was measured. `seconds`: of one measurement. */
+export function frame(options: Options, subject: Subject, costs: Costs, seconds: number) {
+  return { subject, costs, rounds: options.rounds, seconds, about: about(options, subject) };
+}
+
+function about(options: Options, subject: Subject): About {
   const words = [subject, `--rounds ${options.rounds}`, `--seconds ${options.seconds}`];
   if (options.short) words.push('--short');
   return {

@@ -1,13 +1,13 @@
 // One TCP stream, and packets per second of the main four.
 
 import { tcpStream } from '../lab/traffic.ts';
-import { foreign, MAIN, VARIANTS } from './contenders.ts';
+import { chosen, MAIN } from './contenders.ts';
 import { judge } from './goals.ts';
 import { type Costs, throughputLimit } from './limits.ts';
 import type { Options } from './options.ts';
 import { measureCosts } from './parts.ts';
 import { packetRates, packetTable, type Rates } from './pps.ts';
-import { about, limited, type Result, type Table } from './result.ts';
+import { frame, limited, type Result, type Table } from './result.ts';
 import { ADDRESS_B, interleave, lower, MODES, type Mode, type Rig, raise, setMode, withCpu } from './rig.ts';
 import { median, medians, ratios, rounded, type Spread, spread } from './statistics.ts';
 
@@ -26,10 +26,8 @@ interface Run {
 type Runs = Map<string, Run[]>;
 
 export async function throughput(options: Options): Promise<Result> {
-  const peers = options.peers.map(({ name, command }) => foreign(name, command));
-  const contenders = options.short ? [...MAIN, ...peers] : [...MAIN, ...VARIANTS, ...peers];
   const costs = measureCosts();
-  const rigs = await raise(contenders);
+  const rigs = await raise(chosen(options));
   const main = rigs.filter(({ name }) => MAIN.some((one) => one.name === name));
   const streams = new Map<Mode, Runs>();
   const packets = await packetRates(main, options, 'offload');
@@ -91,7 +89,7 @@ function resultOf(
   const pps = (name: string) => packets.get(name)!.map((run) => run.received);
   found.pps_strongswan = ratios(pps('isthmus'), pps('strongswan'));
   return {
-    subject: 'throughput',
+    ...frame(options, 'throughput', costs, options.seconds),
     ratios: found,
     fields: fieldsOf(mbps, pps, found),
     goals: judge('throughput', medians(found), ratioLimits),
@@ -103,14 +101,10 @@ function resultOf(
         limits.get(mode)!,
       ),
     ),
-    costs,
     tables: [
       ...modes.map((mode) => tableOf(mode, streams.get(mode)!, rigs)),
       packetTable('offload', packets, rigs),
     ],
-    rounds: options.rounds,
-    seconds: options.seconds,
-    about: about(options, 'throughput'),
   };
 }
 

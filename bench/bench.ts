@@ -12,6 +12,7 @@ import { pps } from './pps.ts';
 import { rekey } from './rekey.ts';
 import { writeReport } from './report.ts';
 import { type Result, toJson } from './result.ts';
+import { NothingPasses } from './rig.ts';
 import { keep } from './store.ts';
 import { toText } from './text.ts';
 import { throughput } from './throughput.ts';
@@ -64,7 +65,8 @@ function report(): number {
 main(process.argv.slice(2)).then(
   (code) => process.exit(code),
   (error) => {
-    console.error(explain(error));
-    process.exit(exitCodeOf(error));
+    const theirs = error instanceof NothingPasses;
+    console.error(theirs ? error.message : explain(error));
+    process.exit(theirs ? EXIT.no : exitCodeOf(error));
   },
 );

@@ -13,6 +13,8 @@ export interface Contender {
   /** As in the fields of the JSON. */
   name: string;
   label: string;
+  /** Its packets cross the network between the sites as they are. For all others that network knows no way to the sites. */
+  cleartext?: true;
   /** Makes 10.1.0.0/16 and 10.2.0.0/16 reach each other through the gateways of the sites with that prefix. */
   start(prefix: string): Promise<Running>;
 }
@@ -54,6 +56,7 @@ const SIDES: readonly Side[] = [
 export const PLAIN: Contender = {
   name: 'plain',
   label: 'plain veth, no tunnel',
+  cleartext: true,
   start: async () => ({ pids: [], stop: async () => {} }),
 };
 

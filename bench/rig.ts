@@ -32,6 +32,13 @@ const OF_A_LAN = ['eth0', 'lan'];
 const OFFLOADS = ['tso', 'gso', 'gro', 'tx-udp-segmentation'];
 const PATIENCE = 15_000; // ms until something passes
 
+/** A contender does not do its part; the message says which. */
+export class NothingPasses extends Error {
+  constructor(label: string) {
+    super(`${label}: nothing passes between the sites within ${PATIENCE / 1000} s`);
+  }
+}
+
 export async function raise(contenders: readonly Contender[]): Promise<Rig[]> {
   const rigs: Rig[] = [];
   for (const contender of contenders) {
@@ -43,7 +50,7 @@ export async function raise(contenders: readonly Contender[]): Promise<Rig[]> {
 
 async function raiseOne(contender: Contender): Promise<Rig> {
   const prefix = `${contender.name}-`;
-  const topology = twoSites(prefix);
+  const topology = topologyOf(contender, prefix);
   build(topology);
   const running = await contender.start(prefix);
   const rig = {
@@ -57,10 +64,16 @@ async function raiseOne(contender: Contender): Promise<Rig> {
   return rig;
 }
 
+/** Without the routes to the sites in the middle only a tunnel makes them reach each other. */
+function topologyOf({ cleartext }: Contender, prefix: string): Topology {
+  const all = twoSites(prefix);
+  return cleartext ? all : { ...all, routes: { ...all.routes, [`${prefix}internet`]: [] } };
+}
+
 async function demandPassing({ label, hostA }: Rig): Promise<void> {
   const begin = performance.now();
   while ((await ping(hostA, ADDRESS_B, 2)) < 2) {
-    if (performance.now() - begin > PATIENCE) throw new Error(`${label}: nothing passes`);
+    if (performance.now() - begin > PATIENCE) throw new NothingPasses(label);
     await pause(100);
   }
 }

@@ -300,6 +300,7 @@ napi_value jsOpenPort(napi_env env, napi_callback_info info) {
   options.mark = arguments.number();
   options.kernelEsp = arguments.flag();
   options.rawEsp = !options.kernelEsp;
+  options.trains = arguments.flag();
   if (!arguments.ok()) return nullptr;
   options.workers = plane->engine.options().workers;
   options.spin = plane->engine.options().spin;

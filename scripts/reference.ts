@@ -18,6 +18,7 @@ import { REPORTS } from '../src/ike/errors.ts';
 interface JsonSchema {
   type?: string;
   enum?: string[];
+  const?: string;
   description?: string;
   anyOf?: JsonSchema[];
   items?: JsonSchema;
@@ -54,6 +55,9 @@ say otherwise (\`local\` and \`remote\` only tunnels without \`children\`). \`is
 ## gateway
 
 ${table(gateway!)}
+## gateway.engine
+
+${table(gateway!.properties!.engine!)}
 ## tunnels.NAME, defaults
 
 ${table(defaults!)}
@@ -147,6 +151,7 @@ function table({ properties = {}, required = [] }: JsonSchema): string {
 }
 
 function typeText(value: JsonSchema): string {
+  if (value.const !== undefined) return `\`${value.const}\``;
   if (value.enum) return value.enum.map((one) => `\`${one}\``).join(', ');
   if (value.anyOf) return value.anyOf.map(typeText).join(' or ');
   if (value.type === 'boolean') return '`true` or `false`';

@@ -29,6 +29,8 @@ export interface Addon {
     mark: number,
     /** ESP is the kernel's, also in UDP; then `start` starts no engine. */
     kernelEsp: boolean,
+    /** Whether the kernel may cut and join ESP packets; captures are easier to read where it may not. */
+    trains: boolean,
   ): string;
   openTun(plane: Plane, name: string): string;
   /** `wake` is called when datagrams or events wait. */

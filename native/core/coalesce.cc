@@ -47,9 +47,9 @@ bool sameIp(const uint8_t* first, const uint8_t* packet, const Flow& flow, size_
   return memcmp(first, packet, 2) == 0 && memcmp(first + 6, packet + 6, 4) == 0 && uint16_t(be16(first + 4) + distance) == be16(packet + 4);
 }
 
-/** Acknowledgement, window and options are the same. */
+/** Acknowledgement, window, urgent pointer and options are the same. */
 bool sameTcp(const uint8_t* a, const uint8_t* b) {
-  return memcmp(a + 8, b + 8, 5) == 0 && memcmp(a + 14, b + 14, 2) == 0 && memcmp(a + 20, b + 20, tcpHeader(a) - 20) == 0;
+  return memcmp(a + 8, b + 8, 5) == 0 && memcmp(a + 14, b + 14, 2) == 0 && memcmp(a + 18, b + 18, tcpHeader(a) - 18) == 0;
 }
 
 }  // namespace

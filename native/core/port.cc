@@ -250,8 +250,8 @@ std::string Port::openSocket(Worker& worker, Kind kind, const Address& address, 
   set(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER);
   set(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, family == AF_INET ? IP_RECVTOS : IPV6_RECVTCLASS, 1);
   setDontFragment(fd, address.family, false);
-  if (kind == Kind::Nat) set(fd, SOL_UDP, UDP_GRO, 1);
-  worker.sockets.push_back({fd, kind, address, port});
+  if (kind == Kind::Nat && options.trains) set(fd, SOL_UDP, UDP_GRO, 1);
+  worker.sockets.push_back({fd, kind, address, port, options.trains});
   return options.kernelEsp ? leaveEspToKernel(worker.sockets.back()) : "";
 }
 

@@ -42,6 +42,8 @@ class Port {
     bool rawEsp = true;
     /** ESP is the kernel's: it takes it out of UDP by itself, and no policy of its applies to these sockets. */
     bool kernelEsp = false;
+    /** Whether the kernel may cut and join ESP packets (UDP_SEGMENT, UDP_GRO). */
+    bool trains = true;
     /** Receiving threads, 1 to 16. */
     size_t workers = 1;
     /** Microseconds that a thread looks for more before it sleeps. */

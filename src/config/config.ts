@@ -16,6 +16,8 @@ export interface Config {
   /** Largest outer packet, bytes. */
   mtu: number;
   dataplane: 'engine' | 'xfrm';
+  /** Threads a direction; microseconds that they look for more before they sleep. */
+  engine: { workers: number; spin: number };
   tunnels: Tunnel[];
   /** By the name that tunnels use. Behind functions, so that no dump of an object shows one. */
   secrets: Map<string, () => Uint8Array>;
@@ -54,8 +56,10 @@ export function resolveConfig(
     return tunnel ?? [];
   });
   complaints.push(...overlaps(tunnels, entries));
-  const { name, mtu = DEFAULTS.mtu, dataplane = DEFAULTS.dataplane } = file.gateway;
-  return { name, addresses, mtu, dataplane, tunnels, secrets };
+  if (file.gateway.dataplane === 'xfrm') complaints.push(...beyondKernel(tunnels, entries));
+  const { name, mtu = DEFAULTS.mtu, dataplane = DEFAULTS.dataplane, engine = {} } = file.gateway;
+  const { workers = DEFAULTS.workers, spin = DEFAULTS.spin } = engine;
+  return { name, addresses, mtu, dataplane, engine: { workers, spin }, tunnels, secrets };
 }
 
 /** `local` and `remote` of the defaults are for tunnels that name no children of their own. */
@@ -172,6 +176,7 @@ function childrenOf(
           ...(bytes === undefined ? {} : { bytes: BigInt(bytes) }),
           ...(packets === undefined ? {} : { packets: BigInt(packets) }),
         },
+        outer: { df: merged.df ?? DEFAULTS.df, dscp: merged.dscp ?? DEFAULTS.dscp },
         replayWindow: window,
       }
     );
@@ -309,6 +314,17 @@ function duration(
   const value = Number(digits) * UNIT[unit]!;
   if (key.endsWith('lifetime') && value < 10_000) return at([key], `${text} is too short: 10s at least`);
   return value;
+}
+
+/** The kernel copies DSCP, and copies or clears DF. */
+function beyondKernel(tunnels: readonly Tunnel[], entries: readonly Entry[]): Complaint[] {
+  return entries.flatMap(({ name, source }) => {
+    const children = tunnels.find((tunnel) => tunnel.name === name)?.children ?? [];
+    const strange = children.find(({ outer }) => outer.df === 'set' || outer.dscp !== 'copy');
+    if (!strange) return [];
+    const problem = `${strange.name}: with dataplane: xfrm, dscp can only be copy, and df clear or copy; leave them out or use dataplane: engine`;
+    return [complain(source, ['tunnels', name], problem)];
+  });
 }
 
 /** Two children that claim the same packets: the first in the file gets them. */

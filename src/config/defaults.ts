@@ -26,6 +26,13 @@ export const DEFAULTS = {
   mtu: 1500,
   /** Needs no ESP in the kernel, and waits for an SA instead of dropping. */
   dataplane: 'engine',
+  /** Fragments arrive where a path is narrower than we think; nobody finds out how narrow yet. */
+  df: 'clear',
+  /** RFC 4301 §5.1.2: copied, so that voice stays voice on the way. */
+  dscp: 'copy',
+  /** Two cores carry a gateway with one pair of threads best; sleeping at once leaves them to others. */
+  workers: 1,
+  spin: 0,
 } as const;
 
 /** docs/decisions/0001-retransmission.md */

@@ -19,10 +19,23 @@ const limits = {
   'replay-window': z.number().int().optional().describe('packets, a multiple of 32 from 32 to 4096'),
 };
 
+/** The outer header (RFC 4301 §5.1.2). */
+const outer = {
+  df: z
+    .enum(['clear', 'copy', 'set'])
+    .optional()
+    .describe('whether the network may fragment our packets: yes, as the inner packet says, or no'),
+  dscp: z
+    .union([z.literal('copy'), z.number().int().min(0).max(63)])
+    .optional()
+    .describe('class of our packets: that of the inner packet, or this one; `0` hides it'),
+};
+
 export const childShape = z.strictObject({
   local: oneOrMore.describe('networks on this side'),
   remote: oneOrMore.describe('networks on the other side'),
   ...limits,
+  ...outer,
 });
 
 /** What may stand in a tunnel and in `defaults`. */
@@ -46,7 +59,7 @@ const tunnelShape = {
   encapsulation: z
     .enum(['auto', 'udp', 'esp'])
     .optional()
-    .describe('ESP in UDP where there is NAT, always, or never'),
+    .describe('ESP in UDP where there is NAT or the engine is faster so, always, or never'),
   'ike-suites': z.array(text).min(1).optional().describe('algorithms of the IKE SA in order of preference'),
   'esp-suites': z.array(text).min(1).optional().describe('algorithms of the children in order of preference'),
   legacy: z
@@ -56,6 +69,7 @@ const tunnelShape = {
   quirks: z.array(z.enum(QUIRKS)).min(1).optional().describe('faults of the peer to share; see below'),
   'ike-lifetime': text.optional().describe('rekey the IKE SA after this time'),
   ...limits,
+  ...outer,
   liveness: text.optional().describe('ask a silent peer after this time; 0s never'),
   retransmit: z
     .strictObject({
@@ -72,6 +86,17 @@ const tunnelShape = {
 
 const tunnel = z.strictObject(tunnelShape);
 
+export const engineShape = z.strictObject({
+  workers: z.number().int().min(1).max(16).optional().describe('threads for each direction'),
+  spin: z
+    .number()
+    .int()
+    .min(0)
+    .max(1000)
+    .optional()
+    .describe('microseconds that a thread looks for more packets before it sleeps'),
+});
+
 export const schema = z.strictObject({
   include: z.array(text).optional().describe('further files with tunnels'),
   gateway: z.strictObject({
@@ -82,6 +107,7 @@ export const schema = z.strictObject({
       .enum(['engine', 'xfrm'])
       .optional()
       .describe('what protects packets: our engine, or the IPsec of the kernel'),
+    engine: engineShape.optional().describe('threads of the userspace engine'),
   }),
   defaults: tunnel.optional().describe('for every tunnel that does not say otherwise'),
   tunnels: z.record(text, tunnel),

@@ -29,8 +29,17 @@ export function openPort(
   addresses: readonly IpAddress[],
   mark: number,
   kernelEsp: boolean,
+  trains: boolean,
 ): Port | { failed: string } {
-  const failed = addon.openPort(plane, addresses.map(addressBytes), IKE_PORT, NAT_PORT, mark, kernelEsp);
+  const failed = addon.openPort(
+    plane,
+    addresses.map(addressBytes),
+    IKE_PORT,
+    NAT_PORT,
+    mark,
+    kernelEsp,
+    trains,
+  );
   return failed === '' ? createPort(addon, plane) : { failed };
 }
 

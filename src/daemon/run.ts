@@ -58,12 +58,14 @@ const GOODBYE = 2000;
 export function runDaemon(file: string, log: Log, options: { exportKeys?: string } = {}): Running {
   let config = readConfig(file, log);
   const addon = loadAddon();
-  const plane = addon.create(1, 0);
+  const plane = addon.create(config.engine.workers, config.engine.spin);
   const host = createHost(addon);
   const machine = thisMachine(addon);
   demandNothing(addon.openTun(plane, OURS.device), 'HOST_TUN');
   applyHost(host, config, [config]);
-  const port = openPort(addon, plane, config.addresses, OURS.mark, config.dataplane === 'xfrm');
+  // Whoever wants the keys reads captures, and Wireshark takes a train of packets for one.
+  const trains = options.exportKeys === undefined;
+  const port = openPort(addon, plane, config.addresses, OURS.mark, config.dataplane === 'xfrm', trains);
   if ('failed' in port) throw new HostError('HOST_SOCKET', explainSocket(machine, port.failed));
   const chosen = choosePlane(config.dataplane, addon, plane);
   const provider = createNodeProvider();
@@ -134,6 +136,8 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       throw new ConfigRefused([`${file}:1:1: gateway.address changed: restart the daemon to use it`]);
     if (next.dataplane !== config.dataplane)
       throw new ConfigRefused([`${file}:1:1: gateway.dataplane changed: restart the daemon to use it`]);
+    if (JSON.stringify(next.engine) !== JSON.stringify(config.engine))
+      throw new ConfigRefused([`${file}:1:1: gateway.engine changed: restart the daemon to use it`]);
     const plan = planReload(config, next);
     if (dryRun) return plan;
     applyOrRestore(host, config, next);

@@ -22,6 +22,7 @@ const CAPABILITIES: Capabilities = {
   replayWindow: 4096,
   plainEsp: true,
   udpEncapsulation: true,
+  prefersUdp: true,
   firstInbound: true,
   holds: true,
 };
@@ -148,8 +149,8 @@ function addSa(addon: Addon, plane: Plane, sa: SaParameters, policy: number): nu
     sa.udp?.remotePort ?? 0,
     sa.esn,
     sa.replayWindow,
-    DF[sa.outer?.df ?? 'clear'],
-    typeof sa.outer?.dscp === 'number' ? sa.outer.dscp : COPY,
+    DF[sa.outer.df],
+    sa.outer.dscp === 'copy' ? COPY : sa.outer.dscp,
     lifetime.softPackets ?? 0n,
     lifetime.hardPackets ?? 0n,
     lifetime.softBytes ?? 0n,

@@ -21,6 +21,7 @@ const CAPABILITIES: Capabilities = {
   replayWindow: 4096,
   plainEsp: true,
   udpEncapsulation: true,
+  prefersUdp: false,
   firstInbound: true,
   holds: false,
 };

@@ -3,7 +3,7 @@
 
 import type { Provider } from '../crypto/provider.ts';
 import { encryptionRow, integrityRow } from '../crypto/suites.ts';
-import type { OuterHeader, Policy, SaParameters } from '../policy/sad.ts';
+import type { Policy, SaParameters } from '../policy/sad.ts';
 import { compareAddresses, type Selector } from '../policy/selector.ts';
 import { checksum, type Flow, readFlow, viewOf } from '../wire/ip.ts';
 
@@ -66,7 +66,6 @@ const NEXT_IPV6 = 41;
 const NEXT_NONE = 59;
 const CE = 3;
 const DF = 0x40;
-const OUTER: OuterHeader = { df: 'clear', dscp: 'copy' };
 
 export function newSa(parameters: SaParameters): ReferenceSa {
   return { parameters, sequence: 0n, seen: new Set(), packets: 0n, bytes: 0n };
@@ -248,7 +247,7 @@ function withCongestion(packet: Uint8Array, flow: Flow, outer: number): Uint8Arr
 }
 
 /** DSCP and DF by policy, congestion as it is inside (RFC 4301 §5.1.2, RFC 6040 §4.1 normal mode). */
-function outerBits({ outer = OUTER }: SaParameters, packet: Uint8Array): OuterBits {
+function outerBits({ outer }: SaParameters, packet: Uint8Array): OuterBits {
   const isV6 = packet[0]! >> 4 === 6;
   const inner = isV6 ? ((packet[0]! & 15) << 4) | (packet[1]! >> 4) : packet[1]!;
   const dscp = outer.dscp === 'copy' ? inner >> 2 : outer.dscp;

@@ -38,6 +38,7 @@ export function probe(kernel: Kernel): Capabilities {
     replayWindow: LARGEST_WINDOW,
     plainEsp: true,
     udpEncapsulation: true,
+    prefersUdp: false,
     firstInbound: false,
     holds: false,
   };
@@ -64,6 +65,7 @@ function tryOut(kernel: Kernel, encryption: EncryptionName, integrity: Integrity
       ? {}
       : { integrity: { name: integrity, key: new Uint8Array(integrityRow(integrity).keyBytes) } }),
     esn: false,
+    outer: { df: 'clear', dscp: 'copy' },
     replayWindow: 32,
     selectors: { local: [], remote: [] },
     lifetime: {},

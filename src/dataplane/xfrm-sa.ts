@@ -40,7 +40,10 @@ export function kernelSa(sa: SaParameters, reqid: number, mark: number): XfrmSa 
       family: FAMILY[familyOf(sa.local)],
       mode: MODE.TUNNEL,
       replayWindow: 0,
-      flags: (sa.esn ? SA_FLAG.ESN : 0) | (selector ? 0 : SA_FLAG.AF_UNSPEC),
+      flags:
+        (sa.esn ? SA_FLAG.ESN : 0) |
+        (selector ? 0 : SA_FLAG.AF_UNSPEC) |
+        (sa.outer.df === 'copy' ? 0 : SA_FLAG.NOPMTUDISC),
     },
     attributes: {
       ...algorithmsOf(sa),

@@ -11,7 +11,7 @@ import { familyOf } from '../wire/address.ts';
 import type { Payload, TrafficSelector } from '../wire/ikev2.ts';
 import { PAYLOAD, TS_TYPE } from '../wire/numbers.ts';
 import { applyChanges, type Context, jittered, report } from './context.ts';
-import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
+import { type ChildSa, type Established, type IkeSa, inUdp, type Task } from './sa.ts';
 
 /** The SPD entry of a child. */
 export function policyId(tunnel: string, child: string): string {
@@ -94,7 +94,7 @@ export function makeChild(
     selectors: made.selectors,
     since: context.now,
     ...lifetimeFrom(context, made.template.lifetime.time),
-    udp: inUdp(sa, tunnel),
+    udp: espInUdp(sa, tunnel),
     used: false,
   };
   const inbound = entry(sa, tunnel, made, 'in', keyIn);
@@ -124,20 +124,20 @@ function entry(
     policy: policyId(tunnel.name, template.name),
     local: sa.local.address,
     remote: sa.remote.address,
-    ...(inUdp(sa, tunnel) ? { udp: { localPort: sa.local.port, remotePort: sa.remote.port } } : {}),
+    ...(espInUdp(sa, tunnel) ? { udp: { localPort: sa.local.port, remotePort: sa.remote.port } } : {}),
     encryption: { ...suite.encryption, key: keys.encryption },
     ...(suite.integrity ? { integrity: { name: suite.integrity, key: keys.integrity } } : {}),
     esn: suite.esn === true,
+    outer: template.outer,
     replayWindow: template.replayWindow,
     selectors: made.selectors,
     lifetime: limits(template, suite),
   };
 }
 
-/** ESP travels in UDP when a NAT was found (RFC 7296 §2.23) or the configuration says so. */
-function inUdp(sa: IkeSa, tunnel: Tunnel): boolean {
-  if (tunnel.encapsulation === 'auto') return sa.nat.local || sa.nat.remote;
-  return tunnel.encapsulation === 'udp';
+/** ESP travels in UDP when a NAT was found (RFC 7296 §2.23), the data plane is faster so, or the configuration says so. */
+function espInUdp(sa: IkeSa, tunnel: Tunnel): boolean {
+  return tunnel.encapsulation === 'auto' ? inUdp(sa) : tunnel.encapsulation === 'udp';
 }
 
 /** The configured limits within what the algorithm and the sequence numbers allow; soft at nine tenths. */

@@ -3,7 +3,7 @@
 import type { Change } from '../policy/sad.ts';
 import type { Endpoint } from './boundary.ts';
 import { applyChanges, type Context } from './context.ts';
-import type { Established, IkeSa } from './sa.ts';
+import { type Established, type IkeSa, inUdp } from './sa.ts';
 
 /** An authentic request came this way. Without a NAT the endpoints of an SA stay what they are. */
 export function follow(
@@ -11,7 +11,7 @@ export function follow(
   sa: IkeSa,
   { local, remote }: { local: Endpoint; remote: Endpoint },
 ): void {
-  if (!sa.nat.local && !sa.nat.remote) return;
+  if (!inUdp(sa)) return;
   sa.local = local;
   moveTo(context, sa, remote);
 }

@@ -20,7 +20,8 @@ export interface IkeSa {
   local: Endpoint;
   remote: Endpoint;
   /** A NAT was detected: who is behind one. */
-  nat: { local: boolean; remote: boolean };
+  /** `forced`: UDP by our own wish, and the peer knows how. */
+  nat: { local: boolean; remote: boolean; forced: boolean };
   /** When its first message was sent or came. */
   began: Instant;
   /** What the peer says it is, where we know the name. */
@@ -194,3 +195,8 @@ export type Serving = { messageId: number; request: Uint8Array } /** `ike`: it r
       exchange: number;
     }
 );
+
+/** Everything goes through the port for NAT: because there is one (RFC 7296 §2.23), or by our own wish. */
+export function inUdp({ nat }: IkeSa): boolean {
+  return nat.local || nat.remote || nat.forced;
+}

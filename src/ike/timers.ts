@@ -50,7 +50,7 @@ function establishedTimers(context: Context, sa: IkeSa, state: Established): [In
   if (tunnel && tunnel.liveness > 0 && !state.own && state.tasks.length === 0) {
     due.push([state.lastHeard + tunnel.liveness, () => state.tasks.push({ type: 'liveness' })]);
   }
-  if (tunnel && sa.nat.local)
+  if (tunnel && (sa.nat.local || sa.nat.forced))
     due.push([state.lastSent + tunnel.keepalive, () => send(context, sa, Uint8Array.of(0xff))]);
   return due;
 }

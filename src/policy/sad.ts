@@ -26,8 +26,8 @@ export interface SaParameters {
   /** Absent for combined-mode algorithms. */
   integrity?: { name: IntegrityName; key: Uint8Array };
   esn: boolean;
-  /** What the outer header takes from the inner one (RFC 4301 §5.1.2); missing: DSCP is copied, DF clear. */
-  outer?: OuterHeader;
+  /** What the outer header takes from the inner one (RFC 4301 §5.1.2). Ignored inbound. */
+  outer: OuterHeader;
   /** Packets; a multiple of 32 from 32 to 4096. Ignored outbound. */
   replayWindow: number;
   /** What may travel in it (RFC 4301 §5.2 step 4), seen from this gateway in both directions. */
@@ -107,6 +107,8 @@ export interface Capabilities {
   replayWindow: number;
   plainEsp: boolean;
   udpEncapsulation: boolean;
+  /** Whether ESP in UDP is faster here than ESP alone. */
+  prefersUdp: boolean;
   firstInbound: boolean;
   /** Whether packets wait for an SA instead of being dropped. */
   holds: boolean;

@@ -2,7 +2,7 @@
 
 import type { IpAddress } from '../wire/address.ts';
 import type { ProposalTemplate } from './proposal.ts';
-import type { SelectorSet } from './sad.ts';
+import type { OuterHeader, SelectorSet } from './sad.ts';
 
 /** One PAD entry (RFC 4301 §4.4.3) with the SPD entries it may negotiate. Durations in milliseconds. */
 export interface Tunnel {
@@ -36,6 +36,7 @@ export interface ChildTemplate {
   /** First the ones with key exchange methods when PFS is wanted. */
   proposals: ProposalTemplate[];
   lifetime: { time: number; bytes?: bigint; packets?: bigint };
+  outer: OuterHeader;
   /** Packets. */
   replayWindow: number;
 }

@@ -239,3 +239,29 @@ test('a reload names what is new and what is gone', (t) => {
     ['office removed', 'branch new'],
   );
 });
+
+test('the outer header and the engine: defaults, and what a file says', (t) => {
+  const plain = good(t);
+  assert.deepEqual(plain.engine, { workers: 1, spin: 0 });
+  assert.deepEqual(plain.tunnels[0]!.children[0]!.outer, { df: 'clear', dscp: 'copy' });
+  const said = good(t, '    df: copy\n    dscp: 46\n');
+  assert.deepEqual(said.tunnels[0]!.children[0]!.outer, { df: 'copy', dscp: 46 });
+});
+
+for (const [what, gateway, complaint] of [
+  ['more threads than there may be', 'engine: { workers: 17 }', /3:\d+: .*workers/],
+  ['a key of the engine that is none', 'engine: { threads: 2 }', /unknown key threads/],
+] as const) {
+  test(`${what} is refused`, (t) => {
+    const text = `gateway:\n  { name: a, address: 192.0.2.1,\n    ${gateway} }\ntunnels: { t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16 } }\n`;
+    const [first] = complaints(t, text);
+    assert.match(first ?? '', complaint);
+  });
+}
+
+test('what the kernel cannot do with outer headers is refused, with the way out', (t) => {
+  const text = `gateway: { name: a, address: 192.0.2.1, dataplane: xfrm }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, dscp: 46 }\n`;
+  assert.deepEqual(complaints(t, text), [
+    'isthmus.yaml:3:6: t: with dataplane: xfrm, dscp can only be copy, and df clear or copy; leave them out or use dataplane: engine',
+  ]);
+});

@@ -30,6 +30,7 @@ function recordingPlane(changes: Change[]): DataPlane {
       replayWindow: 4096,
       plainEsp: true,
       udpEncapsulation: true,
+      prefersUdp: false,
       firstInbound: false,
       holds: false,
     },

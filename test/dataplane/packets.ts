@@ -67,6 +67,7 @@ export function outboundSa(spi: number, choice: SaChoice, changes: Partial<SaPar
       ? { integrity: { name: integrity, key: bytesFrom(random, integrityRow(integrity).keyBytes) } }
       : {}),
     esn: false,
+    outer: { df: 'clear', dscp: 'copy' },
     replayWindow: 64,
     selectors: { local: SITE_A, remote: SITE_B },
     lifetime: {},
@@ -169,34 +170,79 @@ function extension(random: Random, kind: number, next: number): Uint8Array {
   return bytes;
 }
 
-/** A TCP super-packet behind the header that asks for segments of that size. */
-export function superFrame(random: Random, family: 4 | 6, segment: number, payload: number): Uint8Array {
+/** A packet of TCP or UDP between two hosts of the sites, its checksum right. */
+export function hostPacket(
+  { family, protocol, port }: { family: 4 | 6; protocol: 6 | 17; port: number },
+  id: number,
+  transport: Uint8Array,
+): Uint8Array {
   const ip = family === 4 ? 20 : 40;
-  const packet = new Uint8Array(ip + 20 + payload);
+  const packet = new Uint8Array(ip + transport.length);
   const view = viewOf(packet);
   if (family === 4) {
-    packet.set([0x45, random(256), 0, 0, random(256), random(256), 0x40, 0, 64, 6]);
+    packet.set([0x45, 0, 0, 0, id >> 8, id, 0x40, 0, 64, protocol]);
     view.setUint16(2, packet.length);
     packet.set(addressBytes('10.1.0.1'), 12);
     packet.set(addressBytes('10.2.0.1'), 16);
     view.setUint16(10, checksum(packet.subarray(0, 20)));
   } else {
-    packet.set([0x60, random(256), 0, 0, 0, 0, 6, 64]);
+    packet.set([0x60, 0, 0, 0, 0, 0, protocol, 64]);
     view.setUint16(4, packet.length - 40);
     packet.set(addressBytes('fd01::1'), 8);
     packet.set(addressBytes('fd02::1'), 24);
   }
-  packet.set(bytesFrom(random, 20 + payload), ip);
-  packet[ip + 12] = 0x50;
-  packet[ip + 13] = 0x10 | random(256);
-  view.setUint16(ip + 16, ~checksum(pseudoHeader(packet, readFlow(packet)!, 20 + payload)) & 0xffff);
+  packet.set(transport, ip);
+  view.setUint16(ip, port);
+  view.setUint16(ip + 2, 443);
+  const at = ip + (protocol === 6 ? 16 : 6);
+  view.setUint16(at, 0);
+  view.setUint16(
+    at,
+    checksum(pseudoHeader(packet, readFlow(packet)!, transport.length), packet.subarray(ip)) || 0xffff,
+  );
+  return packet;
+}
+
+/** A super-packet behind the header that asks for segments of that size. */
+export function superFrame(
+  random: Random,
+  family: 4 | 6,
+  segment: number,
+  payload: number,
+  protocol: 6 | 17 = 6,
+): Uint8Array {
+  const ip = family === 4 ? 20 : 40;
+  const header = protocol === 6 ? 20 : 8;
+  const packet = new Uint8Array(ip + header + payload);
+  const view = viewOf(packet);
+  if (family === 4) {
+    packet.set([0x45, random(256), 0, 0, random(256), random(256), 0x40, 0, 64, protocol]);
+    view.setUint16(2, packet.length);
+    packet.set(addressBytes('10.1.0.1'), 12);
+    packet.set(addressBytes('10.2.0.1'), 16);
+    view.setUint16(10, checksum(packet.subarray(0, 20)));
+  } else {
+    packet.set([0x60, random(256), 0, 0, 0, 0, protocol, 64]);
+    view.setUint16(4, packet.length - 40);
+    packet.set(addressBytes('fd01::1'), 8);
+    packet.set(addressBytes('fd02::1'), 24);
+  }
+  packet.set(bytesFrom(random, header + payload), ip);
+  if (protocol === 6) {
+    packet[ip + 12] = 0x50;
+    packet[ip + 13] = 0x10 | (random(2) === 0 ? 0 : random(256));
+  } else {
+    view.setUint16(ip + 4, header + payload);
+  }
+  const at = protocol === 6 ? 16 : 6;
+  view.setUint16(ip + at, ~checksum(pseudoHeader(packet, readFlow(packet)!, header + payload)) & 0xffff);
   const frame = new Uint8Array(10 + packet.length);
   frame.set(packet, 10);
   frame[0] = 1;
-  frame[1] = family === 4 ? 1 : 4;
-  viewOf(frame).setUint16(2, ip + 20, true);
+  frame[1] = protocol === 17 ? 5 : family === 4 ? 1 : 4;
+  viewOf(frame).setUint16(2, ip + header, true);
   viewOf(frame).setUint16(4, segment, true);
   viewOf(frame).setUint16(6, ip, true);
-  viewOf(frame).setUint16(8, 16, true);
+  viewOf(frame).setUint16(8, at, true);
   return frame;
 }

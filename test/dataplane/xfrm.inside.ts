@@ -15,7 +15,7 @@ import { outboundSa, policy, range, SITE_A } from './packets.ts';
 const addon = loadAddon();
 const gateway = await openKernelGateway();
 const sockets = addon.create(1, 0);
-const failed = addon.openPort(sockets, [addressBytes('192.0.2.1')], 500, 4500, OURS.mark, true);
+const failed = addon.openPort(sockets, [addressBytes('192.0.2.1')], 500, 4500, OURS.mark, true, true);
 if (failed !== '') throw new Error(failed);
 after(() => {
   gateway.close();
@@ -24,7 +24,7 @@ after(() => {
 
 function open(through: Addon = addon): UnderTest {
   const native = addon.create(1, 0);
-  addon.openPort(native, [], 0, 0, 0, true);
+  addon.openPort(native, [], 0, 0, 0, true, true);
   const plane = createXfrm(through, native, { mark: OURS.mark, clock: addon.bootTime });
   addon.start(native, () => {});
   const under: UnderTest = {

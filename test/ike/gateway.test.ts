@@ -239,6 +239,7 @@ test('what the data plane cannot do is left out by name', () => {
     replayWindow: 1024,
     plainEsp: true,
     udpEncapsulation: true,
+    prefersUdp: false,
     firstInbound: true,
     holds: false,
   } as const;

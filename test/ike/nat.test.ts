@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Capabilities } from '../../src/policy/sad.ts';
 import { type Pair, sendPacket } from '../../src/sim/pair.ts';
 import { agree, established, sites } from '../sim/sites.ts';
 
@@ -36,6 +37,37 @@ test('without a translator ESP travels as itself, from port 500', () => {
   const pair = established(sites(1, { encapsulation: 'auto' }, { encapsulation: 'auto' }));
   assert.equal(pair.a.gateway.tunnels()[0]!.ikeSa!.local.port, 500);
   assert.equal([...pair.a.outbound.values()][0]!.udp, undefined);
+});
+
+/** A data plane that is faster with ESP in UDP than alone. */
+const FASTER_IN_UDP: Capabilities = {
+  encryption: ['aes-gcm-16'],
+  integrity: [],
+  esn: true,
+  replayWindow: 1024,
+  plainEsp: true,
+  udpEncapsulation: true,
+  prefersUdp: true,
+  firstInbound: true,
+  holds: false,
+};
+
+test('a data plane that is faster in UDP makes everybody use it, and nobody believes in a translator of ours', () => {
+  const auto = { encapsulation: 'auto' } as const;
+  const pair = established(sites(1, auto, auto, { a: { capabilities: FASTER_IN_UDP } }));
+  const [a] = [pair.a, pair.b].map(({ gateway }) => gateway.tunnels()[0]!.ikeSa!);
+  assert.deepEqual([a!.local.port, a!.remote.port, a!.nat], [4500, 4500, false]);
+  assert.ok([...pair.a.outbound.values()][0]!.udp && [...pair.b.outbound.values()][0]!.udp);
+  agree(pair);
+});
+
+test('where the configuration says esp, it stays ESP', () => {
+  const capable = { capabilities: FASTER_IN_UDP };
+  const pair = established(
+    sites(1, { encapsulation: 'esp' }, { encapsulation: 'esp' }, { a: capable, b: capable }),
+  );
+  assert.equal([...pair.a.outbound.values()][0]!.udp, undefined);
+  agree(pair);
 });
 
 test('who is behind it keeps it open with a byte (RFC 3948 §2.3), and nobody else', () => {

@@ -35,6 +35,7 @@ test('a template keeps what the data plane can do, and goes when nothing is left
     replayWindow: 64,
     plainEsp: true,
     udpEncapsulation: true,
+    prefersUdp: false,
     firstInbound: true,
     holds: false,
   });

@@ -57,6 +57,7 @@ export function tunnel(side: 'a' | 'b', changes: Partial<Tunnel> = {}): Tunnel {
           },
         ],
         lifetime: { time: 3_600_000 },
+        outer: { df: 'clear', dscp: 'copy' },
         replayWindow: 1024,
       },
     ],

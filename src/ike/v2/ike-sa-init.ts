@@ -37,7 +37,7 @@ import {
 } from '../context.ts';
 import type { ReportCode } from '../errors.ts';
 import { keysOf } from '../protect.ts';
-import type { Attempt, IkeSa, InitOffer, Secrets, State } from '../sa.ts';
+import { type Attempt, type IkeSa, type InitOffer, inUdp, type Secrets, type State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
@@ -58,7 +58,7 @@ export function initiate(context: Context, tunnel: Tunnel, remote: Endpoint): Ik
     candidates: [tunnel.name],
     local: { transport: 'udp', address: tunnel.local.address, port: 500 },
     remote,
-    nat: { local: false, remote: false },
+    nat: { local: false, remote: false, forced: false },
     began: context.now,
     window: { nextRequest: 0, nextReceived: 0 },
     state: { name: 'deleted' },
@@ -101,7 +101,7 @@ function request(context: Context, sa: IkeSa, init: InitOffer): void {
     },
     { type: PAYLOAD.KE, critical: false, group: init.group, data: init.public },
     { type: PAYLOAD.Nonce, critical: false, data: init.nonce },
-    ...natDetection(context, sa, tunnel.encapsulation === 'udp'),
+    ...natDetection(context, sa, wantsUdp(context, tunnel)),
   ];
   sa.window.nextRequest = 0;
   const message = sendRequest(context, sa, EXCHANGE.IKE_SA_INIT, payloads);
@@ -309,7 +309,7 @@ export function initRequested(
     initiator: false,
     candidates: fits.map(({ tunnel }) => tunnel.name),
     ...path,
-    nat: { local: false, remote: false },
+    nat: { local: false, remote: false, forced: false },
     began: context.now,
     window: { nextRequest: 0, nextReceived: 0 },
     state: { name: 'deleted' },
@@ -355,7 +355,7 @@ export function initAnswerReady(
     },
     { type: PAYLOAD.KE, critical: false, group, data: result.public },
     { type: PAYLOAD.Nonce, critical: false, data: nonce },
-    ...natDetection(context, sa, tunnel.encapsulation === 'udp'),
+    ...natDetection(context, sa, wantsUdp(context, tunnel)),
   ];
   const bytes = sendResponse(context, sa, EXCHANGE.IKE_SA_INIT, 0, answer);
   const secrets = secretsOf(context, sa, {
@@ -385,7 +385,7 @@ export function refuse(
     candidates: [],
     local: path.local,
     remote: path.remote,
-    nat: { local: false, remote: false },
+    nat: { local: false, remote: false, forced: false },
     began: context.now,
     window: { nextRequest: 0, nextReceived: 0 },
     state: { name: 'deleted' },
@@ -443,12 +443,18 @@ function detectNat(context: Context, sa: IkeSa, { header, payloads }: Message): 
     const sent = hashes(type);
     return sent.length > 0 && !sent.some((hash) => context.provider.equal(hash, of(endpoint)));
   };
+  const { tunnel } = tunnelOf(context, sa) ?? {};
   sa.nat = {
     remote: differs(NOTIFY.NAT_DETECTION_SOURCE_IP, sa.remote),
     local: differs(NOTIFY.NAT_DETECTION_DESTINATION_IP, sa.local),
+    forced:
+      tunnel !== undefined && wantsUdp(context, tunnel) && hashes(NOTIFY.NAT_DETECTION_SOURCE_IP).length > 0,
   };
-  const { tunnel } = tunnelOf(context, sa) ?? {};
-  if (tunnel?.encapsulation === 'udp') sa.nat.local = true;
+}
+
+/** Where the data plane is faster in UDP, that is what `auto` means. */
+function wantsUdp({ capabilities }: Context, { encapsulation }: Tunnel): boolean {
+  return encapsulation === 'udp' || (encapsulation === 'auto' && capabilities?.prefersUdp === true);
 }
 
 function noteVendor(sa: IkeSa, payloads: readonly Payload[]): void {
@@ -459,7 +465,7 @@ function noteVendor(sa: IkeSa, payloads: readonly Payload[]): void {
 
 /** RFC 7296 §2.23: with a NAT in between the initiator goes on from port 4500. */
 function floatPort(sa: IkeSa): void {
-  if (!sa.nat.local && !sa.nat.remote) return;
+  if (!inUdp(sa)) return;
   sa.local = { ...sa.local, port: 4500 };
   sa.remote = { ...sa.remote, port: 4500 };
 }

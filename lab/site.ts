@@ -51,7 +51,7 @@ export function createSite(namespace: string, secrets: Record<string, string>): 
     async start(...flags) {
       daemon = start(namespace, [...ISTHMUS, 'run', file, '--socket', socket, ...flags]);
       for (const stream of [daemon.stdout!, daemon.stderr!]) stream.on('data', (chunk) => (written += chunk));
-      await ready(daemon, () => written, isthmus);
+      await ready(daemon, () => written, socket);
     },
     async command(command, name, child) {
       const route = createClient(socket).tunnels[':name'][':command'];
@@ -66,14 +66,22 @@ export function createSite(namespace: string, secrets: Record<string, string>): 
   };
 }
 
-/** The daemon is ready once it answers; it has ten seconds. */
-async function ready(daemon: ChildProcess, log: () => string, isthmus: Site['isthmus']): Promise<void> {
-  for (let attempt = 0; attempt < 50; attempt++) {
-    if (daemon.exitCode !== null) break;
-    if ((await isthmus('status', '--json')).status <= 1) return;
-    await pause(50);
+/** The daemon is ready once it answers; it has half a minute, which only a guest of one processor needs. */
+async function ready(daemon: ChildProcess, log: () => string, socket: string): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  while (daemon.exitCode === null && performance.now() < deadline) {
+    if (await answers(socket)) return;
+    await pause(20);
   }
   throw new Error(`the daemon does not answer; it said:\n${log()}`);
+}
+
+async function answers(socket: string): Promise<boolean> {
+  try {
+    return (await createClient(socket).status.$get()).ok;
+  } catch {
+    return false;
+  }
 }
 
 function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {

@@ -1,0 +1,222 @@
+// What is checked of a tunnel to another implementation, whoever protects the packets: establishing in both roles, traffic,
+// rekeys under traffic, deletion. One row of results a check.
+
+import type { Strongswan, StrongswanTunnel } from './peers/strongswan.ts';
+import { pause, type Site } from './site.ts';
+import { type Numbered, ping, startNumbered, tcpThroughput } from './traffic.ts';
+
+export interface Suite {
+  name: string;
+  outer: 4 | 6;
+  /** Of the protected networks; 4 where nothing is said. */
+  inner?: 4 | 6;
+  ike: string;
+  esp: string;
+  strongswanIke: string;
+  strongswanEsp: string;
+}
+
+export interface Result {
+  peer: string;
+  dataplane: 'engine' | 'xfrm';
+  role: 'initiator' | 'responder';
+  suite: string;
+  check: string;
+  result: 'pass' | 'fail';
+  detail: string;
+}
+
+type Role = Result['role'];
+
+export interface ChecksOptions {
+  site: Site;
+  peer: Strongswan;
+  peerName: string;
+  dataplane: Result['dataplane'];
+  encapsulation: 'udp' | 'auto';
+  psk: string;
+  /** Of each stream under a rekey, packets per second. */
+  rate: number;
+  /** Hears every result. */
+  tell: (result: Result) => void;
+}
+
+const OUTER = { 4: ['192.0.2.1', '198.51.100.1'], 6: ['2001:db8:a::1', '2001:db8:b::1'] } as const;
+const INNER = {
+  4: { ours: '10.1.0.0/16', theirs: '10.2.0.0/16', ourHost: '10.1.0.10', theirHost: '10.2.0.10' },
+  6: { ours: 'fd01::/64', theirs: 'fd02::/64', ourHost: 'fd01::10', theirHost: 'fd02::10' },
+} as const;
+const REKEYS = 3;
+
+export type Checks = ReturnType<typeof createChecks>;
+
+export function createChecks(options: ChecksOptions) {
+  const { site, peer, peerName, dataplane, psk } = options;
+  const results: Result[] = [];
+
+  function configure({ outer, inner = 4, ike, esp }: Suite): void {
+    const [ours, theirs] = OUTER[outer];
+    site.configure(`gateway: { name: a, address: "${ours}", dataplane: ${dataplane} }
+tunnels:
+  office:
+    peer: "${theirs}"
+    auth: { psk: { file: ${site.folder}/office.psk } }
+    local: "${INNER[inner].ours}"
+    remote: "${INNER[inner].theirs}"
+    start: wait
+    encapsulation: ${options.encapsulation}
+    ike-suites: ["${ike}"]
+    esp-suites: ["${esp}"]
+`);
+  }
+
+  function theirs(suite: Suite, changed: Partial<StrongswanTunnel> = {}): StrongswanTunnel {
+    const [remoteAddress, localAddress] = OUTER[suite.outer];
+    const inner = INNER[suite.inner ?? 4];
+    return {
+      localAddress,
+      remoteAddress,
+      psk,
+      local: inner.theirs,
+      remote: inner.ours,
+      ike: suite.strongswanIke,
+      esp: suite.strongswanEsp,
+      ...changed,
+    };
+  }
+
+  /** What a check found, or throws with what was wrong. */
+  async function check(role: Role, suite: Suite, name: string, run: () => Promise<string>): Promise<void> {
+    const common = { peer: peerName, dataplane, role, suite: suite.name, check: name };
+    let result: Result;
+    try {
+      result = { ...common, result: 'pass', detail: await run() };
+    } catch (error) {
+      result = { ...common, result: 'fail', detail: error instanceof Error ? error.message : String(error) };
+    }
+    results.push(result);
+    options.tell(result);
+  }
+
+  async function establish(role: Role): Promise<void> {
+    const { status, output } =
+      role === 'initiator'
+        ? await site.isthmus('up', 'office')
+        : await peer.swanctl('--initiate', '--child', 'child', '--timeout', '10');
+    demand(status === 0, `not established: ${output.trim().split('\n').at(-1)}`);
+  }
+
+  async function passes({ inner = 4 }: Suite): Promise<string> {
+    const { ourHost, theirHost } = INNER[inner];
+    const answered = await ping('host-a', theirHost, 10);
+    const back = await ping('host-b', ourHost, 10);
+    demand(answered === 10 && back === 10, `${answered} and ${back} of 10 pings answered`);
+    const there = await tcpThroughput('host-a', 'host-b', theirHost, 1);
+    const reverse = await tcpThroughput('host-a', 'host-b', theirHost, 1, true);
+    demand(there > 1 && reverse > 1, 'TCP does not pass');
+    return `20 of 20 pings, TCP ${there} and ${reverse} Mbit/s`;
+  }
+
+  async function deleted(role: Role): Promise<string> {
+    const { output } =
+      role === 'initiator'
+        ? await site.isthmus('down', 'office')
+        : await peer.swanctl('--terminate', '--ike', 'tunnel', '--timeout', '5');
+    for (let attempt = 0; attempt < 40; attempt++) {
+      const listed = (await peer.swanctl('--list-sas')).output.trim();
+      if (listed === '' && (await tunnel()).state === 'down') return 'gone on both sides';
+      await pause(50);
+    }
+    throw new Error(`still there: ${output}`);
+  }
+
+  async function tunnel(): Promise<{ state: string; vendor?: string; children: { suite: string }[] }> {
+    const { output } = await site.isthmus('status', 'office', '--json');
+    return JSON.parse(output).tunnels[0];
+  }
+
+  async function underTraffic({ inner = 4 }: Suite, act: () => Promise<void>): Promise<string> {
+    const { ourHost, theirHost } = INNER[inner];
+    const streams = await Promise.all([
+      startNumbered('host-a', 'host-b', theirHost, 7101, options.rate),
+      startNumbered('host-b', 'host-a', ourHost, 7102, options.rate),
+    ]);
+    await pause(200);
+    await act();
+    await pause(300);
+    const counted: Numbered[] = [];
+    for (const stream of streams) counted.push(await stream.stop());
+    const [sent, lost] = [sum(counted.map((one) => one.sent)), sum(counted.map((one) => one.lost))];
+    demand(lost === 0, `${lost} of ${sent} packets lost`);
+    return `none of ${sent} packets lost`;
+  }
+
+  async function rekeys(suite: Suite): Promise<void> {
+    const ways: [string, string, () => Promise<{ status: number; output: string }>][] = [
+      ['child', 'us', () => site.isthmus('rekey', 'office', '--child', 'office')],
+      ['IKE SA', 'us', () => site.isthmus('rekey', 'office')],
+      ['child', 'them', () => peer.swanctl('--rekey', '--child', 'child')],
+      ['IKE SA', 'them', () => peer.swanctl('--rekey', '--ike', 'tunnel')],
+    ];
+    for (const [what, by, rekey] of ways) {
+      await check('initiator', suite, `${REKEYS} rekeys ${what} by ${by}`, () =>
+        underTraffic(suite, async () => {
+          for (let i = 0; i < REKEYS; i++) await rekeyOnce(what, rekey);
+        }),
+      );
+    }
+  }
+
+  async function rekeyOnce(what: string, rekey: () => Promise<{ status: number; output: string }>) {
+    const before = await generation(what);
+    const { status, output } = await rekey();
+    demand(status === 0, output);
+    for (let attempt = 0; (await generation(what)) === before; attempt++) {
+      demand(attempt < 40, `the ${what} is the same as before`);
+      await pause(50);
+    }
+    await pause(150);
+  }
+
+  /** Changes with each rekey of a child or of the IKE SA, as strongSwan sees them. */
+  async function generation(what: string): Promise<string> {
+    const { output } = await peer.swanctl('--list-sas');
+    const ids =
+      what === 'child' ? output.match(/^\s+(?:in|out)\s+[0-9a-f]{8}/gm) : output.match(/[0-9a-f]{16}_[ir]/g);
+    return (ids ?? []).join();
+  }
+
+  /** Both roles of one suite, from the first message to the last; `withRekeys` in between. */
+  async function wholeSuite(suite: Suite, withRekeys: boolean): Promise<void> {
+    configure(suite);
+    await site.start();
+    await peer.configure(theirs(suite));
+    for (const role of ['initiator', 'responder'] as const) {
+      await check(role, suite, 'established', async () => {
+        await establish(role);
+        const { vendor } = await tunnel();
+        demand(vendor === 'strongSwan', `the peer is taken for ${vendor}`);
+        return 'IKE_SA_INIT, IKE_AUTH, strongSwan by its vendor id';
+      });
+      await check(role, suite, 'ping, TCP', () => passes(suite));
+      if (withRekeys && role === 'initiator') await rekeys(suite);
+      await check(role, suite, 'deleted', () => deleted(role));
+    }
+    await site.kill('SIGTERM');
+  }
+
+  return { results, configure, theirs, check, establish, passes, deleted, wholeSuite };
+}
+
+export function resultLine({ dataplane, role, suite, check: name, result, detail }: Result): string {
+  const columns = [result.padEnd(4), dataplane.padEnd(6), role.padEnd(9), suite.padEnd(41), name.padEnd(22)];
+  return `${columns.join('  ')}  ${detail.replace(/\n/g, ' ').slice(0, 400)}`;
+}
+
+export function demand(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new Error(what);
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
+}

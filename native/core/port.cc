@@ -145,13 +145,16 @@ bool attach(int fd, int option, sock_filter* code, size_t count) {
 }
 
 /**
- * UDP: brings each SPI to one of the group's sockets, by its last bits; IKE, behind its marker of zeros, to the first. Asked
- * of the first socket, it holds for all that join.
+ * UDP: IKE, behind its marker of zeros, comes to the group's first socket, and so does what is too short to be either; each
+ * SPI to one of the others. Asked of the first socket, it holds for all that join.
  */
 bool steerGroup(int fd, size_t workers) {
   sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
       BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, uint32_t(workers)),
+      BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1),
       BPF_STMT(BPF_RET | BPF_A, 0),
   };
   return attach(fd, SO_ATTACH_REUSEPORT_CBPF, code, std::size(code));
@@ -220,7 +223,8 @@ std::string Port::open(const Options& options) {
 std::string Port::openSockets(Worker& worker, const Address& address, const Options& options) {
   std::string failed;
   if (worker.index == 0) failed = openSocket(worker, Kind::Ike, address, options.ikePort, options);
-  if (failed.empty()) failed = openSocket(worker, Kind::Nat, address, options.natPort, options);
+  if (failed.empty() && worker.index == 0) failed = openSocket(worker, Kind::IkeNat, address, options.natPort, options);
+  if (failed.empty() && !options.kernelEsp) failed = openSocket(worker, Kind::EspNat, address, options.natPort, options);
   if (failed.empty() && options.rawEsp) failed = openSocket(worker, Kind::Raw, address, 0, options);
   return failed;
 }
@@ -237,20 +241,20 @@ std::string Port::openSocket(Worker& worker, Kind kind, const Address& address, 
   };
   if (family == AF_INET6) set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
   if (options.mark != 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &options.mark, sizeof options.mark) != 0) return fail("mark");
-  const bool several = options.workers > 1;
-  if (several && kind == Kind::Nat) set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-  if (several && kind == Kind::Raw && !keepOwn(fd, address.family, worker.index, options.workers)) return fail("filter by SPI");
+  const bool shared = !options.kernelEsp && (kind == Kind::IkeNat || kind == Kind::EspNat);
+  if (shared) set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  if (options.workers > 1 && kind == Kind::Raw && !keepOwn(fd, address.family, worker.index, options.workers)) return fail("filter by SPI");
   SocketAddress name;
   const socklen_t length = toSocket(address, port, name);
   if (bind(fd, &name.any, length) != 0) return fail(kind == Kind::Raw ? std::string("IP protocol 50") : "UDP port " + std::to_string(port));
-  if (several && kind == Kind::Nat && worker.index == 0 && !steerGroup(fd, options.workers)) return fail("steering by SPI");
+  if (shared && kind == Kind::IkeNat && !steerGroup(fd, options.workers)) return fail("steering by SPI");
   set(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER);
   set(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
   set(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER);
   set(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER);
   set(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, family == AF_INET ? IP_RECVTOS : IPV6_RECVTCLASS, 1);
   setDontFragment(fd, address.family, false);
-  if (kind == Kind::Nat && options.trains) set(fd, SOL_UDP, UDP_GRO, 1);
+  if (shared && options.trains) set(fd, SOL_UDP, UDP_GRO, 1);
   worker.sockets.push_back({fd, kind, address, port, options.trains});
   return options.kernelEsp ? leaveEspToKernel(worker.sockets.back()) : "";
 }
@@ -265,9 +269,7 @@ std::string Port::leaveEspToKernel(const Socket& socket) {
     if (setsockopt(socket.fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_XFRM_POLICY : IPV6_XFRM_POLICY, &bypass, sizeof bypass) != 0)
       return std::string("IPsec bypass: ") + strerror(errno);
   }
-  if (socket.kind != Kind::Nat) return "";
-  // Merged datagrams would reach the kernel's ESP as one packet.
-  set(socket.fd, SOL_UDP, UDP_GRO, 0);
+  if (socket.kind != Kind::IkeNat) return "";
   const int espInUdp = UDP_ENCAP_ESPINUDP;
   if (setsockopt(socket.fd, SOL_UDP, UDP_ENCAP, &espInUdp, sizeof espInUdp) != 0) return std::string("ESP in UDP: ") + strerror(errno);
   return "";
@@ -356,7 +358,8 @@ void Port::arrived(Worker& worker, const Socket& socket, uint8_t* bytes, size_t 
   switch (socket.kind) {
     case Kind::Ike:
       return queueIke(worker, socket, bytes, length, remote);
-    case Kind::Nat:
+    case Kind::IkeNat:
+    case Kind::EspNat:
       if (length == 1 && bytes[0] == KEEPALIVE) return;  // RFC 3948 §2.3
       if (length < 5) return malformed();
       if (be32(bytes) == 0) return queueIke(worker, socket, bytes + 4, length - 4, remote);  // RFC 3948 §2.2
@@ -405,11 +408,12 @@ void Port::setKnown(std::unordered_set<uint64_t> spis) {
 bool Port::send(const Endpoint& local, const Endpoint& remote, const uint8_t* bytes, size_t length) {
   const Socket* socket = nullptr;
   for (const Socket& candidate : workers_[0]->sockets) {
-    if (candidate.kind != Kind::Raw && candidate.port == local.port && candidate.address == local.address) socket = &candidate;
+    const bool ike = candidate.kind == Kind::Ike || candidate.kind == Kind::IkeNat;
+    if (ike && candidate.port == local.port && candidate.address == local.address) socket = &candidate;
   }
   if (!socket) return false;
   const uint8_t marker[4] = {};
-  const bool marked = socket->kind == Kind::Nat && length > 1;
+  const bool marked = socket->kind == Kind::IkeNat && length > 1;
   iovec vectors[2] = {{const_cast<uint8_t*>(marker), marked ? sizeof marker : 0}, {const_cast<uint8_t*>(bytes), length}};
   SocketAddress name;
   msghdr message{};
@@ -426,7 +430,7 @@ size_t Port::sendEsp(size_t worker, const Train* trains, size_t count) {
     const Train& first = trains[at];
     size_t end = at + 1;
     while (end < count && end - at < Batch::MOST_TRAINS && sameSocket(trains[end], first)) end++;
-    Socket* socket = workers_[worker]->find(first.sa->udp ? Kind::Nat : Kind::Raw, first.sa->local);
+    Socket* socket = workers_[worker]->find(first.sa->udp ? Kind::EspNat : Kind::Raw, first.sa->local);
     if (socket) failed += sendTrains(*socket, trains + at, end - at);
     else for (size_t i = at; i < end; i++) failed += trains[i].count;
     at = end;
@@ -451,9 +455,9 @@ size_t Port::sendTrains(Socket& socket, const Train* trains, size_t count) {
     messages[i].msg_hdr = headerOf(trains[i], vectors[i], names[i], attached[i]);
   }
   for (size_t at = 0; at < count;) {
-    const bool whole = trains[at].count == 1 || (socket.kind == Kind::Nat && socket.segmentation);
+    const bool whole = trains[at].count == 1 || (socket.kind == Kind::EspNat && socket.segmentation);
     size_t end = at + 1;
-    while (whole && end < count && (trains[end].count == 1 || (socket.kind == Kind::Nat && socket.segmentation))) end++;
+    while (whole && end < count && (trains[end].count == 1 || (socket.kind == Kind::EspNat && socket.segmentation))) end++;
     const int sent = whole ? sendmmsg(socket.fd, messages + at, unsigned(end - at), 0) : -1;
     if (sent > 0) {
       at += size_t(sent);

@@ -1,5 +1,5 @@
-// The outer sockets: UDP 500 and 4500, raw IP 50. IKE goes up through two bounded queues, ESP goes on in C++. With several
-// workers each has a socket of its own for ESP, and an SPI always comes to the same one.
+// The outer sockets: UDP 500 and 4500, raw IP 50. IKE goes up through two bounded queues, ESP goes on in C++. Each worker has
+// sockets of its own for ESP, and an SPI always comes to the same one.
 #pragma once
 
 #include <atomic>
@@ -74,7 +74,8 @@ class Port {
   uint64_t dropped(size_t drop) const;
 
  private:
-  enum class Kind : uint8_t { Ike, Nat, Raw };
+  /** UDP 500; UDP 4500 twice, so that no flood of ESP takes the room of IKE; IP 50. */
+  enum class Kind : uint8_t { Ike, IkeNat, EspNat, Raw };
   struct Socket {
     int fd;
     Kind kind;

@@ -5,6 +5,7 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -22,6 +23,12 @@ namespace {
 constexpr unsigned TCP_OFFLOAD = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
 
 std::string failed(const char* what) { return std::string(what) + ": " + strerror(errno); }
+
+/**
+ * Frames that wait for us: more than the kernel's 500, which small packets at a high rate fill while we wait a millisecond for
+ * a processor; less than what would hold a quarter of a gigabyte.
+ */
+constexpr int QUEUE = 4096;
 
 /** One descriptor of the device. A device made with several queues refuses one that asks for a single one, and the reverse. */
 std::string attach(const char* name, bool several, int& fd) {
@@ -47,6 +54,15 @@ void forget(const char* name, bool several) {
   ::close(fd);
 }
 
+void setQueue(const char* name) {
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq request{};
+  strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+  request.ifr_qlen = QUEUE;
+  (void)ioctl(fd, SIOCSIFTXQLEN, &request);
+  ::close(fd);
+}
+
 }  // namespace
 
 Tun::~Tun() {
@@ -65,6 +81,7 @@ std::string Tun::open(const char* name, size_t queues) {
     if (!why.empty()) return why;
     queues_.push_back(fd);
   }
+  setQueue(name);
   udpSegments_ = ioctl(queues_[0], TUNSETOFFLOAD, TCP_OFFLOAD | TUN_F_USO4 | TUN_F_USO6) == 0;
   if (!udpSegments_) (void)ioctl(queues_[0], TUNSETOFFLOAD, TCP_OFFLOAD);
   return "";

@@ -58,6 +58,13 @@ test('faults: what goes wrong on machines ends in a sentence, and loses nothing 
   assert.ok(results.length >= 16);
 });
 
+test('paths: fragments before and after, DF, DSCP, floods, two threads a direction', (t) => {
+  if (skipped(t, whatIsMissing()[0])) return;
+  const { status, last, all } = lab('lab/paths.ts');
+  assert.equal(status, 0, all);
+  assert.ok(JSON.parse(last).length >= 10);
+});
+
 test('bench: rekeys under a flood are counted, beside the limit and the verdict', (t) => {
   if (skipped(t, whatIsMissing()[0])) return;
   const built = spawnSync('make', ['-C', 'bench/native'], { encoding: 'utf8' });

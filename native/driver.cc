@@ -179,6 +179,23 @@ void checkCiphers() {
   }
 }
 
+/** At most 64 frames and 256 KB a policy, the oldest go; in order once the policy can send; five seconds at the longest. */
+void checkHold() {
+  using State = Hold::State;
+  Hold hold;
+  const std::vector<uint8_t> frame(60000);
+  if (!hold.add(1, frame.data(), 100, 0).first || hold.add(1, frame.data(), 100, 10).first) fail("an SA is not asked for once");
+  for (uint8_t i = 2; i < 100; i++) hold.add(1, &i, 1, 20);
+  if (hold.add(2, frame.data(), frame.size(), 1000).dropped != 0) fail("one policy takes the room of another");
+  for (int i = 0; i < 3; i++) hold.add(2, frame.data(), frame.size(), 1000);
+  if (hold.add(2, frame.data(), frame.size(), 1000).dropped != 1) fail("more than 256 KB are kept");
+  const auto ready = [](uint32_t policy) { return policy == 1 ? State::Ready : State::Waiting; };
+  const Hold::Taken taken = hold.take(3000, ready);
+  if (taken.ready.size() != Hold::MOST_PACKETS || taken.ready.front()[0] != 36 || taken.ready.back()[0] != 99) fail("what is held is not the last 64 in order");
+  if (hold.take(1000 + Hold::LONGEST, ready).expired != 0 || hold.take(1001 + Hold::LONGEST, ready).expired != 4) fail("what is held goes too early or too late");
+  if (!hold.empty()) fail("something is kept for ever");
+}
+
 /** Sockets, device and threads at work; false when nothing passed or something was not authentic. */
 bool work(size_t workers) {
   Port port;
@@ -224,6 +241,7 @@ bool work(size_t workers) {
 
 int main() {
   checkCiphers();
+  checkHold();
   if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) fail("no network namespace can be made here");
   checkExhaustion();
   setInterface("lo", "127.0.0.1", "255.0.0.0");

@@ -26,6 +26,55 @@ Outer outerOf(const OuterPolicy& policy, const uint8_t* packet) {
   return {uint8_t(dscp | (inner & 0x03)), df};
 }
 
+/** How a super-packet becomes packets: what stands in front of each, and what differs in it. */
+struct Cut {
+  const uint8_t* packet;
+  const size_t length;
+  const Flow& flow;
+  const size_t segment;
+  const bool tcp;
+  /** Bytes of IP and transport header, 0 where the frame contradicts itself. */
+  size_t headers = 0;
+
+  Cut(const uint8_t* packet, size_t length, const Flow& flow, const VnetHeader& header)
+      : packet(packet), length(length), flow(flow), segment(header.segment), tcp((header.kind & uint8_t(~VnetHeader::ECN)) != VnetHeader::UDP_L4) {
+    const size_t least = flow.transport + (tcp ? TCP_HEADER : UDP_HEADER);
+    if (flow.protocol != (tcp ? TCP : UDP) || flow.opaque || least > length || segment == 0) return;
+    const size_t all = tcp ? flow.transport + size_t(packet[flow.transport + 12] >> 4) * 4 : least;
+    if (all >= least && all < length) headers = all;
+  }
+
+  bool possible() const { return headers != 0; }
+
+  /** `inner` has the headers of the super-packet and the payload that began at `at` in it; `sum` is that of the payload. */
+  void finish(uint8_t* inner, size_t at, size_t payload, size_t index, uint64_t sum) const {
+    uint8_t* transport = inner + flow.transport;
+    const uint32_t transportBytes = uint32_t(headers + payload - flow.transport);
+    if (tcp) finishTcp(transport, uint32_t(at - headers), at + payload == length);
+    else put16(transport + 4, uint16_t(transportBytes));
+    finishIp(inner, headers + payload, index);
+    uint8_t* checksum = transport + (tcp ? 16 : 6);
+    put16(checksum, 0);
+    const uint16_t folded = foldSum(sumBytes(transport, headers - flow.transport, sum + pseudoSum(flow, transportBytes)));
+    put16(checksum, folded == 0 && !tcp ? 0xffff : folded);  // RFC 768: 0 means none
+  }
+
+ private:
+  void finishTcp(uint8_t* tcp, uint32_t offset, bool last) const {
+    put32(tcp + 4, be32(packet + flow.transport + 4) + offset);
+    if (!last) tcp[13] &= uint8_t(~(TCP_FIN | TCP_PSH));
+    if (offset > 0) tcp[13] &= uint8_t(~TCP_CWR);  // RFC 3168 §6.1.2: once a super-packet
+  }
+
+  void finishIp(uint8_t* inner, size_t bytes, size_t index) const {
+    if (flow.family == 6) return put16(inner + 4, uint16_t(bytes - 40));
+    put16(inner + 2, uint16_t(bytes));
+    put16(inner + 4, uint16_t(be16(packet + 4) + index));
+    put16(inner + 10, 0);
+    put16(inner + 10, foldSum(sumBytes(inner, flow.transport, 0)));
+  }
+};
+
 }  // namespace
 
 void Outbound::frame(const Spd& spd, const uint8_t* frame, size_t bytes, Sink& sink) {
@@ -87,44 +136,15 @@ void Outbound::protectUnsummed(OutboundSa& sa, const Packet& packet, const VnetH
 
 /** Cuts a super-packet into segments: each is copied once, summed on the way, to where it will be encrypted. */
 void Outbound::protectSegments(OutboundSa& sa, const Packet& packet, const VnetHeader& header, Sink& sink) {
-  const Flow& flow = packet.flow;
-  const bool tcp = (header.kind & uint8_t(~VnetHeader::ECN)) != VnetHeader::UDP_L4;
-  const size_t least = flow.transport + (tcp ? TCP_HEADER : UDP_HEADER);
-  if (flow.protocol != (tcp ? TCP : UDP) || flow.opaque || least > packet.length || header.segment == 0) return drop(Drop::malformed);
-  const size_t headers = tcp ? flow.transport + size_t(packet.bytes[flow.transport + 12] >> 4) * 4 : least;
-  if (headers < least || headers >= packet.length) return drop(Drop::malformed);
-  const uint8_t* source = packet.bytes + flow.transport;
-  const uint32_t sequence = tcp ? be32(source + 4) : 0;
-  const uint16_t identification = flow.family == 4 ? be16(packet.bytes + 4) : 0;
-  for (size_t at = headers, index = 0; at < packet.length; at += header.segment, index++) {
+  const Cut cut(packet.bytes, packet.length, packet.flow, header);
+  if (!cut.possible()) return drop(Drop::malformed);
+  for (size_t at = cut.headers, index = 0; at < packet.length; at += header.segment, index++) {
     const size_t payload = std::min(size_t(header.segment), packet.length - at);
-    const size_t length = headers + payload;
-    const uint32_t transportLength = uint32_t(length - flow.transport);
-    uint8_t* inner = innerRoom(sa, length, sink);
-    memcpy(inner, packet.bytes, headers);
-    const uint64_t payloadSum = copySum(inner + headers, packet.bytes + at, payload, 0);
-    uint8_t* transport = inner + flow.transport;
-    if (tcp) {
-      put32(transport + 4, sequence + uint32_t(at - headers));
-      if (at + payload < packet.length) transport[13] &= uint8_t(~(TCP_FIN | TCP_PSH));
-      if (index > 0) transport[13] &= uint8_t(~TCP_CWR);  // RFC 3168 §6.1.2: once a super-packet
-    } else {
-      put16(transport + 4, uint16_t(transportLength));
-    }
-    if (flow.family == 4) {
-      put16(inner + 2, uint16_t(length));
-      put16(inner + 4, uint16_t(identification + index));
-      put16(inner + 10, 0);
-      put16(inner + 10, foldSum(sumBytes(inner, flow.transport, 0)));
-    } else {
-      put16(inner + 4, uint16_t(length - 40));
-    }
-    const size_t checksum = tcp ? 16 : 6;
-    put16(transport + checksum, 0);
-    const uint64_t sum = sumBytes(transport, headers - flow.transport, payloadSum + pseudoSum(flow, transportLength));
-    const uint16_t folded = foldSum(sum);
-    put16(transport + checksum, folded == 0 && !tcp ? 0xffff : folded);
-    seal(sa, inner, length, packet.outer);
+    uint8_t* inner = innerRoom(sa, cut.headers + payload, sink);
+    memcpy(inner, packet.bytes, cut.headers);
+    const uint64_t sum = copySum(inner + cut.headers, packet.bytes + at, payload, 0);
+    cut.finish(inner, at, payload, index, sum);
+    seal(sa, inner, cut.headers + payload, packet.outer);
   }
 }
 

@@ -23,6 +23,7 @@ import {
 } from '../../src/dataplane/reference.ts';
 import { type Addon, loadAddon, type Plane } from '../../src/native.ts';
 import type { Change, OuterHeader, SaParameters } from '../../src/policy/sad.ts';
+import type { Selector } from '../../src/policy/selector.ts';
 import { addressBytes } from '../../src/wire/address.ts';
 import { viewOf } from '../../src/wire/ip.ts';
 import {
@@ -462,4 +463,67 @@ test('a header that asks for impossible offload is dropped', async () => {
     );
   }
   await sameCounters(two, 'at the end');
+});
+
+/** Networks, ranges, single hosts, protocols and ports, as nobody would mix them. */
+function randomSelector(random: Random, second: number): Selector {
+  const third = random(4);
+  const [start, end] = [
+    [`10.${second}.0.0`, `10.${second}.255.255`],
+    [`10.${second}.${third}.0`, `10.${second}.${third}.255`],
+    [`10.${second}.${third}.7`, `10.${second}.${third + 1}.200`],
+    [`10.${second}.${third}.9`, `10.${second}.${third}.9`],
+  ][random(4)]!;
+  const port = random(3);
+  const ports = [
+    { startPort: 0, endPort: 65_535 },
+    { startPort: port, endPort: port },
+    { startPort: port, endPort: port + 1 },
+  ][random(3)]!;
+  return { protocol: [0, 0, 6, 17][random(4)]!, ...ports, start: start!, end: end! };
+}
+
+function smallPacket(random: Random): Uint8Array {
+  const packet = new Uint8Array(28);
+  const tail = () => [random(5), [7, 9, 100][random(3)]!];
+  packet.set([
+    0x45,
+    0,
+    0,
+    28,
+    0,
+    0,
+    random(20) === 0 ? 0x20 : 0,
+    random(20) === 0 ? 1 : 0,
+    64,
+    [6, 17, 1][random(3)]!,
+  ]);
+  packet.set([10, 1, ...tail(), 10, 2, ...tail()], 12);
+  packet.set([0, random(4), 0, random(4), 0, 8, 0, 0], 20);
+  return packet;
+}
+
+test('hundreds of overlapping policies of every form: the first that holds a packet, as a walk through all finds it', async () => {
+  const random = seeded(8);
+  for (let round = 0; round < 5; round++) {
+    const two = createTwo();
+    const policies = Array.from({ length: 200 }, (_, n) => {
+      const selectors = {
+        local: Array.from({ length: 1 + random(2) }, () => randomSelector(random, 1)),
+        remote: Array.from({ length: 1 + random(3) }, () => randomSelector(random, 2)),
+      };
+      return policy(`t${n}/net`, { order: random(100), selectors });
+    });
+    await two.apply(policies.map((one): Change => ({ type: 'add-policy', policy: one })));
+    for (const [n, one] of policies.entries()) {
+      const sa = outboundSa(1000 + n, CHOICES[0]!, { policy: one.id, selectors: one.selectors });
+      await two.apply([
+        { type: 'add-outbound', sa },
+        { type: 'use-outbound', policy: one.id, spi: sa.spi, remote: PEER },
+      ]);
+    }
+    for (let i = 0; i < 2000; i++)
+      sendFrames(two, [plainFrame(smallPacket(random))], `round ${round}, packet ${i}`);
+    await sameCounters(two, `round ${round}`);
+  }
 });

@@ -27,8 +27,8 @@ export function planeEvent(context: Context, event: DataPlaneEvent): void {
       if (event.direction === 'in') {
         withChild(context, isOf(event), (sa, state, child) => {
           state.lastHeard = Math.max(state.lastHeard, event.last);
-          // Where the plane does not tell of a first packet, its counters do: the peer sends with this one.
-          useChild(context, sa, state, child);
+          // Where the plane does not tell of a first packet, its counters do. An older child is only being drained.
+          if (isNewest(state, child)) useChild(context, sa, state, child);
         });
       }
       return;
@@ -41,6 +41,10 @@ export function planeEvent(context: Context, event: DataPlaneEvent): void {
         (sa) => moveTo(context, sa, { ...sa.remote, address: event.remote, port: event.remotePort }),
       );
   }
+}
+
+function isNewest({ children }: Established, { name, since }: ChildSa): boolean {
+  return children.every((other) => other.name !== name || other.since <= since);
 }
 
 function isOf(event: { direction: 'in' | 'out'; spi: number }): (child: ChildSa) => boolean {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { sendPacket } from '../../src/sim/pair.ts';
+import { decodeHeader } from '../../src/wire/ikev2.ts';
+import { EXCHANGE } from '../../src/wire/numbers.ts';
 import { agree, established, sites } from './sites.ts';
 
 test('two messages each way make an IKE SA and a child', () => {
@@ -31,6 +33,28 @@ for (const side of ['a', 'b'] as const) {
     agree(pair);
   });
 }
+
+test('a plane that only counts: the newest child that carried something is used, and never the one before it', () => {
+  const pair = established(sites());
+  const [before] = pair.b.inbound.keys();
+  const old = pair.b.inUse.get('t/net');
+  // The old child is not deleted: DELETE decides nothing here.
+  pair.filter = (from, bytes) => from !== pair.a || decodeHeader(bytes).exchange !== EXCHANGE.INFORMATIONAL;
+  pair.command(pair.a, 'rekey', 't', 'net');
+  for (let i = 0; pair.b.inbound.size < 2 && i < 100; i++) pair.run(5);
+  const carried = (spi: number) => {
+    const counters = { direction: 'in', spi, packets: 1n, bytes: 64n, last: pair.now() } as const;
+    pair.feed(pair.b, { type: 'dataplane', event: { type: 'usage', ...counters } });
+    pair.run(5);
+    return pair.b.inUse.get('t/net');
+  };
+  const after = [...pair.b.inbound.keys()].find((spi) => spi !== before)!;
+  pair.run(30);
+  assert.equal(carried(before!), old, 'the old one is still the one in use');
+  const fresh = carried(after);
+  assert.notEqual(fresh, old);
+  assert.equal(carried(before!), fresh);
+});
 
 test('simultaneous rekey of a child (RFC 7296 §2.8.1): one new child stays', () => {
   for (let seed = 0; seed < 20; seed++) {

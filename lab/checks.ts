@@ -14,6 +14,8 @@ export interface Suite {
   esp: string;
   strongswanIke: string;
   strongswanEsp: string;
+  /** How strongSwan shows the child; unchecked where nothing is said. */
+  shown?: string;
 }
 
 export interface Result {
@@ -196,6 +198,8 @@ tunnels:
         await establish(role);
         const { vendor } = await tunnel();
         demand(vendor === 'strongSwan', `the peer is taken for ${vendor}`);
+        const { output } = await peer.swanctl('--list-sas');
+        demand(output.includes(suite.shown ?? ''), `strongSwan does not show ${suite.shown}: ${output}`);
         return 'IKE_SA_INIT, IKE_AUTH, strongSwan by its vendor id';
       });
       await check(role, suite, 'ping, TCP', () => passes(suite));

@@ -1,5 +1,6 @@
 // Isthmus against strongSwan, both ways round: `npm run interop`, with `-- --json` for the array of results only,
-// `-- --short` for two suites. Everything runs in namespaces of its own.
+// `-- --short` for two suites. In namespaces of its own with strongSwan's userspace data plane, then (not when short) in
+// user-mode Linux with the kernel's: see interop-uml.ts.
 
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
@@ -12,6 +13,7 @@ import { SUITES } from './suites.ts';
 import { ping } from './traffic.ts';
 import { capture, readCapture, tsharkIsMissing } from './tshark.ts';
 import { TWO_SITES } from './two-sites.ts';
+import { startUml, umlIsMissing } from './uml.ts';
 
 const missing = strongswanIsMissing() ?? tsharkIsMissing();
 if (missing) {
@@ -141,6 +143,28 @@ function clear(output: string, sentence: RegExp): string {
   return found.trim();
 }
 
+/** The rows of interop-uml.ts. */
+async function inTheKernel(): Promise<Result[]> {
+  const unavailable = umlIsMissing();
+  if (unavailable !== undefined) throw new Error(unavailable);
+  const guest = startUml([process.execPath, ...process.execArgv, 'lab/interop-uml.ts', '--lines']);
+  const rows: Result[] = [];
+  let text = '';
+  guest.stdout!.on('data', (chunk) => {
+    const lines = (text + chunk).split('\n');
+    text = lines.pop()!;
+    for (const line of lines) {
+      if (!line.startsWith('{')) continue;
+      rows.push(JSON.parse(line));
+      tell(rows.at(-1)!);
+    }
+  });
+  const status = await new Promise((resolve) => guest.once('close', resolve));
+  if (status !== 0 && rows.every(({ result }) => result === 'pass'))
+    throw new Error(`the guest ended with ${status}`);
+  return rows;
+}
+
 try {
   build(TWO_SITES);
   await peer.start();
@@ -153,6 +177,7 @@ try {
   process.exit(1);
 }
 await peer.stop();
+if (!short) results.push(...(await inTheKernel()));
 const failed = results.filter(({ result }) => result === 'fail').length;
 if (json) console.log(JSON.stringify(results));
 else console.log(`\n${results.length - failed} of ${results.length} checks pass`);

@@ -53,3 +53,54 @@ export const SUITES: Suite[] = [
     strongswanEsp: 'aes192gcm16',
   },
 ];
+
+/** What strongSwan does with the kernel's data plane only: AES-CCM, XCBC, CMAC, extended numbers, plain ESP. */
+export const KERNEL_SUITES: Suite[] = [
+  {
+    name: 'aes-gcm-256 x25519 esn, v4 in v4',
+    outer: 4,
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519',
+    esp: 'aes-gcm-16-256 / x25519 / esn',
+    strongswanIke: 'aes256gcm16-prfsha256-x25519',
+    strongswanEsp: 'aes256gcm16-x25519-esn',
+    shown: 'INSTALLED, TUNNEL, ESP:AES_GCM_16-256/ESN',
+  },
+  {
+    name: 'aes-ccm-16-128, v4 in v6',
+    outer: 6,
+    ike: 'aes-cbc-256 / hmac-sha2-256-128 / prf-hmac-sha2-256 / x25519',
+    esp: 'aes-ccm-16-128 / no-esn',
+    strongswanIke: 'aes256-sha256-prfsha256-x25519',
+    strongswanEsp: 'aes128ccm16-noesn',
+    shown: 'INSTALLED, TUNNEL, ESP:AES_CCM_16-128',
+  },
+  {
+    name: 'aes-ccm-8-256 esn, v6 in v4',
+    outer: 4,
+    inner: 6,
+    ike: 'aes-cbc-256 / hmac-sha2-256-128 / prf-hmac-sha2-256 / x25519',
+    esp: 'aes-ccm-8-256 / esn',
+    strongswanIke: 'aes256-sha256-prfsha256-x25519',
+    strongswanEsp: 'aes256ccm8-esn',
+    shown: 'INSTALLED, TUNNEL, ESP:AES_CCM_8-256/ESN',
+  },
+  {
+    name: 'aes-cbc-256 aes-xcbc-96, v6 in v6',
+    outer: 6,
+    inner: 6,
+    ike: 'aes-gcm-16-128 / prf-hmac-sha2-256 / ecp-256',
+    esp: 'aes-cbc-256 / aes-xcbc-96 / no-esn',
+    strongswanIke: 'aes128gcm16-prfsha256-ecp256',
+    strongswanEsp: 'aes256-aesxcbc-noesn',
+    shown: 'INSTALLED, TUNNEL, ESP:AES_CBC-256/AES_XCBC_96',
+  },
+  {
+    name: 'aes-cbc-128 aes-cmac-96 esn, v4 in v4',
+    outer: 4,
+    ike: 'aes-gcm-16-128 / prf-hmac-sha2-256 / ecp-256',
+    esp: 'aes-cbc-128 / aes-cmac-96 / esn',
+    strongswanIke: 'aes128gcm16-prfsha256-ecp256',
+    strongswanEsp: 'aes128-aescmac-esn',
+    shown: 'INSTALLED, TUNNEL, ESP:AES_CBC-128/AES_CMAC_96/ESN',
+  },
+];

@@ -7,16 +7,16 @@ mount -t sysfs sysfs /sys
 for folder in /tmp /run /var /root /home; do mount -t tmpfs -o mode=755 tmpfs $folder; done
 chmod 1777 /tmp
 mkdir -p /run/uml /run/netns /run/modules/lib /var/lib /var/log /var/tmp
+ln -s /run /var/run
 mount -t hostfs none /run/uml -o /run/uml
 stty -opost < /dev/console 2> /dev/null
 
-# Modules lie where no modprobe looks, also the one that the kernel calls.
+# Modules lie where modprobe does not look.
 ln -s /usr/lib/uml/modules /run/modules/lib/modules
-printf '#!/bin/sh\nexec modprobe -d /run/modules "$@"\n' > /run/modules/modprobe
-chmod +x /run/modules/modprobe
-echo /run/modules/modprobe > /proc/sys/kernel/modprobe
-xargs /run/modules/modprobe -a < /run/uml/modules
+xargs modprobe -d /run/modules -a < /run/uml/modules
+echo > /proc/sys/kernel/modprobe
 
+echo 8388608 > /proc/sys/net/core/rmem_max
 ip link set dev lo up
 sh /run/uml/command
 echo $? > /run/uml/status

@@ -1,4 +1,5 @@
-// strongSwan from Debian in a namespace, with its userspace data plane (kernel-libipsec: UDP encapsulation only).
+// strongSwan from Debian in a namespace: with its userspace data plane (kernel-libipsec: UDP encapsulation only), or with the
+// kernel's (kernel-netlink: where the kernel has ESP, as in user-mode Linux).
 
 import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -36,13 +37,15 @@ export function strongswanIsMissing(): string | undefined {
     : 'strongSwan is missing: apt-get install strongswan-charon strongswan-swanctl';
 }
 
+export type KernelPlugin = 'kernel-libipsec' | 'kernel-netlink';
+
 /** Each daemon has its own pid file, its own configuration folder and its own vici socket. */
-export function createStrongswan(namespace: string): Strongswan {
+export function createStrongswan(namespace: string, kernel: KernelPlugin = 'kernel-libipsec'): Strongswan {
   const folder = join('/run/lab', `${namespace}-strongswan`);
   const socket = `unix://${folder}/vici`;
   mkdirSync(join(folder, 'swanctl/conf.d'), { recursive: true });
   writeFileSync(join(folder, 'charon.pid'), '');
-  writeFileSync(join(folder, 'strongswan.conf'), strongswanConf(socket));
+  writeFileSync(join(folder, 'strongswan.conf'), strongswanConf(socket, kernel));
   const environment = {
     ...process.env,
     STRONGSWAN_CONF: join(folder, 'strongswan.conf'),
@@ -78,7 +81,7 @@ export function createStrongswan(namespace: string): Strongswan {
       throw new Error(`strongSwan does not answer:\n${written}`);
     },
     async configure(tunnel) {
-      writeFileSync(join(folder, 'swanctl/swanctl.conf'), swanctlConf(tunnel), { mode: 0o600 });
+      writeFileSync(join(folder, 'swanctl/swanctl.conf'), swanctlConf(tunnel, kernel), { mode: 0o600 });
       const loaded = await swanctl('--load-all', '--clear');
       if (loaded.status !== 0) throw new Error(`swanctl --load-all: ${loaded.output}`);
     },
@@ -86,10 +89,11 @@ export function createStrongswan(namespace: string): Strongswan {
   };
 }
 
-function strongswanConf(socket: string): string {
+function strongswanConf(socket: string, kernel: KernelPlugin): string {
+  const plugins = kernel === 'kernel-libipsec' ? 'kernel-libipsec kernel-netlink' : kernel;
   return `charon {
   load_modular = no
-  load = random nonce openssl curve25519 chapoly hmac kdf aes ctr ccm gcm xcbc cmac sha2 sha1 gmp pem pkcs1 x509 pubkey constraints socket-default kernel-libipsec kernel-netlink vici
+  load = random nonce openssl curve25519 chapoly hmac kdf aes ctr ccm gcm xcbc cmac sha2 sha1 gmp pem pkcs1 x509 pubkey constraints socket-default ${plugins} vici
   install_virtual_ip = no
   send_vendor_id = yes
   retransmit_base = 1.4
@@ -105,7 +109,7 @@ function strongswanConf(socket: string): string {
 `;
 }
 
-function swanctlConf(tunnel: StrongswanTunnel): string {
+function swanctlConf(tunnel: StrongswanTunnel, kernel: KernelPlugin): string {
   const localId = tunnel.localId ?? tunnel.localAddress;
   const remoteId = tunnel.remoteId ?? tunnel.remoteAddress;
   return `connections {
@@ -113,7 +117,7 @@ function swanctlConf(tunnel: StrongswanTunnel): string {
     version = 2
     local_addrs = ${tunnel.localAddress}
     remote_addrs = ${tunnel.remoteAddress}
-    encap = yes
+    encap = ${kernel === 'kernel-libipsec' ? 'yes' : 'no'}
     mobike = no
     proposals = ${tunnel.ike}
     local { auth = psk

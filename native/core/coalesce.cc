@@ -37,8 +37,13 @@ bool checksumFits(const uint8_t* packet, const Flow& flow) {
 }
 
 bool sameFlow(const Flow& a, const Flow& b) {
-  return a.protocol == b.protocol && a.sourcePort == b.sourcePort && a.destinationPort == b.destinationPort && a.family == b.family &&
-         memcmp(a.source, b.source, 16) == 0 && memcmp(a.destination, b.destination, 16) == 0;
+  uint64_t left[4], right[4];
+  memcpy(left, a.source, 16);
+  memcpy(left + 2, a.destination, 16);
+  memcpy(right, b.source, 16);
+  memcpy(right + 2, b.destination, 16);
+  const uint64_t differing = (left[0] ^ right[0]) | (left[1] ^ right[1]) | (left[2] ^ right[2]) | (left[3] ^ right[3]);
+  return differing == 0 && a.protocol == b.protocol && a.sourcePort == b.sourcePort && a.destinationPort == b.destinationPort && a.family == b.family;
 }
 
 /** Same class, flags and hop limit; identification continues, so that cutting gives the same bytes. */

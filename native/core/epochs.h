@@ -9,7 +9,11 @@
 
 namespace isthmus {
 
-/** One writer, up to MOST readers. A reader is odd while it holds what the writer published. */
+/**
+ * One writer, up to MOST readers. A reader is odd while it holds what the writer published. Pointers that are retired here
+ * are stored and loaded in sequentially consistent order: either the writer sees that a reader began, or the reader no
+ * longer finds the pointer.
+ */
 class Epochs {
  public:
   static constexpr size_t MOST = 32;

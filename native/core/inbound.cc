@@ -3,12 +3,10 @@
 namespace isthmus {
 
 uint64_t digestOf(const Endpoint& endpoint) {
-  uint64_t digest = 14695981039346656037ull;
-  const auto add = [&digest](uint8_t byte) { digest = (digest ^ byte) * 1099511628211ull; };
-  for (const uint8_t byte : endpoint.address.bytes) add(byte);
-  add(uint8_t(endpoint.port >> 8));
-  add(uint8_t(endpoint.port));
-  return digest;
+  constexpr uint64_t MULTIPLIER = 0x9e3779b97f4a7c15ull;
+  uint64_t words[2];
+  memcpy(words, endpoint.address.bytes.data(), sizeof words);
+  return ((words[0] * MULTIPLIER ^ words[1]) * MULTIPLIER ^ endpoint.port) * MULTIPLIER;
 }
 
 void Inbound::receive(const EspArrival& arrival, Write write, void* context) {

@@ -33,7 +33,7 @@ class Inbound {
   uint64_t now_ = 0;
 };
 
-/** FNV-1a: tells one endpoint from the next, and proves nothing. */
+/** Tells one endpoint from the next, and proves nothing. */
 uint64_t digestOf(const Endpoint& endpoint);
 
 }  // namespace isthmus

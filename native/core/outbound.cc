@@ -84,7 +84,7 @@ void Outbound::frame(const Spd& spd, const uint8_t* frame, size_t bytes, Sink& s
   const Policy* policy = verdict.policy;
   if (!policy || policy->action == Action::Bypass) return drop(Drop::no_policy);
   if (policy->action == Action::Discard) return drop(Drop::discard_policy);
-  OutboundSa* sa = policy->use.load(std::memory_order_acquire);
+  OutboundSa* sa = policy->use.load(std::memory_order_seq_cst);
   if (!sa) return keep(*policy, frame, bytes, flow);
   if (verdict.admitted != sa->serial) {
     if (!sa->admits(flow, true)) return drop(Drop::selector);
@@ -200,7 +200,7 @@ void Outbound::release(const Spd& spd, Sink& sink) {
   const Hold::Taken taken = hold_.take(now_, [&spd](uint32_t id) {
     const Policy* policy = spd.byId(id);
     if (!policy) return Hold::State::Gone;
-    return policy->use.load(std::memory_order_acquire) ? Hold::State::Ready : Hold::State::Waiting;
+    return policy->use.load(std::memory_order_seq_cst) ? Hold::State::Ready : Hold::State::Waiting;
   });
   if (taken.expired > 0) drop(Drop::hold_expired, taken.expired);
   for (const std::vector<uint8_t>& held : taken.ready) frame(spd, held.data(), held.size(), sink);

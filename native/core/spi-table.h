@@ -14,9 +14,9 @@ class SpiTable {
 
   /** Any thread, within a Reading. */
   SaType* find(uint32_t spi) const {
-    const Slots& slots = *current_.load(std::memory_order_acquire);
+    const Slots& slots = *current_.load(std::memory_order_seq_cst);
     for (size_t at = spi & slots.mask;; at = (at + 1) & slots.mask) {
-      SaType* sa = slots.at[at].load(std::memory_order_acquire);
+      SaType* sa = slots.at[at].load(std::memory_order_seq_cst);
       if (!sa) return nullptr;
       if (sa != gone() && sa->spi == spi) return sa;
     }
@@ -36,7 +36,7 @@ class SpiTable {
     if (entry == all_.end()) return;
     for (size_t at = spi & slots_->mask;; at = (at + 1) & slots_->mask) {
       if (slots_->at[at].load(std::memory_order_relaxed) != entry->second.get()) continue;
-      slots_->at[at].store(gone(), std::memory_order_release);
+      slots_->at[at].store(gone(), std::memory_order_seq_cst);
       break;
     }
     epochs_.retire(std::move(entry->second));
@@ -59,7 +59,7 @@ class SpiTable {
   static void put(Slots& slots, SaType* sa) {
     size_t at = sa->spi & slots.mask;
     while (slots.at[at].load(std::memory_order_relaxed)) at = (at + 1) & slots.mask;
-    slots.at[at].store(sa, std::memory_order_release);
+    slots.at[at].store(sa, std::memory_order_seq_cst);
   }
 
   /** Also forgets the slots of what is gone. */
@@ -69,7 +69,7 @@ class SpiTable {
     auto next = std::make_shared<Slots>(size);
     for (const auto& [spi, sa] : all_) put(*next, sa.get());
     used_ = all_.size();
-    current_.store(next.get(), std::memory_order_release);
+    current_.store(next.get(), std::memory_order_seq_cst);
     epochs_.retire(std::move(slots_));
     slots_ = std::move(next);
   }

@@ -35,7 +35,7 @@ export interface ChecksOptions {
   peer: Strongswan;
   peerName: string;
   dataplane: Result['dataplane'];
-  encapsulation: 'udp' | 'auto';
+  encapsulation: 'esp' | 'auto';
   psk: string;
   /** Of each stream under a rekey, packets per second. */
   rate: number;

@@ -49,7 +49,7 @@ try {
       peer,
       peerName: 'strongSwan 5.9.8, kernel-netlink',
       dataplane,
-      encapsulation: 'auto',
+      encapsulation: 'esp',
       psk,
       rate: 100,
       tell,

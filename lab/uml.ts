@@ -60,9 +60,10 @@ export function insideUml(): boolean {
   return process.env[INSIDE] === '1';
 }
 
-/** Returns inside a guest; outside it boots one that runs this very command, and exits as that does. */
+/** Returns inside a guest; outside it boots one that runs this very command, and exits as that does. Installs what is missing. */
 export async function enterUml(): Promise<void> {
   if (insideUml()) return;
+  if (umlIsMissing() !== undefined) spawnSync('sh', ['scripts/setup.sh', 'uml'], { stdio: 'inherit' });
   const missing = umlIsMissing();
   if (missing !== undefined) {
     console.error(missing);

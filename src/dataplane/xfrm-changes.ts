@@ -5,7 +5,7 @@ import { addSa, deleteSa, toXfrmAddress, updateSa, type XfrmSa } from '../wire/x
 import { DataPlaneError } from './dataplane.ts';
 import { ERRNO, isOurReqid } from './xfrm-kernel.ts';
 import { kernelSa, saId, sameSa, withPorts } from './xfrm-sa.ts';
-import { type Known, keyOf, mend, reqidOf, stopUsing, type Tables } from './xfrm-tables.ts';
+import { type Known, keyOf, reqidOf, restate, stopUsing, type Tables, usersOf } from './xfrm-tables.ts';
 
 /** A moved SA goes on under its key behind everything that may still be sent from its old place. */
 const SEQUENCE_JUMP = 2 ** 20;
@@ -19,7 +19,7 @@ export function applyChange(tables: Tables, change: Change, mark: number): void 
     case 'remove-policy':
       tables.policies.delete(change.policy);
       stopUsing(tables, change.policy);
-      return mend(tables);
+      return restate(tables, change.policy);
     case 'add-inbound':
     case 'add-outbound':
       return install(tables, change.sa, mark);
@@ -36,10 +36,11 @@ function putPolicy(tables: Tables, policy: Policy): void {
   const old = tables.policies.get(policy.id);
   tables.policies.set(policy.id, policy);
   try {
-    mend(tables);
+    restate(tables, policy.id);
   } catch (error) {
     if (old) tables.policies.set(policy.id, old);
     else tables.policies.delete(policy.id);
+    restate(tables, policy.id);
     throw error;
   }
 }
@@ -54,7 +55,7 @@ function install(tables: Tables, sa: SaParameters, mark: number): void {
   if (isThere(tables, sa, wanted, known !== undefined)) return;
   const { encryption: _keys, integrity: _more, ...parameters } = sa;
   tables.sas.set(key, { ...parameters, softTold: false, stopped: false });
-  mend(tables);
+  if (sa.direction === 'in') restate(tables, sa.policy);
 }
 
 /** Whether it was there before; it is afterwards. Throws DataPlaneError where another SA is. */
@@ -91,7 +92,7 @@ function use(tables: Tables, policy: string, spi: number): void {
   if (!sa || sa.stopped || !tables.policies.has(policy))
     throw new DataPlaneError('refused', 'there is no such SA or no such policy');
   tables.uses.set(policy, spi);
-  mend(tables);
+  restate(tables, policy);
 }
 
 /** Nothing asks for an SA that is being removed: its policies turn away from it first. */
@@ -99,9 +100,9 @@ function remove(tables: Tables, direction: 'in' | 'out', spi: number): void {
   const sa = tables.sas.get(keyOf(direction, spi));
   if (!sa) return;
   tables.sas.delete(keyOf(direction, spi));
-  if (direction === 'out')
-    for (const [policy, used] of [...tables.uses]) if (used === spi) stopUsing(tables, policy);
-  mend(tables);
+  const concerned = direction === 'in' ? [sa.policy] : usersOf(tables, spi);
+  if (direction === 'out') for (const policy of concerned) stopUsing(tables, policy);
+  restate(tables, ...concerned);
   tables.kernel.demand(deleteSa(saId(sa)), `SA ${keyOf(direction, spi)}`, ERRNO.ESRCH);
 }
 
@@ -119,7 +120,7 @@ function move(
   if (away) tables.kernel.demand(addSa(elsewhere(changed, moved)), 'moved SA');
   else tables.kernel.demand(updateSa(changed), 'moved SA');
   tables.sas.set(keyOf(direction, spi), moved);
-  mend(tables);
+  if (away) restate(tables, ...usersOf(tables, spi));
   if (away) tables.kernel.demand(deleteSa(saId(sa)), 'SA before its move', ERRNO.ESRCH);
 }
 

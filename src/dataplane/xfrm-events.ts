@@ -3,7 +3,7 @@
 import type { DataPlaneEvent, PacketHeader } from '../policy/sad.ts';
 import { fromXfrmAddress, type XfrmMessage, type XfrmSa, type XfrmSelector } from '../wire/xfrm.ts';
 import { isOurReqid } from './xfrm-kernel.ts';
-import { isIt, type Known, keyOf, mend, type Tables } from './xfrm-tables.ts';
+import { isIt, type Known, keyOf, restate, type Tables, usersOf } from './xfrm-tables.ts';
 
 type Tell = (event: DataPlaneEvent) => void;
 
@@ -49,7 +49,7 @@ function expired(tables: Tables, sa: Known, hard: boolean, tell: Tell): void {
   if (sa.stopped || (!hard && sa.softTold)) return;
   sa.softTold = true;
   sa.stopped = hard;
-  if (hard) mend(tables);
+  if (hard && sa.direction === 'out') restate(tables, ...usersOf(tables, sa.spi));
   tell({ type: 'expire', direction: sa.direction, spi: sa.spi, hard });
 }
 

@@ -1,4 +1,4 @@
-// From our SPD to the kernel's. Computed whole from what is wanted, so that a change is the difference of two of these tables.
+// From one of our policies to the kernel's: all that it needs there, so that a change is the difference of two such lists.
 //
 // The kernel takes the matching policy of the least priority number, and of that the SA that its template describes: SPI,
 // addresses, reqid. A template with the SPI of one SA fits that SA and no other (xfrm_state_find), so the policy alone says
@@ -49,21 +49,6 @@ const LINK_SCOPE = ['fe80::/10', 'ff02::/16', '224.0.0.0/24', '255.255.255.255/3
   (text) => selectorOf(text)!,
 );
 
-/** By key. `owner`: the id of our policy that it serves. */
-export type PolicyTable = Map<string, { owner: string; policy: XfrmPolicy }>;
-
-/** The kernel has one policy for a selector and direction; the first in our order gets it. Throws RangeError. */
-export function kernelPolicies(entries: readonly Spd[]): PolicyTable {
-  const table: PolicyTable = new Map();
-  for (const entry of [...entries].sort((a, b) => a.policy.order - b.policy.order)) {
-    for (const policy of policiesOf(entry)) {
-      const key = policyKey(policy);
-      if (!table.has(key)) table.set(key, { owner: entry.policy.id, policy });
-    }
-  }
-  return table;
-}
-
 /** Whether both do the same; counters and the kernel's own numbers do not matter. */
 export function samePolicy(a: XfrmPolicy, b: XfrmPolicy): boolean {
   return effectOf(a) === effectOf(b);
@@ -91,7 +76,8 @@ export function policyKey({ info: { selector: s, direction } }: XfrmPolicy): str
   ].join(' ');
 }
 
-function policiesOf(entry: Spd): XfrmPolicy[] {
+/** In the order of precedence, which their priorities say to the kernel. Throws RangeError where it cannot say it. */
+export function policiesOf(entry: Spd): XfrmPolicy[] {
   const { policy, outbound, inbound, reqid } = entry;
   const at = (level: keyof typeof LEVELS) => FIRST_PRIORITY + policy.order * 4 + LEVELS[level];
   const claimed = pairsOf(policy.selectors);

@@ -4,9 +4,10 @@ import { randomInt } from 'node:crypto';
 import type { Policy, SaParameters } from '../policy/sad.ts';
 import { addPolicy, deletePolicy, setPolicy, type XfrmPolicy, type XfrmSa } from '../wire/xfrm.ts';
 import { DataPlaneError } from './dataplane.ts';
+import { type Claims, claim, newClaims, winnerOf } from './xfrm-claims.ts';
 import { type Journal, OUR_REQIDS } from './xfrm-journal.ts';
 import { ERRNO, type Kernel } from './xfrm-kernel.ts';
-import { kernelPolicies, type PolicyTable, policyKey, type Spd, samePolicy } from './xfrm-policies.ts';
+import { policyKey, type Spd, samePolicy } from './xfrm-policies.ts';
 import { saId } from './xfrm-sa.ts';
 
 /** An SA of ours: what is needed to find it again, no keys. */
@@ -29,6 +30,7 @@ export interface Tables {
   /** Policy to the reqid that asks for an SA. */
   acquireReqids: Map<string, number>;
   nextReqid: number;
+  claims: Claims;
   /** What stands in the kernel, by key. */
   standing: Map<string, XfrmPolicy>;
   /** Of those, what an earlier process left: guards until it is clear which of them are wanted. */
@@ -47,6 +49,7 @@ export function newTables(kernel: Kernel, journal: Journal, left: readonly XfrmP
     acquireReqids: new Map(),
     // Not where the last process began: what the kernel keeps of its questions must not silence ours.
     nextReqid: randomInt(OUR_REQIDS.first, OUR_REQIDS.last),
+    claims: newClaims(),
     standing,
     leftovers: new Set(standing.keys()),
   };
@@ -80,14 +83,9 @@ export function stopUsing(tables: Tables, policy: string): void {
   if (tables.uses.delete(policy)) tables.acquireReqids.delete(policy);
 }
 
-/** The kernel's SPD as it should be. Throws DataPlaneError where the kernel cannot say it. */
-export function wantedPolicies(tables: Tables): PolicyTable {
-  const entries = [...tables.policies.values()].map((policy) => spdOf(tables, policy));
-  try {
-    return kernelPolicies(entries);
-  } catch (error) {
-    throw error instanceof RangeError ? new DataPlaneError('refused', error.message) : error;
-  }
+/** The policies that send with that SA. */
+export function usersOf(tables: Tables, spi: number): string[] {
+  return [...tables.uses].flatMap(([policy, used]) => (used === spi ? [policy] : []));
 }
 
 function spdOf(tables: Tables, policy: Policy): Spd {
@@ -104,19 +102,43 @@ function spdOf(tables: Tables, policy: Policy): Spd {
   };
 }
 
-/** Mends the difference: first what is there in addition or otherwise, then what is there no more. */
-export function mend(tables: Tables): void {
-  const wanted = wantedPolicies(tables);
-  for (const [key, { policy }] of wanted) {
+/**
+ * The kernel follows what has changed about these policies of ours: first what is there in addition or otherwise, then what
+ * is there no more. Throws DataPlaneError.
+ */
+export function restate(tables: Tables, ...policies: readonly string[]): void {
+  const touched = new Set(policies.flatMap((id) => [...claimed(tables, id)]));
+  for (const key of touched) {
+    const winner = winnerOf(tables.claims, key);
+    if (!winner) continue;
     const old = tables.standing.get(key);
-    if (!old || !samePolicy(old, policy)) putPolicy(tables, key, policy, old !== undefined);
+    if (!old || !samePolicy(old, winner.policy)) putPolicy(tables, key, winner.policy, old !== undefined);
     tables.leftovers.delete(key);
   }
-  for (const [key, policy] of [...tables.standing]) {
-    if (wanted.has(key) || tables.leftovers.has(key)) continue;
-    tables.kernel.demand(deletePolicy(policy), 'policy', ERRNO.ENOENT);
-    tables.standing.delete(key);
+  for (const key of touched) if (!winnerOf(tables.claims, key)) dropPolicy(tables, key);
+}
+
+function claimed(tables: Tables, id: string): Set<string> {
+  const policy = tables.policies.get(id);
+  try {
+    return claim(tables.claims, id, policy && spdOf(tables, policy));
+  } catch (error) {
+    throw error instanceof RangeError ? new DataPlaneError('refused', error.message) : error;
   }
+}
+
+/** What an earlier process left and nobody wants by now. */
+export function dropLeftovers(tables: Tables): void {
+  const unwanted = [...tables.leftovers];
+  tables.leftovers.clear();
+  for (const key of unwanted) if (!winnerOf(tables.claims, key)) dropPolicy(tables, key);
+}
+
+function dropPolicy(tables: Tables, key: string): void {
+  const standing = tables.standing.get(key);
+  if (!standing || tables.leftovers.has(key)) return;
+  tables.kernel.demand(deletePolicy(standing), 'policy', ERRNO.ENOENT);
+  tables.standing.delete(key);
 }
 
 /** A policy that is not ours is never replaced. */

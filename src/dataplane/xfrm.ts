@@ -15,7 +15,7 @@ import { policyKey, samePolicy } from './xfrm-policies.ts';
 import { probe } from './xfrm-probe.ts';
 import { saId } from './xfrm-sa.ts';
 import { dropsSince, kernelDrops } from './xfrm-statistics.ts';
-import { isIt, keyOf, mend, newTables, type Tables, wantedPolicies } from './xfrm-tables.ts';
+import { dropLeftovers, isIt, keyOf, newTables, restate, type Tables } from './xfrm-tables.ts';
 
 export interface XfrmPlane extends DataPlane {
   /** Hands on what the kernel has to tell. */
@@ -72,8 +72,7 @@ export function createXfrm(addon: Addon, plane: Plane, { mark, clock, folder }: 
       if (lost || !told(tables, messages, listener)) recover(tables, listener);
     },
     settle() {
-      tables.leftovers.clear();
-      mend(tables);
+      dropLeftovers(tables);
     },
     async close({ guards } = { guards: 'keep' }) {
       leave(tables, guards);
@@ -109,12 +108,11 @@ function leave(tables: Tables, guards: 'keep' | 'remove'): void {
   const sas = [...tables.sas.values()];
   tables.sas.clear();
   tables.uses.clear();
-  if (guards === 'remove') {
-    tables.policies.clear();
-    tables.leftovers.clear();
-  }
+  const ids = [...tables.policies.keys()];
   for (const [id, policy] of tables.policies) tables.policies.set(id, { ...policy, acquire: false });
-  mend(tables);
+  if (guards === 'remove') tables.policies.clear();
+  restate(tables, ...ids);
+  if (guards === 'remove') dropLeftovers(tables);
   for (const sa of sas) tables.kernel.demand(deleteSa(saId(sa)), 'SA', ERRNO.ESRCH);
   if (guards === 'remove') tables.journal.clear();
 }
@@ -132,9 +130,9 @@ function readStanding(tables: Tables): void {
 /** Those that stand in the kernel with all that they need there. */
 function wholePolicies(tables: Tables): Snapshot['policies'] {
   const broken = new Set<string>();
-  for (const [key, { owner, policy }] of wantedPolicies(tables)) {
+  for (const [key, [winner]] of tables.claims.byKey) {
     const standing = tables.standing.get(key);
-    if (!standing || !samePolicy(standing, policy)) broken.add(owner);
+    if (winner && (!standing || !samePolicy(standing, winner.policy))) broken.add(winner.owner);
   }
   return [...tables.policies.values()].filter(({ id }) => !broken.has(id));
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { kernelPolicies, portBlocks, type Spd } from '../../src/dataplane/xfrm-policies.ts';
+import { claim, newClaims, winnerOf } from '../../src/dataplane/xfrm-claims.ts';
+import { portBlocks, type Spd } from '../../src/dataplane/xfrm-policies.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
 import { fromXfrmAddress, type XfrmPolicy } from '../../src/wire/xfrm.ts';
 import { policy, range } from './packets.ts';
@@ -15,7 +16,15 @@ function entry(changes: Partial<Spd> = {}): Spd {
 
 /** `out 10.1.0.0/16>10.2.0.0/16 allow 7:1000`: direction, selector, action, reqid and SPI of the template. */
 function said(entries: Spd[]): string[] {
-  return [...kernelPolicies(entries).values()].map(({ policy: one }) => textOf(one)).sort();
+  return table(entries)
+    .map(({ policy: one }) => textOf(one))
+    .sort();
+}
+
+function table(entries: Spd[]) {
+  const claims = newClaims();
+  for (const one of entries) claim(claims, one.policy.id, one);
+  return [...claims.byKey.keys()].map((key) => winnerOf(claims, key)!);
 }
 
 function textOf({
@@ -68,20 +77,32 @@ test('the same selectors twice: the lower order has them, and the other when it 
   assert.equal(out([second]), 'out 10.1.0.0/16>10.2.0.0/16 allow 9:2000');
 });
 
+test('a policy that changes touches its own places only', () => {
+  const claims = newClaims();
+  const other = entry({
+    policy: policy('u/net', { selectors: { ...NET, remote: [selectorOf('10.9.0.0/16')!] } }),
+  });
+  claim(claims, 'u/net', other);
+  assert.equal(claim(claims, 't/net', entry()).size, 3);
+  const touched = claim(claims, 't/net', entry({ outbound: SA }));
+  assert.equal(touched.size, 3);
+  assert.equal(claim(claims, 't/net', undefined).size, 3);
+  assert.deepEqual([...claims.byOwner.keys()], ['u/net']);
+  assert.equal(claims.byKey.size, 3);
+});
+
 test('the lower order, and within it what an SA carries, comes first in the kernel', () => {
   const narrow = { ...NET, remote: [selectorOf('10.2.3.0/24')!] };
   const first = entry({ outbound: { ...SA, selectors: narrow } });
   const second = entry({
     policy: policy('u/net', { order: 1, selectors: { ...NET, remote: [selectorOf('10.2.0.0/15')!] } }),
   });
-  const table = [...kernelPolicies([second, first]).values()].map(({ owner, policy: { info } }) => [
+  const rows = table([second, first]).map(({ owner, policy: { info } }) => [
     info.priority,
     owner,
     info.selector.destinationLength,
   ]);
-  const out = table
-    .filter(([, , length]) => length !== 16 || true)
-    .sort((a, b) => Number(a[0]) - Number(b[0]));
+  const out = rows.sort((a, b) => Number(a[0]) - Number(b[0]));
   assert.deepEqual(out[0], [10_001, 't/net', 24]);
   assert.ok(out.filter(([, owner]) => owner === 'u/net').every(([priority]) => Number(priority) > 10_003));
 });

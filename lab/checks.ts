@@ -14,6 +14,8 @@ export interface Suite {
   esp: string;
   strongswanIke: string;
   strongswanEsp: string;
+  /** Of the child; what the laboratory uses where nothing is said. */
+  encapsulation?: 'udp';
   /** How strongSwan shows the child; unchecked where nothing is said. */
   shown?: string;
 }
@@ -56,7 +58,7 @@ export function createChecks(options: ChecksOptions) {
   const { site, peer, peerName, dataplane, psk } = options;
   const results: Result[] = [];
 
-  function configure({ outer, inner = 4, ike, esp }: Suite): void {
+  function configure({ outer, inner = 4, ike, esp, encapsulation }: Suite): void {
     const [ours, theirs] = OUTER[outer];
     site.configure(`gateway: { name: a, address: "${ours}", dataplane: ${dataplane} }
 tunnels:
@@ -66,7 +68,7 @@ tunnels:
     local: "${INNER[inner].ours}"
     remote: "${INNER[inner].theirs}"
     start: wait
-    encapsulation: ${options.encapsulation}
+    encapsulation: ${encapsulation ?? options.encapsulation}
     ike-suites: ["${ike}"]
     esp-suites: ["${esp}"]
 `);

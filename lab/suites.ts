@@ -103,4 +103,14 @@ export const KERNEL_SUITES: Suite[] = [
     strongswanEsp: 'aes128-aescmac-esn',
     shown: 'INSTALLED, TUNNEL, ESP:AES_CBC-128/AES_CMAC_96/ESN',
   },
+  {
+    name: 'chacha20-poly1305 in UDP, v4 in v4',
+    outer: 4,
+    ike: 'aes-gcm-16-128 / prf-hmac-sha2-256 / ecp-256',
+    esp: 'chacha20-poly1305 / no-esn',
+    strongswanIke: 'aes128gcm16-prfsha256-ecp256',
+    strongswanEsp: 'chacha20poly1305-noesn',
+    encapsulation: 'udp',
+    shown: 'INSTALLED, TUNNEL-in-UDP, ESP:CHACHA20_POLY1305',
+  },
 ];

@@ -292,16 +292,21 @@ export function testDataPlane(name: string, open: Open, { cannot = {}, rounds = 
     },
   );
 
-  contract('what an SA may not carry does not come out of it', async ({ plane, inbound }) => {
-    const narrow = {
-      ...into,
-      selectors: { local: [range('10.1.0.0', '10.1.0.7')], remote: SITE_B.slice(0, 1) },
-    };
-    await plane.apply([both[0]!, { type: 'add-inbound', sa: narrow }]);
-    // The peer believes that the SA carries everything.
-    assert.equal(await inbound((await peerOf(out, into)).outbound(REPLY)!), undefined);
-    await close(plane);
-  });
+  contract(
+    'what an SA may not carry does not come out of it, though another may',
+    async ({ plane, inbound }) => {
+      const selectors = { local: [range('10.1.0.0', '10.1.0.7')], remote: SITE_B.slice(0, 1) };
+      const wide = inboundSa(2001, GCM);
+      await plane.apply([both[0]!, { type: 'add-inbound', sa: { ...into, selectors } }]);
+      // The peer believes that each SA carries everything.
+      const [narrowPeer, widePeer] = [await peerOf(out, into), await peerOf(out, wide)];
+      assert.equal(await inbound(narrowPeer.outbound(REPLY)!), undefined);
+      await plane.apply([{ type: 'add-inbound', sa: wide }]);
+      assert.deepEqual(await inbound(widePeer.outbound(REPLY)!), REPLY);
+      assert.equal(await inbound(narrowPeer.outbound(REPLY)!), undefined);
+      await close(plane);
+    },
+  );
 
   contract('what an SA may not carry does not go into it', async ({ plane, outbound }) => {
     const narrow = {

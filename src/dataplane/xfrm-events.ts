@@ -3,7 +3,8 @@
 import type { DataPlaneEvent, PacketHeader } from '../policy/sad.ts';
 import { fromXfrmAddress, type XfrmMessage, type XfrmSa, type XfrmSelector } from '../wire/xfrm.ts';
 import { isOurReqid } from './xfrm-kernel.ts';
-import { isIt, type Known, keyOf, restate, type Tables, usersOf } from './xfrm-tables.ts';
+import { saId } from './xfrm-sa.ts';
+import { type Known, keyOf, placeOf, restate, type Tables, usersOf } from './xfrm-tables.ts';
 
 type Tell = (event: DataPlaneEvent) => void;
 
@@ -13,7 +14,8 @@ const WITH_PORTS = new Set([6, 17, 33, 132, 136]);
 export function heard(tables: Tables, message: XfrmMessage, tell: Tell): void {
   switch (message.type) {
     case 'expire': {
-      const sa = [...tables.sas.values()].find((one) => isIt(one, message.info));
+      const place = placeOf(message.info.id);
+      const sa = [...tables.sas.values()].find((one) => placeOf(saId(one)) === place);
       return sa && expired(tables, sa, message.hard, tell);
     }
     case 'acquire': {
@@ -31,8 +33,9 @@ export function heard(tables: Tables, message: XfrmMessage, tell: Tell): void {
 /** Messages were lost. A moved peer is told of again by itself, with its next packet. */
 export function recover(tables: Tables, tell: Tell): void {
   const standing = tables.kernel.sas();
+  const places = new Map(standing.map((one) => [placeOf(one.info.id), one]));
   for (const sa of tables.sas.values()) {
-    const found = standing.find(({ info }) => isIt(sa, info));
+    const found = places.get(placeOf(saId(sa)));
     if (!found) expired(tables, sa, true, tell);
     else if (isAtSoftLimit(found.info)) expired(tables, sa, false, tell);
   }

@@ -1,7 +1,15 @@
 // What of the kernel's SAD and SPD is ours, on disk before it is in the kernel: after SIGKILL the next process finds what
 // the last one left. One JSON value a line; a torn last line belongs to something that was never installed.
 
-import { appendFileSync, mkdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 /** Of all SAs and templates that are ours; others' daemons count from 1. */
@@ -13,6 +21,8 @@ export interface Journal {
   policies: ReadonlySet<string>;
   reqid(reqid: number): void;
   policy(key: string): void;
+  /** Only these are left. */
+  keep(reqids: Iterable<number>, policies: Iterable<string>): void;
   /** Nothing of ours is left. */
   clear(): void;
 }
@@ -35,17 +45,30 @@ export function openJournal(folder = '/run/isthmus'): Journal {
     known.add(entry);
   }
 
+  /** In one step: a journal that is cut off would lose what is ours. */
+  function keep(keptReqids: Iterable<number>, keptPolicies: Iterable<string>): void {
+    replace(reqids, keptReqids);
+    replace(policies, keptPolicies);
+    const lines = [...reqids, ...policies].map((entry) => `${JSON.stringify(entry)}\n`);
+    if (lines.length === 0) return rmSync(file, { force: true });
+    writeFileSync(`${file}.next`, lines.join(''), { mode: 0o600 });
+    renameSync(`${file}.next`, file);
+  }
+
   return {
     reqids,
     policies,
     reqid: (reqid) => write(reqids, reqid),
     policy: (key) => write(policies, key),
-    clear() {
-      rmSync(file, { force: true });
-      reqids.clear();
-      policies.clear();
-    },
+    keep,
+    clear: () => keep([], []),
   };
+}
+
+function replace<T>(set: Set<T>, kept: Iterable<T>): void {
+  const values = [...kept];
+  set.clear();
+  for (const value of values) set.add(value);
 }
 
 function entriesOf(file: string): unknown[] {

@@ -8,7 +8,6 @@ import { type Claims, claim, newClaims, winnerOf } from './xfrm-claims.ts';
 import { type Journal, OUR_REQIDS } from './xfrm-journal.ts';
 import { ERRNO, type Kernel } from './xfrm-kernel.ts';
 import { policyKey, type Spd, samePolicy } from './xfrm-policies.ts';
-import { saId } from './xfrm-sa.ts';
 
 /** An SA of ours: what is needed to find it again, no keys. */
 export type Known = Omit<SaParameters, 'encryption' | 'integrity'> & {
@@ -59,9 +58,9 @@ export function keyOf(direction: 'in' | 'out', spi: number): string {
   return `${direction} ${spi}`;
 }
 
-export function isIt(sa: Known, info: XfrmSa['info']): boolean {
-  const { destination, spi } = saId(sa);
-  return spi === info.id.spi && Buffer.compare(destination, info.id.destination) === 0;
+/** What the kernel finds an SA by. */
+export function placeOf({ destination, spi }: Pick<XfrmSa['info']['id'], 'destination' | 'spi'>): string {
+  return `${Buffer.from(destination).toString('hex')} ${spi}`;
 }
 
 export function reqidOf(tables: Tables, policy: string): number {
@@ -132,6 +131,7 @@ export function dropLeftovers(tables: Tables): void {
   const unwanted = [...tables.leftovers];
   tables.leftovers.clear();
   for (const key of unwanted) if (!winnerOf(tables.claims, key)) dropPolicy(tables, key);
+  tables.journal.keep([...tables.reqids.values(), ...tables.acquireReqids.values()], tables.standing.keys());
 }
 
 function dropPolicy(tables: Tables, key: string): void {
@@ -141,11 +141,13 @@ function dropPolicy(tables: Tables, key: string): void {
   tables.standing.delete(key);
 }
 
-/** A policy that is not ours is never replaced. */
+/** A policy that is not ours is never replaced, nor remembered as ours. */
 function putPolicy(tables: Tables, key: string, policy: XfrmPolicy, ours: boolean): void {
-  tables.journal.policy(key);
-  const request = ours ? setPolicy(policy) : addPolicy(policy);
-  if (tables.kernel.demand(request, 'policy', ERRNO.EEXIST) === ERRNO.EEXIST)
-    throw new DataPlaneError('refused', 'another program has a policy with these selectors: ip xfrm policy');
-  tables.standing.set(key, policy);
+  const { kernel, journal, standing } = tables;
+  journal.policy(key);
+  const errno = kernel.demand(ours ? setPolicy(policy) : addPolicy(policy), 'policy', ERRNO.EEXIST);
+  if (errno === 0) return void standing.set(key, policy);
+  const others = [...journal.policies].filter((one) => one !== key);
+  journal.keep(journal.reqids, others);
+  throw new DataPlaneError('refused', 'another program has a policy with these selectors: ip xfrm policy');
 }

@@ -15,7 +15,7 @@ import { policyKey, samePolicy } from './xfrm-policies.ts';
 import { probe } from './xfrm-probe.ts';
 import { saId } from './xfrm-sa.ts';
 import { dropsSince, kernelDrops } from './xfrm-statistics.ts';
-import { dropLeftovers, isIt, keyOf, newTables, restate, type Tables } from './xfrm-tables.ts';
+import { dropLeftovers, type Known, keyOf, newTables, placeOf, restate, type Tables } from './xfrm-tables.ts';
 
 export interface XfrmPlane extends DataPlane {
   /** Hands on what the kernel has to tell. */
@@ -142,7 +142,8 @@ type Activity = Map<string, { packets: bigint; last: Instant }>;
 
 function installedSas(tables: Tables, activity: Activity, now: Instant): InstalledSa[] {
   const ours = tables.kernel.sas().filter(({ info }) => isOurReqid(info.reqid) && info.id.spi !== 0);
-  const rows = ours.map((sa) => installedSa(tables, sa));
+  const known = new Map([...tables.sas.values()].map((sa) => [placeOf(saId(sa)), sa]));
+  const rows = ours.map((sa) => installedSa(tables, known.get(placeOf(sa.info.id)), sa));
   const before = new Map(activity);
   activity.clear();
   return rows.map((row) => {
@@ -155,14 +156,13 @@ function installedSas(tables: Tables, activity: Activity, now: Instant): Install
 }
 
 /** An SA that is not known here has an unknown policy: somebody else's, or of an address that was left. */
-function installedSa(tables: Tables, { info }: XfrmSa): InstalledSa {
-  const known = [...tables.sas.values()].find((sa) => isIt(sa, info));
+function installedSa({ uses }: Tables, known: Known | undefined, { info }: XfrmSa): InstalledSa {
   const direction = known?.direction ?? 'in';
   return {
     spi: info.id.spi,
     direction,
     policy: known?.policy ?? '?',
-    inUse: direction === 'in' || tables.uses.get(known!.policy) === info.id.spi,
+    inUse: direction === 'in' || uses.get(known!.policy) === info.id.spi,
     packets: info.counters.packets,
     bytes: info.counters.bytes,
   };

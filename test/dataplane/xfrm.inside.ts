@@ -149,7 +149,8 @@ test('xfrm: a policy of another program is not replaced, and stays', () =>
     const foreign = 'src 10.1.0.0/16 dst 10.2.0.0/16 dir out';
     execFileSync('ip', `xfrm policy add ${foreign} action block`.split(' '));
     await assert.rejects(plane.apply(sending().slice(0, 1)), /another program has a policy/);
-    await plane.close({ guards: 'remove' });
+    await plane.close();
+    await withPlane(async (next) => next.settle());
     const listed = execFileSync('ip', `xfrm policy get ${foreign}`.split(' '), { encoding: 'utf8' });
     assert.match(listed, /action block/);
     execFileSync('ip', `xfrm policy delete ${foreign}`.split(' '));

@@ -82,10 +82,11 @@ struct Sums {
   }
 };
 
+/** Without a copy there is no `to`, and nothing may be added to it. */
 template <bool COPY, typename Unit>
-__attribute__((always_inline)) inline void take(Unit& unit, uint8_t* to, const uint8_t* from) {
-  memcpy(&unit, from, sizeof unit);
-  if (COPY) memcpy(to, &unit, sizeof unit);
+__attribute__((always_inline)) inline void take(Unit& unit, uint8_t* to, const uint8_t* from, size_t at) {
+  memcpy(&unit, from + at, sizeof unit);
+  if (COPY) memcpy(to + at, &unit, sizeof unit);
 }
 
 /** Byte order and width do not matter to the folded sum (RFC 1071 §2), so the widest words that the machine has will do. */
@@ -96,20 +97,20 @@ __attribute__((always_inline)) inline uint64_t sumRun(uint8_t* to, const uint8_t
   size_t at = 0;
   for (; at + 2 * WIDTH <= length; at += 2 * WIDTH) {
     Words words;
-    take<COPY>(words, to + at, from + at);
+    take<COPY>(words, to, from, at);
     first.add(words);
-    take<COPY>(words, to + at + WIDTH, from + at + WIDTH);
+    take<COPY>(words, to, from, at + WIDTH);
     second.add(words);
   }
   const Words all = first.even + first.odd + second.even + second.odd;
   sum += all[0] + all[1] + all[2] + all[3];
   uint32_t word;
   for (; at + 4 <= length; at += 4) {
-    take<COPY>(word, to + at, from + at);
+    take<COPY>(word, to, from, at);
     sum += word;
   }
   uint8_t rest[4] = {};
-  for (size_t i = 0; at < length; at++, i++) take<COPY>(rest[i], to + at, from + at);
+  for (size_t i = 0; at < length; at++, i++) take<COPY>(rest[i], to, from, at);
   memcpy(&word, rest, sizeof word);
   return sum + word;
 }

@@ -105,7 +105,7 @@ bool Mac::computeXcbc(const uint8_t* text, size_t textBytes, const uint8_t* more
   if (!absorb(text, ofText) || !absorb(more, before - ofText)) return false;
   uint8_t last[BLOCK] = {};
   memcpy(last, text + ofText, textBytes - ofText);
-  if (moreBytes > 0) memcpy(last + textBytes - ofText, more + (before - ofText), moreBytes - (before - ofText));
+  if (moreBytes > 0) memcpy(last + (textBytes - ofText), more + (before - ofText), moreBytes - (before - ofText));
   if (total - before < BLOCK) last[total - before] = 0x80;
   const uint8_t* cover = total - before == BLOCK ? whole_ : part_;
   for (size_t i = 0; i < BLOCK; i++) last[i] ^= cover[i];

@@ -8,7 +8,9 @@ namespace isthmus {
 namespace {
 
 constexpr uint8_t TCP = 6, UDP = 17;
-constexpr size_t TCP_HEADER = 20, UDP_HEADER = 8;
+constexpr size_t TCP_HEADER = 20, UDP_HEADER = 8, V6_HEADER = 40;
+/** What the length field of an IP header can say. */
+constexpr size_t MOST_LENGTH = 65535;
 constexpr uint8_t TCP_FIN = 0x01, TCP_PSH = 0x08, TCP_CWR = 0x80;
 /** A train is worth sending when it fills a call; more would only wait. */
 constexpr size_t ENOUGH = 60000;
@@ -41,7 +43,8 @@ struct Cut {
     const size_t least = flow.transport + (tcp ? TCP_HEADER : UDP_HEADER);
     if (flow.protocol != (tcp ? TCP : UDP) || flow.opaque || least > length || segment == 0) return;
     const size_t all = tcp ? flow.transport + size_t(packet[flow.transport + 12] >> 4) * 4 : least;
-    if (all >= least && all < length) headers = all;
+    const size_t longest = std::min(all + segment, length) - (flow.family == 6 ? V6_HEADER : 0);
+    if (all >= least && all < length && longest <= MOST_LENGTH) headers = all;
   }
 
   bool possible() const { return headers != 0; }

@@ -16,6 +16,11 @@ fail() {
 needs() {
   case $goal in
     build) ;;
+    fuzz) echo 'clang /usr/bin/clang++
+libclang-rt-14-dev /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux
+llvm /usr/bin/llvm-cov
+libssl-dev /usr/include/openssl/evp.h
+patch /usr/bin/patch' ;;
     demo) echo 'nftables /usr/sbin/nft
 iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3

@@ -50,8 +50,10 @@ export interface GuestOptions {
 export function umlIsMissing(): string | undefined {
   if (!existsSync(KERNEL)) return 'user-mode Linux is missing: apt-get install user-mode-linux';
   if (!existsSync(MODPROBE)) return 'modprobe is missing: apt-get install kmod';
-  if (spawnSync('unshare', [...unshareFlags(), 'true']).status !== 0)
-    return 'this system allows no namespaces to this user; run as root';
+  // In a user namespace mount(8), which is set-user-id, would belong to nobody, in the guest as well.
+  if (process.getuid?.() !== 0) return 'user-mode Linux runs here for root only';
+  if (spawnSync('unshare', [...UNSHARE, 'true']).status !== 0)
+    return 'this system allows no namespaces; give the container the right to make them';
   return undefined;
 }
 
@@ -95,7 +97,7 @@ export function startUml(
       '--pdeathsig',
       'KILL',
       'unshare',
-      ...unshareFlags(),
+      ...UNSHARE,
       'sh',
       '-c',
       BOOT,
@@ -117,10 +119,7 @@ TMPDIR=/run/uml ${KERNEL} mem=1024M root=/dev/root rootfstype=hostfs rootflags=/
   con=null con0=fd:0,fd:1 quiet loglevel=1 uml_dir=/run/uml | sed -u '/^sysrq: Power Off/d;/^reboot: Power down/d'
 exit "$(cat status)"`;
 
-function unshareFlags(): string[] {
-  const flags = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
-  return process.getuid?.() === 0 ? flags : ['--user', '--map-root-user', ...flags];
-}
+const UNSHARE = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 
 function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;

@@ -36,12 +36,6 @@ size_t hashOf(const Key& key) {
   return size_t(hash);
 }
 
-size_t powerOfTwoAbove(size_t n) {
-  size_t size = 8;
-  while (size < n) size *= 2;
-  return size;
-}
-
 }  // namespace
 
 Classifier::Classifier(const std::vector<const SelectorSet*>& sets) {
@@ -50,7 +44,7 @@ Classifier::Classifier(const std::vector<const SelectorSet*>& sets) {
   pairs_.reserve(expected);
   for (uint32_t set = 0; set < sets.size(); set++) {
     for (const Selector& local : sets[set]->local) {
-      for (const Selector& remote : sets[set]->remote) add(set, local, remote, expected);
+      for (const Selector& remote : sets[set]->remote) add(set, local, remote);
     }
   }
   std::stable_sort(tables_.begin(), tables_.end(), [](const Table& a, const Table& b) { return a.lowest < b.lowest; });
@@ -81,27 +75,39 @@ size_t Classifier::slotOf(const std::vector<Slot>& slots, const Key& key) {
   return at;
 }
 
-Classifier::Table& Classifier::tableOf(const Form& form, size_t expected) {
+Classifier::Table& Classifier::tableOf(const Form& form) {
   const auto known = std::find_if(tables_.begin(), tables_.end(), [&form](const Table& table) { return table.form == form; });
   if (known != tables_.end()) return *known;
-  Table& table = tables_.emplace_back(Table{form, {}, {}, NONE, std::vector<Slot>(powerOfTwoAbove(expected * 2))});
+  Table& table = tables_.emplace_back(Table{form, {}, {}, NONE, 0, std::vector<Slot>(FIRST_SLOTS)});
   maskOf(form.localBits, table.localMask);
   maskOf(form.remoteBits, table.remoteMask);
   return table;
 }
 
-void Classifier::add(uint32_t set, const Selector& local, const Selector& remote, size_t expected) {
+/** Room for one key more. A table is as large as what is in it: there may be a thousand forms, of one pair each. */
+void Classifier::makeRoom(Table& table) {
+  if ((table.used + 1) * 2 <= table.slots.size()) return;
+  std::vector<Slot> larger(table.slots.size() * 2);
+  for (const Slot& slot : table.slots) {
+    if (slot.first != NONE) larger[slotOf(larger, slot.key)] = slot;
+  }
+  table.slots = std::move(larger);
+}
+
+void Classifier::add(uint32_t set, const Selector& local, const Selector& remote) {
   const bool contradiction = local.family != remote.family || (local.protocol != 0 && remote.protocol != 0 && local.protocol != remote.protocol);
   if (contradiction) return;
-  Table& table = tableOf(formOf(local, remote), expected);
+  Table& table = tableOf(formOf(local, remote));
   table.lowest = std::min(table.lowest, set);
   const uint8_t protocol = local.protocol != 0 ? local.protocol : remote.protocol;
   const Key key = keyOf(table, local.start.data(), remote.start.data(), protocol, local.startPort, remote.startPort);
+  makeRoom(table);
   Slot& slot = table.slots[slotOf(table.slots, key)];
   const uint32_t index = uint32_t(pairs_.size());
   pairs_.push_back({&local, &remote, set, NONE});
   if (slot.first == NONE) {
     slot = {key, index, index};
+    table.used++;
   } else {
     pairs_[slot.last].next = index;
     slot.last = index;

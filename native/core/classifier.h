@@ -53,14 +53,17 @@ class Classifier {
     uint64_t localMask[2], remoteMask[2];
     /** The lowest set in it: a later table cannot have a better answer than what was found before it. */
     uint32_t lowest;
+    size_t used;  // slots
     std::vector<Slot> slots;
   };
 
   static Form formOf(const Selector& local, const Selector& remote);
   static Key keyOf(const Table& table, const uint8_t* local, const uint8_t* remote, uint8_t protocol, uint16_t localPort, uint16_t remotePort);
+  static constexpr size_t FIRST_SLOTS = 8;
   static size_t slotOf(const std::vector<Slot>& slots, const Key& key);
-  Table& tableOf(const Form& form, size_t expected);
-  void add(uint32_t set, const Selector& local, const Selector& remote, size_t expected);
+  Table& tableOf(const Form& form);
+  static void makeRoom(Table& table);
+  void add(uint32_t set, const Selector& local, const Selector& remote);
 
   std::vector<Table> tables_;
   std::vector<Pair> pairs_;

@@ -5,7 +5,8 @@ namespace isthmus {
 namespace {
 
 constexpr uint8_t NEXT_IPV4 = 4, NEXT_IPV6 = 41, NEXT_NONE = 59;
-constexpr uint8_t ECN = 0x03, CE = 0x03, NOT_ECT = 0x00;
+constexpr uint8_t ECN = 0x03;
+constexpr uint8_t NOT_ECT = 0, ECT_1 = 1, ECT_0 = 2, CE = 3;
 
 /** Padding bytes so that text, padding and the two trailer bytes fill blocks and end on 4 bytes (RFC 4303 §2.4). */
 size_t padding(const CipherShape& shape, size_t innerBytes) {
@@ -21,21 +22,27 @@ bool isPadding(const uint8_t* bytes, size_t length) {
   return true;
 }
 
-/** RFC 6040 §4.2: congestion seen outside is told inside; where inside cannot be told, the packet is dropped. */
-bool copyCongestion(Inner& inner, uint8_t outerEcn) {
-  if ((outerEcn & ECN) != CE) return true;
+/** What the inner packet says after both have been heard (RFC 6040 §4.2, figure 4). */
+uint8_t heard(uint8_t inner, uint8_t outer) {
+  if (outer == CE) return CE;
+  return outer == ECT_1 && inner == ECT_0 ? ECT_1 : inner;
+}
+
+/** Congestion seen outside is told inside; where inside cannot be told, the packet is dropped (RFC 6040 §4.2). */
+bool copyCongestion(Inner& inner, uint8_t outerBits) {
   uint8_t* packet = inner.packet;
-  if (inner.flow.family == 6) {
-    const uint8_t innerEcn = (packet[1] >> 4) & ECN;
-    if (innerEcn == NOT_ECT) return false;
-    packet[1] |= uint8_t(CE << 4);
-    return true;
-  }
-  if ((packet[1] & ECN) == NOT_ECT) return false;
-  if ((packet[1] & ECN) == CE) return true;
-  packet[1] |= CE;
-  put16(packet + 10, 0);
-  put16(packet + 10, foldSum(sumBytes(packet, inner.flow.transport, 0)));
+  const bool v6 = inner.flow.family == 6;
+  const uint8_t before = (v6 ? packet[1] >> 4 : packet[1]) & ECN, outer = outerBits & ECN;
+  if (before == NOT_ECT) return outer != CE;
+  const uint8_t after = heard(before, outer);
+  if (after == before) return true;
+  const uint16_t word = be16(packet);
+  packet[1] ^= uint8_t((before ^ after) << (v6 ? 4 : 0));
+  if (v6) return true;
+  // RFC 1624 §3: only the difference, so that a header that was broken stays broken.
+  uint32_t sum = uint16_t(~be16(packet + 10)) + uint16_t(~word) + be16(packet);
+  sum = (sum & 0xffff) + (sum >> 16);
+  put16(packet + 10, uint16_t(~((sum & 0xffff) + (sum >> 16))));
   return true;
 }
 

@@ -64,6 +64,8 @@ const HEADER = 8;
 const NEXT_IPV4 = 4;
 const NEXT_IPV6 = 41;
 const NEXT_NONE = 59;
+const ECT_1 = 1;
+const ECT_0 = 2;
 const CE = 3;
 const DF = 0x40;
 
@@ -234,15 +236,19 @@ function holds(selector: Selector, flow: Flow, address: string, port: number): b
 /** RFC 6040 §4.2: congestion seen outside is told inside, or the packet is dropped where inside cannot be told. */
 function withCongestion(packet: Uint8Array, flow: Flow, outer: number): Uint8Array | undefined {
   const inner = ecnOf(packet);
-  if (outer !== CE || inner === CE) return packet;
-  if (inner === 0) return undefined;
+  if (inner === 0) return outer === CE ? undefined : packet;
+  const ecn = outer === CE || (outer === ECT_1 && inner === ECT_0) ? outer : inner;
   if (flow.family === 6) {
-    packet[1]! |= CE << 4;
+    packet[1] = (packet[1]! & 0xcf) | (ecn << 4);
     return packet;
   }
-  packet[1]! |= CE;
-  viewOf(packet).setUint16(10, 0);
-  viewOf(packet).setUint16(10, checksum(packet.subarray(0, flow.transport)));
+  const view = viewOf(packet);
+  const before = view.getUint16(0);
+  packet[1] = (packet[1]! & 0xfc) | ecn;
+  // RFC 1624 §3: HC' = ~(~HC + ~m + m'), so that a header that was broken stays broken.
+  const sum = (~view.getUint16(10) & 0xffff) + (~before & 0xffff) + view.getUint16(0);
+  const folded = (sum & 0xffff) + (sum >> 16);
+  if (ecn !== inner) view.setUint16(10, ~((folded & 0xffff) + (folded >> 16)) & 0xffff);
   return packet;
 }
 

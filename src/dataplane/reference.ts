@@ -5,7 +5,7 @@ import type { Provider } from '../crypto/provider.ts';
 import { encryptionRow, integrityRow } from '../crypto/suites.ts';
 import type { Policy, SaParameters } from '../policy/sad.ts';
 import { compareAddresses, type Selector } from '../policy/selector.ts';
-import { checksum, type Flow, readFlow, viewOf } from '../wire/ip.ts';
+import { type Flow, readFlow, viewOf } from '../wire/ip.ts';
 
 /** Why a packet went no further, as the engine's counters are called. */
 export type Drop =

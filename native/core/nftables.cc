@@ -1,6 +1,9 @@
 #include "nftables.h"
 
 #include <dlfcn.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstdint>
 
@@ -35,9 +38,20 @@ bool load(Library& into) {
          find(library, "nft_ctx_get_output_buffer", into.output) && find(library, "nft_ctx_get_error_buffer", into.errors);
 }
 
+/** Where the kernel has no such family, the library ends the process. */
+bool kernelAnswers() {
+  const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+  if (fd >= 0) close(fd);
+  return fd >= 0;
+}
+
 }  // namespace
 
 bool runNftables(const std::string& commands, std::string& answer) {
+  if (!kernelAnswers()) {
+    answer = "this kernel has no nftables: modprobe nf_tables";
+    return false;
+  }
   Library library{};
   if (!load(library)) {
     answer = "libnftables.so.1 is missing: apt-get install libnftables1";

@@ -4,13 +4,14 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, test } from 'node:test';
 import { createXfrm, type XfrmPlane } from '../../src/dataplane/xfrm.ts';
-import { OURS } from '../../src/host/wanted.ts';
+import { createHost } from '../../src/host/host.ts';
+import { OURS, wantedFor } from '../../src/host/wanted.ts';
 import { type Addon, loadAddon } from '../../src/native.ts';
 import type { Change, DataPlaneEvent } from '../../src/policy/sad.ts';
 import { addressBytes } from '../../src/wire/address.ts';
 import { type Machine, testDataPlane, type UnderTest } from '../dataplane.suite.ts';
 import { openKernelGateway } from './gateway.ts';
-import { outboundSa, policy, range, SITE_A } from './packets.ts';
+import { outboundSa, policy, range, SITE_A, SITE_B } from './packets.ts';
 
 const addon = loadAddon();
 const gateway = await openKernelGateway();
@@ -155,6 +156,24 @@ test('xfrm: a policy of another program is not replaced, and stays', () =>
     assert.match(listed, /action block/);
     execFileSync('ip', `xfrm policy delete ${foreign}`.split(' '));
   }));
+
+test('xfrm: routes into a device that nobody reads are a second wall outwards, on a kernel without nftables', async () => {
+  const native = addon.create(1, 0);
+  assert.equal(addon.openTun(native, OURS.device), '');
+  const host = createHost(addon);
+  assert.equal((await gateway.fromHost(PACKET)).clear.length, 1);
+  host.apply(wantedFor([{ local: SITE_A, remote: SITE_B }], [], 1400, 'xfrm'));
+  assert.equal((await gateway.fromHost(PACKET)).clear.length, 0);
+  // The way through an SA leads past that device.
+  await withPlane(async (plane) => {
+    await plane.apply(sending());
+    assert.ok((await gateway.fromHost(PACKET)).esp);
+  });
+  assert.deepEqual(host.stopped(), { out: 0n, in: 0n });
+  assert.ok(host.flush() > 0);
+  assert.equal((await gateway.fromHost(PACKET)).clear.length, 1);
+  addon.stop(native);
+});
 
 test('xfrm: keys of ours are in no snapshot and no journal', () =>
   withPlane(async (plane) => {

@@ -73,6 +73,11 @@ export const REPORTS = {
     fault: 'peer',
     sentence: 'no answer from {remote} after {sends} tries; trying again in {seconds} s',
   },
+  PEER_SILENT_IN_AUTH: {
+    fault: 'peer',
+    sentence:
+      '{remote} answered IKE_SA_INIT with {suite}, and IKE_AUTH not at all after {sends} tries: UDP port {port} is filtered on the way, or the peer cannot go on with what it chose, which its log will say; trying again in {seconds} s',
+  },
   PEER_VANISHED: { fault: 'peer', sentence: '{remote} does not answer any more after {sends} tries' },
   PEER_ERROR: { fault: 'peer', sentence: '{remote} answered {exchange} with {notify}' },
   PEER_SYNTAX: { fault: 'peer', sentence: '{remote} sent a message that cannot be read: {message}' },

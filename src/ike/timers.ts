@@ -1,5 +1,6 @@
 // Every moment at which something is due, and what is done then.
 
+import { suiteText } from '../policy/proposal.ts';
 import type { Instant } from '../policy/sad.ts';
 import { createLater } from './child.ts';
 import { connect, connectBeside } from './commands.ts';
@@ -87,8 +88,17 @@ function retransmitOrEnd(context: Context, sa: IkeSa): void {
     if (replacedBy === undefined) reportFailure(context, 'PEER_VANISHED', tunnel, { remote, sends });
     return deleteIke(context, sa, 'us');
   }
-  const state = context.tunnels.get(sa.candidates[0]!)!;
-  giveUp(context, sa, 'PEER_UNREACHABLE', { remote, sends, seconds: Math.round(retryDelay(state) / 1000) });
+  noAnswer(context, sa, sends);
+}
+
+/** To IKE_SA_INIT nobody answered, or somebody did and IKE_AUTH is not answered: two different faults. */
+function noAnswer(context: Context, sa: IkeSa, sends: number): void {
+  const { address: remote, port } = sa.remote;
+  const seconds = Math.round(retryDelay(context.tunnels.get(sa.candidates[0]!)!) / 1000);
+  if (sa.state.name !== 'auth-sent')
+    return giveUp(context, sa, 'PEER_UNREACHABLE', { remote, sends, seconds });
+  const suite = suiteText(sa.state.secrets.suite);
+  giveUp(context, sa, 'PEER_SILENT_IN_AUTH', { remote, port, suite, sends, seconds });
 }
 
 /** Transmissions of IKE_AUTH after which another answer to IKE_SA_INIT is tried, where one came. */

@@ -23,7 +23,11 @@ export function tunnelEstablished(context: Context, sa: IkeSa, name: string): vo
   // The peer was first: an attempt of ours that it cannot have taken up is not needed any more.
   for (const other of state.sas.flatMap((spi) => context.sas.get(spi) ?? []))
     if (UNKNOWN_TO_PEER.includes(other.state.name)) abandon(context, other);
-  for (const command of state.waiting.splice(0)) commandDone(context, command, 'OK');
+}
+
+/** Who wanted the tunnel up hears what became of it: the IKE SA, and the child that came with it. */
+export function upDone(context: Context, name: string, outcome: ReportCode): void {
+  for (const command of context.tunnels.get(name)!.waiting.splice(0)) commandDone(context, command, outcome);
 }
 
 /** An established SA ended: a tunnel that should be up is tried again at once, unless another SA carries it. */
@@ -51,7 +55,7 @@ export function giveUp(context: Context, sa: IkeSa, code: ReportCode, detail: Re
   abandon(context, sa);
   reportFailure(context, code, sa.candidates[0], detail);
   if (!state) return;
-  for (const command of state.waiting.splice(0)) commandDone(context, command, code);
+  upDone(context, state.tunnel.name, code);
   scheduleRetry(context, state);
 }
 

@@ -86,6 +86,15 @@ export function capable(
   });
 }
 
+/**
+ * What may replace an IKE SA: while its PRF is still wanted, nothing with another. Where the PRF changes, RFC 7296 §2.18 makes
+ * SKEYSEED with the old one and the keys with the new one; strongSwan (5.9.8) makes both with the old one.
+ */
+export function keepingPrf(templates: readonly ProposalTemplate[], prf: PrfName): ProposalTemplate[] {
+  const kept = templates.filter((template) => template.prf.includes(prf));
+  return kept.length > 0 ? kept.map((template) => ({ ...template, prf: [prf] })) : [...templates];
+}
+
 /** The chosen proposal as the answer: exactly one transform of each type (RFC 7296 §3.3.6). */
 export function toAnswer(suite: ChosenSuite, number: number, protocol: number, spi: Uint8Array): Proposal {
   const template: ProposalTemplate = {

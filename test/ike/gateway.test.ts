@@ -61,6 +61,23 @@ test('down ends an attempt under way, and its private key', () => {
   assert.equal(times(pair.a, 'IKE_CONNECTING'), 1);
 });
 
+test('nobody answers IKE_SA_INIT, or somebody answers that and nothing else: two different sentences', () => {
+  const failureOf = (passes: (message: number, from: string) => boolean) => {
+    const pair = sites();
+    pair.filter = (from, bytes) => passes(decodeHeader(bytes).exchange, from.name);
+    pair.command(pair.a, 'up', 't');
+    pair.run(120_000);
+    return pair.a.gateway.failures()[0]!;
+  };
+  assert.equal(failureOf(() => false).code, 'PEER_UNREACHABLE');
+  const { code, detail } = failureOf((exchange) => exchange === EXCHANGE.IKE_SA_INIT);
+  assert.equal(code, 'PEER_SILENT_IN_AUTH');
+  assert.deepEqual(
+    [detail.sends, detail.suite, detail.port],
+    [12, 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', 4500],
+  );
+});
+
 test('an address that comes back is used at once', () => {
   const pair = sites(1, { start: 'now' });
   pair.filter = () => false;

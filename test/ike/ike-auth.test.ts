@@ -81,7 +81,10 @@ test('selectors are narrowed to what both sides want (RFC 7296 §2.9)', () => {
 
 test('nothing in common: both sides say what was wanted, and the IKE SA stays (RFC 7296 §1.3)', () => {
   const pair = sites(1, {}, { children: [child('b', '172.16.0.0/12', '10.1.0.0/16')] });
-  established(pair);
+  const up = pair.command(pair.a, 'up', 't');
+  pair.run(1000);
+  assert.equal(pair.a.gateway.tunnels()[0]!.state, 'established');
+  assert.equal(pair.a.outcomes.get(up), 'PEER_TS_UNACCEPTABLE', 'the operator who wanted it up is told');
   const [failure] = pair.b.gateway.failures();
   assert.equal(failure!.code, 'PEER_TS_UNACCEPTABLE');
   assert.equal(failure!.detail.offered, '10.2.0.0/16 to 10.1.0.0/16');

@@ -2,7 +2,13 @@
 
 import { unhex } from '../../crypto/bytes.ts';
 import { keyExchangeRow } from '../../crypto/suites.ts';
-import { type ChosenSuite, choose, toAnswer } from '../../policy/proposal.ts';
+import {
+  type ChosenSuite,
+  choose,
+  keepingPrf,
+  type ProposalTemplate,
+  toAnswer,
+} from '../../policy/proposal.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
 import { decodeMessage, findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
@@ -52,7 +58,9 @@ export function createRequested(
   const unfit = whyNot(established, payloads, forIke);
   if (unfit !== undefined) return refuse(unfit);
   const { tunnel } = context.tunnels.get(established.tunnel)!;
-  const suite = forIke ? ikeSuite(tunnel, payloads) : childSuite(context, sa, established, tunnel, payloads);
+  const suite = forIke
+    ? ikeSuite(tunnel, established, payloads)
+    : childSuite(context, sa, established, tunnel, payloads);
   if (typeof suite === 'number') return refuse(suite);
   if (!suite.keyExchange) return answer(context, sa, established, asked, NO_SECRET, []);
   const { id: group } = keyExchangeRow(suite.keyExchange);
@@ -108,9 +116,16 @@ function unknownChild({ own }: Established, spiOut: number | undefined): number 
   return coming ? NOTIFY.TEMPORARY_FAILURE : NOTIFY.CHILD_SA_NOT_FOUND;
 }
 
-function ikeSuite(tunnel: Tunnel, payloads: Payload[]): ChosenSuite | number {
+/** With the PRF of the IKE SA where that can be, with another where the peer insists. */
+function chooseIke(tunnel: Tunnel, { suite }: Established, payloads: Payload[]) {
   const { proposals } = findPayload(payloads, PAYLOAD.SA)!;
-  const chosen = choose(tunnel.ike.proposals, proposals, PROTOCOL.IKE, { keyExchange: true });
+  const fitting = (templates: readonly ProposalTemplate[]) =>
+    choose(templates, proposals, PROTOCOL.IKE, { keyExchange: true });
+  return fitting(keepingPrf(tunnel.ike.proposals, suite.prf!)) ?? fitting(tunnel.ike.proposals);
+}
+
+function ikeSuite(tunnel: Tunnel, established: Established, payloads: Payload[]): ChosenSuite | number {
+  const chosen = chooseIke(tunnel, established, payloads);
   if (!chosen) return NOTIFY.NO_PROPOSAL_CHOSEN;
   return ikeSpiText(chosen.proposal.spi) ? chosen.suite : NOTIFY.INVALID_SYNTAX;
 }
@@ -192,8 +207,7 @@ function answerIke(
   ours: Payload[],
 ): void {
   const { tunnel } = context.tunnels.get(established.tunnel)!;
-  const { proposals } = findPayload(payloads, PAYLOAD.SA)!;
-  const { suite, proposal } = choose(tunnel.ike.proposals, proposals, PROTOCOL.IKE, { keyExchange: true })!;
+  const { suite, proposal } = chooseIke(tunnel, established, payloads)!;
   const spi = drawIkeSpi(context);
   const accepted = toAnswer(suite, proposal.number, PROTOCOL.IKE, unhex(spi));
   const chosen: Payload = { type: PAYLOAD.SA, critical: false, proposals: [accepted] };

@@ -5,7 +5,13 @@
 
 import { unhex } from '../../crypto/bytes.ts';
 import { keyExchangeRow } from '../../crypto/suites.ts';
-import { type ChosenSuite, choose, toProposals } from '../../policy/proposal.ts';
+import {
+  type ChosenSuite,
+  choose,
+  keepingPrf,
+  type ProposalTemplate,
+  toProposals,
+} from '../../policy/proposal.ts';
 import type { ChildTemplate, Tunnel } from '../../policy/tunnel.ts';
 import { decodeMessage, findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
@@ -88,6 +94,11 @@ function templateOf(tunnel: Tunnel, task: CreateTask): ChildTemplate | undefined
   return task.type === 'rekey-ike' ? undefined : tunnel.children.find(({ name }) => name === task.child);
 }
 
+function proposalsFor(tunnel: Tunnel, { suite }: Established, task: CreateTask): ProposalTemplate[] {
+  if (task.type === 'rekey-ike') return keepingPrf(tunnel.ike.proposals, suite.prf!);
+  return templateOf(tunnel, task)?.proposals ?? [];
+}
+
 export function createOffered(
   context: Context,
   sa: IkeSa,
@@ -129,9 +140,11 @@ function sendCreate(
   const isIke = task.type === 'rekey-ike';
   const spi = isIke ? drawIkeSpi(context) : drawEspSpi(context);
   const template = templateOf(tunnel, task);
-  const proposals = isIke
-    ? toProposals(tunnel.ike.proposals, PROTOCOL.IKE, unhex(spi as string), { keyExchange: true })
-    : toProposals(template!.proposals, PROTOCOL.ESP, spiBytes(spi as number), { keyExchange: true });
+  const [protocol, ownSpi] = isIke
+    ? [PROTOCOL.IKE, unhex(spi as string)]
+    : [PROTOCOL.ESP, spiBytes(spi as number)];
+  const wanted = proposalsFor(tunnel, established, task);
+  const proposals = toProposals(wanted, protocol, ownSpi, { keyExchange: true });
   const payloads: Payload[] = [
     ...(task.type === 'rekey-child'
       ? [notifyPayload(NOTIFY.REKEY_SA, undefined, PROTOCOL.ESP, spiBytes(task.spiIn))]
@@ -180,10 +193,8 @@ export function createAnswered(
   if (error !== undefined) return refused(context, established, own, task, error, payloads, sa, tunnel);
   const saPayload = findPayload(payloads, PAYLOAD.SA);
   const nonce = findPayload(payloads, PAYLOAD.Nonce);
-  const [protocol, templates] =
-    task.type === 'rekey-ike'
-      ? [PROTOCOL.IKE, tunnel.ike.proposals]
-      : [PROTOCOL.ESP, templateOf(tunnel, task)?.proposals ?? []];
+  const protocol = task.type === 'rekey-ike' ? PROTOCOL.IKE : PROTOCOL.ESP;
+  const templates = proposalsFor(tunnel, established, task);
   const chosen = saPayload && choose(templates, saPayload.proposals, protocol, { keyExchange: true });
   const ke = findPayload(payloads, PAYLOAD.KE);
   if (
@@ -251,10 +262,11 @@ function refused(
     retryOtherGroup(context, sa, established, task, tunnel, payloads)
   )
     return;
-  commandDone(context, task.command, 'PEER_ERROR');
   retryRekey(context, established, task);
   const child = templateOf(tunnel, task)?.name;
-  if (child !== undefined) return childRefused(context, sa, tunnel, child, error);
+  if (child !== undefined)
+    return commandDone(context, task.command, childRefused(context, sa, tunnel, child, error));
+  commandDone(context, task.command, 'PEER_ERROR');
   reportFailure(context, 'PEER_ERROR', tunnel.name, {
     remote: sa.remote.address,
     exchange: 'CREATE_CHILD_SA',
@@ -272,9 +284,9 @@ function retryOtherGroup(
 ): boolean {
   const data = findNotify(payloads, NOTIFY.INVALID_KE_PAYLOAD)?.data;
   const group = data?.length === 2 ? (data[0]! << 8) | data[1]! : 0;
-  const templates =
-    task.type === 'rekey-ike' ? tunnel.ike.proposals : (templateOf(tunnel, task)?.proposals ?? []);
-  const ours = templates.flatMap(({ keyExchange }) => keyExchange.map((name) => keyExchangeRow(name).id));
+  const ours = proposalsFor(tunnel, established, task).flatMap(({ keyExchange }) =>
+    keyExchange.map((name) => keyExchangeRow(name).id),
+  );
   if (!ours.includes(group)) return false;
   established.own = { task, step: 'offering', job: startJob(context, sa, { type: 'offer', group }), group };
   return true;
@@ -336,7 +348,8 @@ function finishCreate(
   if (!template || !selectors || !spiOut) {
     delete established.own;
     unmake(context, established, own);
-    return childRefused(context, sa, tunnel, template?.name ?? '', undefined);
+    const code = childRefused(context, sa, tunnel, template?.name ?? '', undefined);
+    return commandDone(context, task.command, code);
   }
   const { child, changes } = makeChild(
     context,

@@ -38,9 +38,10 @@ import {
   selectorsText,
 } from '../child.ts';
 import { type Context, drawEspSpi, install, report, reportFailure, startJob, tunnelOf } from '../context.ts';
+import type { ReportCode } from '../errors.ts';
 import { openMessage } from '../protect.ts';
 import type { Attempt, Established, IkeSa, Secrets, State, Task } from '../sa.ts';
-import { giveUp, tunnelEstablished } from '../tunnels.ts';
+import { giveUp, tunnelEstablished, upDone } from '../tunnels.ts';
 import { isSilent, sendRequest, sendResponse } from '../window.ts';
 import { attemptFailed } from './ike-sa-init.ts';
 import { deleteIke } from './informational.ts';
@@ -176,8 +177,9 @@ function firstChildAnswered(
   const spiOut = chosen && spiNumber(chosen.proposal.spi);
   const selectors = answeredSelectors(payloads, template.selectors);
   if (!chosen || !spiOut || !selectors) {
-    return childRefused(context, sa, tunnel, template.name, errorOf(payloads));
+    return upDone(context, tunnel.name, childRefused(context, sa, tunnel, template.name, errorOf(payloads)));
   }
+  upDone(context, tunnel.name, 'OK');
   const { child, changes } = makeChild(
     context,
     sa,
@@ -218,41 +220,39 @@ export function answeredSelectors(payloads: Payload[], asked: SelectorSet): Sele
 const REFUSED = 60_000;
 const BUSY = 1000;
 
+/** Reported, and asked for again later; returns what the report says. */
 export function childRefused(
   context: Context,
   sa: IkeSa,
   tunnel: Tunnel,
   child: string,
   notify: number | undefined,
-): void {
-  const remote = sa.remote.address;
-  const template = tunnel.children.find(({ name }) => name === child)!;
+): ReportCode {
   if (sa.state.name === 'established')
     createLater(context, sa.state, child, notify === NOTIFY.TEMPORARY_FAILURE ? BUSY : REFUSED);
-  if (notify === NOTIFY.NO_PROPOSAL_CHOSEN) {
+  const template = tunnel.children.find(({ name }) => name === child);
+  const [code, detail] = refusal(child, template, notify);
+  reportFailure(context, code, tunnel.name, { remote: sa.remote.address, ...detail });
+  return code;
+}
+
+/** `template` is missing where the configuration lost the child meanwhile. */
+function refusal(
+  child: string,
+  template: ChildTemplate | undefined,
+  notify: number | undefined,
+): [ReportCode, Record<string, unknown>] {
+  if (template && notify === NOTIFY.NO_PROPOSAL_CHOSEN) {
     const configured = template.proposals.map(templateText).join(' or ');
-    return reportFailure(context, 'PEER_REFUSED_PROPOSAL', tunnel.name, {
-      remote,
-      what: `child ${child}`,
-      configured,
-    });
+    return ['PEER_REFUSED_PROPOSAL', { what: `child ${child}`, configured }];
   }
-  if (notify === NOTIFY.TS_UNACCEPTABLE) {
+  if (template && notify === NOTIFY.TS_UNACCEPTABLE) {
     const configured = selectorsText(template.selectors);
-    return reportFailure(context, 'PEER_TS_UNACCEPTABLE', tunnel.name, {
-      remote,
-      child,
-      offered: 'something else',
-      configured,
-    });
+    return ['PEER_TS_UNACCEPTABLE', { child, offered: 'something else', configured }];
   }
   const text =
     notify === undefined ? 'an answer that does not fit what we asked for' : nameOf(NOTIFY, notify);
-  reportFailure(context, 'PEER_ERROR', tunnel.name, {
-    remote,
-    exchange: `the request for child ${child}`,
-    notify: text,
-  });
+  return ['PEER_ERROR', { exchange: `the request for child ${child}`, notify: text }];
 }
 
 /** The second stage of the choice: the identity decides among the tunnels that may still be meant. */
@@ -348,6 +348,7 @@ export function answerSigned(
   }
   const payloads = reopen(context, sa, state.secrets, state.request);
   const established = establish(context, sa, tunnel, state.secrets, state.peer);
+  upDone(context, tunnel.name, 'OK');
   if (findNotify(payloads, NOTIFY.INITIAL_CONTACT)) forgetOthers(context, sa, tunnel);
   const proof: Payload[] = [
     { type: PAYLOAD.IDr, critical: false, ...encodeIdentity(tunnel.local.identity) },
@@ -507,10 +508,16 @@ function replaceSilent(context: Context, sa: IkeSa, { name }: Tunnel): boolean {
   delete tunnelState.beside;
   for (const other of tunnelState.sas.flatMap((spi) => context.sas.get(spi) ?? [])) {
     if (other === sa || other.state.name !== 'established') continue;
-    if (isSilent(other)) deleteIke(context, other, 'us');
+    if (isSilent(other)) endSilent(context, other, name);
     else other.state.tasks = [{ type: 'delete-ike' }];
   }
   return true;
+}
+
+function endSilent(context: Context, silent: IkeSa, tunnel: string): void {
+  const detail = { remote: silent.remote.address, sends: silent.window.sent!.sends };
+  reportFailure(context, 'PEER_VANISHED', tunnel, detail);
+  deleteIke(context, silent, 'us');
 }
 
 /** SAs made within this time of each other were begun by both sides at once. */

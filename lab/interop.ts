@@ -8,8 +8,8 @@ import { createChecks, demand, type Result, resultLine, type Suite } from './che
 import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
 import { createStrongswan, type StrongswanTunnel, strongswanIsMissing } from './peers/strongswan.ts';
-import { createSite } from './site.ts';
-import { SUITES } from './suites.ts';
+import { createSite, pause } from './site.ts';
+import { SUITES, TWO_PRFS, UNABLE } from './suites.ts';
 import { ping } from './traffic.ts';
 import { capture, readCapture, tsharkIsMissing } from './tshark.ts';
 import { TWO_SITES } from './two-sites.ts';
@@ -29,23 +29,25 @@ const PSK = randomBytes(24).toString('base64url');
 const OTHER_PSK = randomBytes(24).toString('base64url');
 const site = createSite('gw-a', { 'office.psk': PSK });
 const peer = createStrongswan('gw-b');
-const { results, configure, theirs, check, establish, passes, deleted, wholeSuite } = createChecks({
-  site,
-  peer,
-  peerName: 'strongSwan 5.9.8, kernel-libipsec',
-  dataplane: 'engine',
-  encapsulation: 'auto',
-  psk: PSK,
-  rate: 500,
-  tell,
-});
+const { results, configure, theirs, check, establish, passes, deleted, rekeyOnce, wholeSuite } = createChecks(
+  {
+    site,
+    peer,
+    peerName: 'strongSwan 5.9.8, kernel-libipsec',
+    dataplane: 'engine',
+    encapsulation: 'auto',
+    psk: PSK,
+    rate: 500,
+    tell,
+  },
+);
 
 function tell(result: Result): void {
   if (!json) console.log(resultLine(result));
 }
 
 async function suites(): Promise<void> {
-  for (const suite of short ? SUITES.slice(0, 2) : SUITES) await wholeSuite(suite, suite === SUITES[0]);
+  for (const suite of short ? SUITES.slice(0, 2) : SUITES) await wholeSuite(suite);
 }
 
 /** tshark opens every message and finds every code right, given our keys; over rekeys of both SAs. */
@@ -75,6 +77,67 @@ async function verified(suite: Suite): Promise<void> {
   await site.kill('SIGTERM');
   rmSync(keys, { recursive: true });
   rmSync(file);
+}
+
+/**
+ * Each side prefers another PRF, so the rekey by the other side would change it. strongSwan then makes the keys with the PRF
+ * of the old IKE SA, not with that of the new one as RFC 7296 §2.18 has it: we keep the PRF while both still accept it.
+ */
+async function prfStays(suite: Suite): Promise<void> {
+  const [preferred, other] = suite.ike.match(/prf-[a-z0-9-]+/g)!;
+  configure(suite);
+  await site.start();
+  await peer.configure(theirs(suite));
+  for (const [role, prf, by] of [
+    ['initiator', other!, 'them'],
+    ['responder', preferred!, 'us'],
+  ] as const) {
+    await check(role, suite, 'established', async () => {
+      await establish(role);
+      return prfIs(prf);
+    });
+    await check(role, suite, `the same PRF by ${by}`, async () => {
+      await rekeyOnce('IKE SA', by);
+      const found = await prfIs(prf);
+      await rekeyOnce('child', 'us');
+      await rekeyOnce('child', 'them');
+      return `${found}, a child rekeyed, ${await passes(suite)}`;
+    });
+    await check(role, suite, 'deleted', () => deleted(role));
+  }
+  await site.kill('SIGTERM');
+}
+
+async function prfIs(prf: string): Promise<string> {
+  const { algorithms = 'no IKE SA' } = await site.tunnel('office');
+  demand(algorithms.includes(prf), `${prf} is not in ${algorithms}`);
+  return algorithms;
+}
+
+/** What strongSwan takes and then cannot carry out is told as its refusal, not as a silence. */
+async function unable(): Promise<void> {
+  const { suite, says } = UNABLE;
+  configure(suite);
+  await site.start();
+  await peer.configure(theirs(suite));
+  for (const role of ['initiator', 'responder'] as const) {
+    await check(role, suite, 'strongSwan refuses', async () => {
+      const before = [site.log().length, peer.log().length];
+      await establish(role).then(
+        () => demand(false, 'it is established'),
+        () => {},
+      );
+      await pause(200);
+      const told = site.log().slice(before[0]);
+      const expected = role === 'initiator' ? /\[PEER_REFUSED_PROPOSAL\]/ : /\[CHILD_DELETED\]/;
+      const reason = says.exec(peer.log().slice(before[1]))?.[0];
+      demand(reason !== undefined, 'strongSwan does not say why');
+      return `strongSwan: ${reason}; we: ${clear(told, expected)}`;
+    });
+    await site.command('down', 'office');
+    await peer.swanctl('--terminate', '--ike', 'tunnel', '--force');
+  }
+  await site.kill('SIGTERM');
 }
 
 async function restart(): Promise<void> {
@@ -170,6 +233,8 @@ try {
   await peer.start();
   await suites();
   for (const suite of SUITES.slice(0, 2)) await verified(suite);
+  for (const suite of short ? TWO_PRFS.slice(0, 1) : TWO_PRFS) await prfStays(suite);
+  if (!short) await unable();
   if (!short) await restart();
   await failures();
 } catch (error) {

@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createClient } from '../src/control/client.ts';
+import type { TunnelStatus } from '../src/daemon/status.ts';
 import { type Finished, runAsync, start } from './netns.ts';
 
 /** A small young generation: a gateway makes little garbage, and memory is what it shares with others. */
@@ -14,6 +15,12 @@ const ISTHMUS = [
   'src/cli/isthmus.ts',
 ];
 
+/** What became of a command; the sentence says it in words. */
+export interface Answer {
+  code: string;
+  sentence?: string;
+}
+
 export interface Site {
   namespace: string;
   folder: string;
@@ -22,7 +29,9 @@ export interface Site {
   /** Exit code and output of `isthmus COMMAND…` against this site's daemon. */
   isthmus(...args: string[]): Promise<Finished>;
   /** The same by the control API, without starting a process. */
-  command(command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): Promise<{ code: string }>;
+  command(command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): Promise<Answer>;
+  /** What the daemon says of a tunnel, by the control API. */
+  tunnel(name: string): Promise<TunnelStatus>;
   kill(signal: NodeJS.Signals): Promise<void>;
   /** All that the daemon wrote. */
   log(): string;
@@ -59,6 +68,10 @@ export function createSite(namespace: string, secrets: Record<string, string>): 
         ? route.$post({ param: { name, command } })
         : route[':child'].$post({ param: { name, command, child } }));
       return answer.json();
+    },
+    async tunnel(name) {
+      const { tunnels } = await (await createClient(socket).status.$get()).json();
+      return tunnels.find((one) => one.name === name)!;
     },
     kill: (signal) => end(daemon, signal),
     log: () => written,

@@ -57,9 +57,29 @@ export async function tcpThroughput(
   seconds: number,
   reverse = false,
 ): Promise<number> {
-  const { received } = await iperf(client, server, address, seconds, reverse ? ['--reverse'] : []);
+  const length = ['--time', String(seconds), ...(reverse ? ['--reverse'] : [])];
+  const { received } = await iperf(client, server, address, length);
   return Math.round(received.bits_per_second / 1e6);
 }
+
+/**
+ * Sends so many bytes by one TCP stream; throws when they do not arrive. iperf3 stops counting once the sender has handed over
+ * the last byte: what four small buffers still hold is not counted. `reverse`: the server sends.
+ */
+export async function tcpTransfer(
+  client: string,
+  server: string,
+  address: string,
+  bytes: number,
+  reverse = false,
+): Promise<void> {
+  const length = ['--bytes', String(bytes), '--window', String(BUFFER), ...(reverse ? ['--reverse'] : [])];
+  const { received } = await iperf(client, server, address, length);
+  if (received.bytes < bytes - 4 * BUFFER)
+    throw new Error(`${received.bytes} of ${bytes} bytes by TCP arrived`);
+}
+
+const BUFFER = 1 << 18; // bytes; the kernel doubles what it is asked for
 
 export interface Stream {
   mbps: number;
@@ -77,7 +97,8 @@ export async function tcpStream(
   seconds: number,
   segment: number,
 ): Promise<Stream> {
-  const { received, cpu } = await iperf(client, server, address, seconds, ['--set-mss', String(segment)]);
+  const flags = ['--time', String(seconds), '--set-mss', String(segment)];
+  const { received, cpu } = await iperf(client, server, address, flags);
   return {
     mbps: received.bits_per_second / 1e6,
     bytes: received.bytes,
@@ -103,14 +124,13 @@ async function iperf(
   client: string,
   server: string,
   address: string,
-  seconds: number,
   flags: readonly string[],
 ): Promise<{ received: Received; cpu: { host_total: number; remote_total: number } }> {
   const listening = start(server, ['iperf3', '--server', '--one-off', '--forceflush'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   await once(listening.stdout!, 'data');
-  const { output } = await runAsync(client, 'iperf3', '-c', address, '-t', `${seconds}`, '--json', ...flags);
+  const { output } = await runAsync(client, 'iperf3', '-c', address, '--json', ...flags);
   listening.kill('SIGKILL');
   const report: Report = JSON.parse(output);
   const { sum_received: received, cpu_utilization_percent: cpu } = report.end ?? {};

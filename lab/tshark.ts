@@ -1,6 +1,7 @@
 // What tshark, which we did not write, makes of a capture when it is given our keys.
 
 import { type ChildProcess, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
 import { start } from './netns.ts';
 import { pause } from './site.ts';
@@ -23,12 +24,22 @@ export async function capture(namespace: string, device: string, file: string): 
     await pause(50);
   }
   return {
-    stop: () =>
-      new Promise((resolve) => {
-        dumpcap.once('exit', () => resolve());
-        dumpcap.kill('SIGINT');
-      }),
+    async stop() {
+      await written(file);
+      const exited = once(dumpcap, 'exit');
+      dumpcap.kill('SIGINT');
+      await exited;
+    },
   };
+}
+
+/** dumpcap writes late and forgets what it has not written: wait until nothing is added any more. */
+async function written(file: string): Promise<void> {
+  let size = -1;
+  while (size !== statSync(file).size) {
+    size = statSync(file).size;
+    await pause(500);
+  }
 }
 
 export interface Seen {

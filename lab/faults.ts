@@ -168,7 +168,7 @@ async function whileItRuns(): Promise<void> {
     const kilobytes = Number(
       /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${(await state()).pid}/status`, 'utf8'))?.[1],
     );
-    demand(kilobytes < 120_000, `${kilobytes} kB`);
+    demand(kilobytes < 120 * 1024, `${kilobytes} kB`);
     return `${Math.round(kilobytes / 1024)} MB resident with one tunnel`;
   });
   await fault('killed: nothing leaves in the clear', async () => {

@@ -105,6 +105,7 @@ export function startUml(
       script,
       Object.keys(MODULES).join('\n'),
       INIT,
+      process.cwd(),
     ],
     {
       stdio: ['ignore', output, 'inherit'],
@@ -114,7 +115,7 @@ export function startUml(
 
 /** The guest's folder lies in a /run of its own, which goes away with the mount namespace. */
 const BOOT = `mount -t tmpfs tmpfs /run && mkdir /run/uml && cd /run/uml &&
-printf '%s\\n' "$1" > command && printf '%s\\n' "$2" > modules && echo 125 > status &&
+printf '%s\\n' "$1" > command && printf '%s\\n' "$2" > modules && printf '%s' "$4" > folder && echo 125 > status &&
 TMPDIR=/run/uml ${KERNEL} mem=1024M root=/dev/root rootfstype=hostfs rootflags=/ ro init="$3" \\
   con=null con0=fd:0,fd:1 quiet loglevel=1 uml_dir=/run/uml | sed -u '/^sysrq: Power Off/d;/^reboot: Power down/d'
 exit "$(cat status)"`;

@@ -110,9 +110,20 @@ tunnels:
   }
 
   async function establish(role: Role): Promise<void> {
-    if (role === 'initiator') return obeyed(await site.command('up', 'office'));
-    const { status, output } = await peer.swanctl('--initiate', '--child', 'child', '--timeout', '10');
-    demand(status === 0, `not established: ${output.trim().split('\n').at(-1)}`);
+    if (role === 'initiator') obeyed(await site.command('up', 'office'));
+    else {
+      const { status, output } = await peer.swanctl('--initiate', '--child', 'child', '--timeout', '10');
+      demand(status === 0, `not established: ${output.trim().split('\n').at(-1)}`);
+    }
+    await installed();
+  }
+
+  /** What the peer has, or what was promised, our data plane has a moment later; until then it drops (`start: wait`). */
+  async function installed(): Promise<void> {
+    for (let attempt = 0; (await site.tunnel('office')).children.length === 0; attempt++) {
+      demand(attempt < 40, 'the child is not there');
+      await pause(50);
+    }
   }
 
   async function passes({ inner = 4 }: Suite): Promise<string> {

@@ -3,7 +3,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { createChecks, type Result, resultLine } from './checks.ts';
 import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
@@ -13,12 +13,16 @@ import { KERNEL_SUITES } from './suites.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
 
+/** lab/uml-init.sh makes it. */
+const MODULES = '/run/modules';
+
 const missing = strongswanIsMissing();
 if (missing) {
   console.error(missing);
   process.exit(3);
 }
 await enterUml();
+findNetfilter();
 isolate();
 
 const lines = process.argv.includes('--lines');
@@ -29,6 +33,11 @@ const peer = createStrongswan('gw-b', 'kernel-netlink');
 
 function tell(result: Result): void {
   console.log(lines ? JSON.stringify(result) : resultLine(result));
+}
+
+/** The family that the guards' netlink has; in the guest's own mounts, which `isolate` leaves. */
+function findNetfilter(): void {
+  if (existsSync(MODULES)) execFileSync('modprobe', ['-d', MODULES, 'nfnetlink']);
 }
 
 /** The engine starts only with its guards, which this kernel has no tables for. */

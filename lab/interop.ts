@@ -1,6 +1,6 @@
 // Isthmus against strongSwan, both ways round: `npm run interop`, with `-- --json` for the array of results only,
-// `-- --short` for two suites. In namespaces of its own with strongSwan's userspace data plane, then (not when short) in
-// user-mode Linux with the kernel's: see interop-uml.ts.
+// `-- --short` for two suites. In namespaces of its own with strongSwan's userspace data plane, then (not when short, and not
+// with `-- --namespaces`) in user-mode Linux with the kernel's: see interop-uml.ts.
 
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
@@ -15,7 +15,9 @@ import { capture, readCapture, tsharkIsMissing } from './tshark.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { startUml, umlIsMissing } from './uml.ts';
 
-const missing = strongswanIsMissing() ?? tsharkIsMissing();
+const short = process.argv.includes('--short');
+const guest = !short && !process.argv.includes('--namespaces');
+const missing = strongswanIsMissing() ?? tsharkIsMissing() ?? (guest ? umlIsMissing() : undefined);
 if (missing) {
   console.error(missing);
   process.exit(3);
@@ -23,7 +25,6 @@ if (missing) {
 isolate();
 
 const json = process.argv.includes('--json');
-const short = process.argv.includes('--short');
 
 const PSK = randomBytes(24).toString('base64url');
 const OTHER_PSK = randomBytes(24).toString('base64url');
@@ -208,12 +209,10 @@ function clear(output: string, sentence: RegExp): string {
 
 /** The rows of interop-uml.ts. */
 async function inTheKernel(): Promise<Result[]> {
-  const unavailable = umlIsMissing();
-  if (unavailable !== undefined) throw new Error(unavailable);
-  const guest = startUml([process.execPath, ...process.execArgv, 'lab/interop-uml.ts', '--lines']);
+  const uml = startUml([process.execPath, ...process.execArgv, 'lab/interop-uml.ts', '--lines']);
   const rows: Result[] = [];
   let text = '';
-  guest.stdout!.on('data', (chunk) => {
+  uml.stdout!.on('data', (chunk) => {
     const lines = (text + chunk).split('\n');
     text = lines.pop()!;
     for (const line of lines) {
@@ -222,7 +221,7 @@ async function inTheKernel(): Promise<Result[]> {
       tell(rows.at(-1)!);
     }
   });
-  const status = await new Promise((resolve) => guest.once('close', resolve));
+  const status = await new Promise((resolve) => uml.once('close', resolve));
   if (status !== 0 && rows.every(({ result }) => result === 'pass'))
     throw new Error(`the guest ended with ${status}`);
   return rows;
@@ -242,7 +241,7 @@ try {
   process.exit(1);
 }
 await peer.stop();
-if (!short) results.push(...(await inTheKernel()));
+if (guest) results.push(...(await inTheKernel()));
 const failed = results.filter(({ result }) => result === 'fail').length;
 if (json) console.log(JSON.stringify(results));
 else console.log(`\n${results.length - failed} of ${results.length} checks pass`);

@@ -10,9 +10,9 @@ export interface Bar {
   ours: boolean;
 }
 
-const WIDTH = 760;
-const LABELS = 290; // x where bars begin
-const LONGEST = 330; // of a bar
+const WIDTH = 800;
+const LABELS = 320; // x where bars begin
+const LONGEST = 320; // of a bar
 const STEP = 30;
 const TOP = 44;
 

@@ -14,8 +14,10 @@ import { runTasks } from './tasks.ts';
 import { nextTimeout, timeout } from './timers.ts';
 import { createFinished, createInstalled, createOffered } from './v2/create-child-sa.ts';
 import { answerInstalled, createAnswerReady } from './v2/create-child-sa-served.ts';
-import { answerSigned, authSigned, authVerified, beginAuth, peerVerified } from './v2/ike-auth.ts';
-import { initAnswerReady, initFinished, offered } from './v2/ike-sa-init.ts';
+import { authSigned, authVerified, beginAuth } from './v2/ike-auth.ts';
+import { answerSigned, peerVerified } from './v2/ike-auth-served.ts';
+import { initFinished, offered } from './v2/ike-sa-init.ts';
+import { initAnswerReady } from './v2/ike-sa-init-served.ts';
 import { type TunnelView, viewOf } from './view.ts';
 
 export interface GatewayOptions {

@@ -6,6 +6,7 @@ import type { Provider } from '../crypto/provider.ts';
 import { encryptionRow, integrityRow } from '../crypto/suites.ts';
 import type { ChosenSuite } from '../policy/proposal.ts';
 import {
+  decodeMessage,
   decodePayloads,
   encodeMessage,
   encodePayloads,
@@ -124,4 +125,13 @@ function counterIv({ messageId, flags }: HeaderFields): Uint8Array {
   view.setUint32(0, flags.response ? 1 : 0);
   view.setUint32(4, messageId);
   return iv;
+}
+
+/** A message that was opened before and kept as it came. */
+export function reopen(
+  { provider }: { provider: Provider },
+  secrets: { suite: ChosenSuite; keys: IkeKeys },
+  bytes: Uint8Array,
+): Payload[] {
+  return openMessage(provider, secrets.suite, secrets.keys, decodeMessage(bytes), bytes)!;
 }

@@ -24,12 +24,12 @@ import {
   useChild,
 } from '../child.ts';
 import { type Context, drawEspSpi, drawIkeSpi, install, reportFailure, startJob } from '../context.ts';
+import { exchangeFault, failureText } from '../failures.ts';
 import { inherit, newIkeSa } from '../heir.ts';
 import { openMessage } from '../protect.ts';
 import type { ChildSa, Established, IkeSa, Rival, Serving } from '../sa.ts';
 import { sendResponse } from '../window.ts';
-import { acceptChild } from './ike-auth.ts';
-import { exchangeFault, failureText } from './ike-sa-init.ts';
+import { acceptChild } from './child-terms.ts';
 import { isNonce, lower, NONCE_BYTES } from './nonces.ts';
 import { ikeSpiText, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 

@@ -37,14 +37,15 @@ import {
   reportFailure,
   startJob,
 } from '../context.ts';
+import { exchangeFault, failureText } from '../failures.ts';
 import { endReplaced, inherit, newIkeSa } from '../heir.ts';
 import { openMessage } from '../protect.ts';
 import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Task } from '../sa.ts';
 import { sendRequest } from '../window.ts';
-import { answeredSelectors, childRefused, errorOf } from './ike-auth.ts';
-import { exchangeFault, failureText } from './ike-sa-init.ts';
+import { answeredSelectors, childRefused } from './child-terms.ts';
+
 import { compareNonces, isNonce, lower, NONCE_BYTES } from './nonces.ts';
-import { ikeSpiText, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
+import { errorOf, ikeSpiText, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 
 /** After TEMPORARY_FAILURE (RFC 7296 §2.25). */
 const TRY_AGAIN = 1000;

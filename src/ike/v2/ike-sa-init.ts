@@ -1,21 +1,12 @@
-// IKE_SA_INIT (RFC 7296 §1.2, §2.6, §2.7, §2.23).
+// IKE_SA_INIT as initiator (RFC 7296 §1.2, §2.6, §2.7).
 //
 //   HDR, SAi1, KEi, Ni, N(NAT_DETECTION_*)  -->
 //                                           <--  HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*)
 
-import { concat, unhex } from '../../crypto/bytes.ts';
 import { skeyseed } from '../../crypto/keymat.ts';
-import { KEY_EXCHANGE, keyExchangeRow } from '../../crypto/suites.ts';
-import {
-  type ChosenSuite,
-  choose,
-  proposalText,
-  templateText,
-  toAnswer,
-  toProposals,
-} from '../../policy/proposal.ts';
+import { keyExchangeRow } from '../../crypto/suites.ts';
+import { type ChosenSuite, choose, templateText, toProposals } from '../../policy/proposal.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
-import { addressBytes } from '../../wire/address.ts';
 import {
   decodeMessage,
   findNotify,
@@ -36,17 +27,19 @@ import {
   tunnelOf,
 } from '../context.ts';
 import type { ReportCode } from '../errors.ts';
+import { exchangeFault, failureText } from '../failures.ts';
 import { keysOf } from '../protect.ts';
-import { type Attempt, type IkeSa, type InitOffer, inUdp, type Secrets, type State } from '../sa.ts';
+import type { Attempt, IkeSa, InitOffer, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
-import { sendRequest, sendResponse } from '../window.ts';
+import { sendRequest } from '../window.ts';
+import { detectNat, floatPort, natDetection, wantsUdp } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
 import { vendorOf } from './vendors.ts';
 
 /** INVALID_KE_PAYLOAD and COOKIE make us start again, but not for ever. */
 const MOST_RETRIES = 4;
-const HALF_OPEN = 30_000;
+export const HALF_OPEN = 30_000;
 
 /** A new attempt at a tunnel, as initiator. */
 export function initiate(context: Context, tunnel: Tunnel, remote: Endpoint): IkeSa {
@@ -260,140 +253,7 @@ export function initFinished(
   });
 }
 
-/** Whose fault a failed key exchange is. */
-export function exchangeFault(result: JobResult): 'PEER_BAD_PUBLIC_VALUE' | 'BUG_JOB' {
-  return result.type === 'failed' && result.fault === 'peer' ? 'PEER_BAD_PUBLIC_VALUE' : 'BUG_JOB';
-}
-
-/** A stranger's request. Nothing is kept before the proposal, the nonce and the group fit. */
-export function initRequested(
-  context: Context,
-  message: Message,
-  bytes: Uint8Array,
-  path: { local: Endpoint; remote: Endpoint },
-  candidates: Tunnel[],
-): void {
-  const { payloads } = message;
-  const [saPayload, ke, nonce] = [
-    findPayload(payloads, PAYLOAD.SA),
-    findPayload(payloads, PAYLOAD.KE),
-    findPayload(payloads, PAYLOAD.Nonce),
-  ];
-  if (!saPayload || !ke || !nonce || !isNonce(nonce.data))
-    return refuse(context, message, path, NOTIFY.INVALID_SYNTAX);
-  const fits = candidates.flatMap((tunnel) => {
-    const chosen = choose(tunnel.ike.proposals, saPayload.proposals, PROTOCOL.IKE, { keyExchange: true });
-    return chosen ? [{ tunnel, ...chosen }] : [];
-  });
-  const [best] = fits;
-  if (!best) {
-    const offered = saPayload.proposals.map(proposalText).join(' or ');
-    const configured =
-      candidates.flatMap((tunnel) => tunnel.ike.proposals.map(templateText)).join(' or ') ||
-      'nothing from there';
-    reportFailure(context, 'PEER_NO_PROPOSAL', candidates[0]?.name, {
-      remote: path.remote.address,
-      what: 'IKE SA',
-      offered,
-      configured,
-    });
-    return refuse(context, message, path, NOTIFY.NO_PROPOSAL_CHOSEN);
-  }
-  const { id: group } = keyExchangeRow(best.suite.keyExchange!);
-  if (ke.group !== group)
-    return refuse(context, message, path, NOTIFY.INVALID_KE_PAYLOAD, Uint8Array.of(group >> 8, group & 0xff));
-  const sa: IkeSa = {
-    version: 1,
-    spi: drawIkeSpi(context),
-    peerSpi: message.header.initiatorSpi,
-    initiator: false,
-    candidates: fits.map(({ tunnel }) => tunnel.name),
-    ...path,
-    nat: { local: false, remote: false, forced: false },
-    began: context.now,
-    window: { nextRequest: 0, nextReceived: 0 },
-    state: { name: 'deleted' },
-  };
-  context.sas.set(sa.spi, sa);
-  noteVendor(sa, payloads);
-  detectNat(context, sa, message);
-  const job = startJob(context, sa, { type: 'answer', group, public: ke.data });
-  sa.state = {
-    name: 'init-answering',
-    job,
-    suite: best.suite,
-    request: bytes,
-    until: context.now + HALF_OPEN,
-  };
-}
-
-export function initAnswerReady(
-  context: Context,
-  sa: IkeSa,
-  state: State & { name: 'init-answering' },
-  request: Message,
-  result: JobResult,
-): void {
-  if (result.type !== 'answer') {
-    reportFailure(context, exchangeFault(result), sa.candidates[0], {
-      remote: sa.remote.address,
-      message: failureText(result),
-    });
-    context.sas.delete(sa.spi);
-    return refuse(context, request, sa, NOTIFY.INVALID_SYNTAX);
-  }
-  const proposals = findPayload(request.payloads, PAYLOAD.SA)!.proposals;
-  const { tunnel } = tunnelOf(context, sa)!;
-  const chosen = choose(tunnel.ike.proposals, proposals, PROTOCOL.IKE, { keyExchange: true })!;
-  const nonce = context.provider.random(NONCE_BYTES);
-  const group = KEY_EXCHANGE.find(({ name }) => name === state.suite.keyExchange)!.id;
-  const answer: Payload[] = [
-    {
-      type: PAYLOAD.SA,
-      critical: false,
-      proposals: [toAnswer(state.suite, chosen.proposal.number, PROTOCOL.IKE, new Uint8Array(0))],
-    },
-    { type: PAYLOAD.KE, critical: false, group, data: result.public },
-    { type: PAYLOAD.Nonce, critical: false, data: nonce },
-    ...natDetection(context, sa, wantsUdp(context, tunnel)),
-  ];
-  const bytes = sendResponse(context, sa, EXCHANGE.IKE_SA_INIT, 0, answer);
-  const secrets = secretsOf(context, sa, {
-    suite: state.suite,
-    secret: result.secret,
-    ni: findPayload(request.payloads, PAYLOAD.Nonce)!.data,
-    nr: nonce,
-    initiatorMessage: state.request,
-    responderMessage: bytes,
-  });
-  sa.state = { name: 'init-answered', secrets, until: state.until };
-}
-
-/** An answer without state. */
-export function refuse(
-  context: Context,
-  { header }: Message,
-  path: { local: Endpoint; remote: Endpoint },
-  notify: number,
-  data?: Uint8Array,
-): void {
-  const sa: IkeSa = {
-    version: 1,
-    spi: NO_SPI,
-    peerSpi: header.initiatorSpi,
-    initiator: false,
-    candidates: [],
-    local: path.local,
-    remote: path.remote,
-    nat: { local: false, remote: false, forced: false },
-    began: context.now,
-    window: { nextRequest: 0, nextReceived: 0 },
-    state: { name: 'deleted' },
-  };
-  sendResponse(context, sa, header.exchange, header.messageId, [notifyPayload(notify, data)]);
-}
-
-function secretsOf(
+export function secretsOf(
   context: Context,
   sa: IkeSa,
   made: Omit<Secrets, 'keys'> & { secret: Uint8Array },
@@ -405,73 +265,10 @@ function secretsOf(
   return { ...rest, keys };
 }
 
-/** SHA-1 over SPIs, address and port (RFC 7296 §2.23). A false source hash makes every peer use UDP. */
-function natDetection(context: Context, sa: IkeSa, force: boolean): Payload[] {
-  const source = force ? context.provider.random(20) : natHash(context, sa, sa.local);
-  return [
-    notifyPayload(NOTIFY.NAT_DETECTION_SOURCE_IP, source),
-    notifyPayload(NOTIFY.NAT_DETECTION_DESTINATION_IP, natHash(context, sa, sa.remote)),
-  ];
-}
-
-function natHash(context: Context, sa: IkeSa, { address, port }: Endpoint): Uint8Array {
-  const [initiatorSpi, responderSpi] = sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi];
-  const bytes = concat([
-    unhex(initiatorSpi),
-    unhex(responderSpi),
-    addressBytes(address),
-    Uint8Array.of(port >> 8, port & 0xff),
-  ]);
-  return context.provider.sha1(bytes);
-}
-
-function detectNat(context: Context, sa: IkeSa, { header, payloads }: Message): void {
-  const of = (endpoint: Endpoint) =>
-    context.provider.sha1(
-      concat([
-        unhex(header.initiatorSpi),
-        unhex(header.responderSpi),
-        addressBytes(endpoint.address),
-        Uint8Array.of(endpoint.port >> 8, endpoint.port & 0xff),
-      ]),
-    );
-  const hashes = (type: number) =>
-    payloads.flatMap((payload) =>
-      payload.type === PAYLOAD.N && payload.notifyType === type ? [payload.data] : [],
-    );
-  const differs = (type: number, endpoint: Endpoint) => {
-    const sent = hashes(type);
-    return sent.length > 0 && !sent.some((hash) => context.provider.equal(hash, of(endpoint)));
-  };
-  const { tunnel } = tunnelOf(context, sa) ?? {};
-  sa.nat = {
-    remote: differs(NOTIFY.NAT_DETECTION_SOURCE_IP, sa.remote),
-    local: differs(NOTIFY.NAT_DETECTION_DESTINATION_IP, sa.local),
-    forced:
-      tunnel !== undefined && wantsUdp(context, tunnel) && hashes(NOTIFY.NAT_DETECTION_SOURCE_IP).length > 0,
-  };
-}
-
-/** Where the data plane is faster in UDP, that is what `auto` means. */
-function wantsUdp({ capabilities }: Context, { encapsulation }: Tunnel): boolean {
-  return encapsulation === 'udp' || (encapsulation === 'auto' && capabilities?.prefersUdp === true);
-}
-
-function noteVendor(sa: IkeSa, payloads: readonly Payload[]): void {
+export function noteVendor(sa: IkeSa, payloads: readonly Payload[]): void {
   const vendor = vendorOf(payloads);
   if (vendor === undefined) delete sa.vendor;
   else sa.vendor = vendor;
-}
-
-/** RFC 7296 §2.23: with a NAT in between the initiator goes on from port 4500. */
-function floatPort(sa: IkeSa): void {
-  if (!inUdp(sa)) return;
-  sa.local = { ...sa.local, port: 4500 };
-  sa.remote = { ...sa.remote, port: 4500 };
-}
-
-export function failureText(result: JobResult): string {
-  return result.type === 'failed' ? result.message : `unexpected ${result.type}`;
 }
 
 export function reportConnecting(context: Context, sa: IkeSa, attempt: number): void {

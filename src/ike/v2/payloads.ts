@@ -29,3 +29,9 @@ export function spiNumber(bytes: Uint8Array): number | undefined {
 export function ikeSpiText(spi: Uint8Array): string | undefined {
   return spi.length === 8 && spi.some((byte) => byte !== 0) ? hex(spi) : undefined;
 }
+
+/** The first error among the notifications (RFC 7296 §3.10.1: types below 16384). */
+export function errorOf(payloads: Payload[]): number | undefined {
+  const found = payloads.find((payload) => payload.type === PAYLOAD.N && payload.notifyType < 16384);
+  return found?.type === PAYLOAD.N ? found.notifyType : undefined;
+}

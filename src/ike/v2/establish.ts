@@ -1,0 +1,103 @@
+// From a verified peer to an established SA, and what becomes of the others to the same peer (RFC 7296 §2.4).
+
+import { suiteText } from '../../policy/proposal.ts';
+import type { Tunnel } from '../../policy/tunnel.ts';
+import type { VerifiedPeer } from '../authenticate.ts';
+import { lifetimeFrom } from '../child.ts';
+import { type Context, report, reportFailure } from '../context.ts';
+import type { Established, IkeSa, Secrets, Task } from '../sa.ts';
+import { tunnelEstablished } from '../tunnels.ts';
+import { isSilent } from '../window.ts';
+import { deleteIke } from './informational.ts';
+
+/** The only way into `established`. */
+export function establish(
+  context: Context,
+  sa: IkeSa,
+  tunnel: Tunnel,
+  secrets: Secrets,
+  peer: VerifiedPeer,
+): Established {
+  sa.candidates = [tunnel.name];
+  const established: Established = {
+    peer,
+    tunnel: tunnel.name,
+    suite: secrets.suite,
+    keys: secrets.keys,
+    since: context.now,
+    ...lifetimeFrom(context, tunnel.ike.lifetime),
+    lastHeard: context.now,
+    lastSent: context.now,
+    children: [],
+    tasks: otherChildren(context, sa, tunnel),
+  };
+  sa.state = { name: 'established', ...established };
+  report(context, 'IKE_ESTABLISHED', tunnel.name, {
+    peer: peer.identity.value,
+    suite: suiteText(secrets.suite),
+  });
+  const replaced = replaceSilent(context, sa, tunnel);
+  tunnelEstablished(context, sa, tunnel.name);
+  if (!replaced) dropDouble(context, sa, tunnel);
+  return sa.state;
+}
+
+/** Whoever began makes all the children; the other side only those that are still missing after a while. */
+const OTHERS_TURN = 5000;
+
+function otherChildren(context: Context, { initiator }: IkeSa, tunnel: Tunnel): Task[] {
+  const others = tunnel.children.slice(1).map(({ name }) => ({ type: 'create' as const, child: name }));
+  if (initiator) return others;
+  const notBefore = context.now + OTHERS_TURN;
+  return tunnel.start === 'now' ? others.map((task) => ({ ...task, notBefore })) : [];
+}
+
+/** The attempt beside a silent SA came through: that SA goes, with a word to the peer where it speaks again. */
+function replaceSilent(context: Context, sa: IkeSa, { name }: Tunnel): boolean {
+  const tunnelState = context.tunnels.get(name)!;
+  if (tunnelState.beside !== sa.spi) return false;
+  delete tunnelState.beside;
+  for (const other of tunnelState.sas.flatMap((spi) => context.sas.get(spi) ?? [])) {
+    if (other === sa || other.state.name !== 'established') continue;
+    if (isSilent(other)) endSilent(context, other, name);
+    else other.state.tasks = [{ type: 'delete-ike' }];
+  }
+  return true;
+}
+
+function endSilent(context: Context, silent: IkeSa, tunnel: string): void {
+  const detail = { remote: silent.remote.address, sends: silent.window.sent!.sends };
+  reportFailure(context, 'PEER_VANISHED', tunnel, detail);
+  deleteIke(context, silent, 'us');
+}
+
+/** SAs made within this time of each other were begun by both sides at once. */
+const AT_ONCE = 60_000;
+/** Until both sides have both SAs and their children. */
+const SETTLE = 3000;
+
+/** Both sides began at once: of the two IKE SAs the one with the lower initiator's SPI goes, by its initiator. */
+function dropDouble(context: Context, sa: IkeSa, { name }: Tunnel): void {
+  for (const other of context.tunnels.get(name)!.sas.flatMap((spi) => context.sas.get(spi) ?? [])) {
+    if (other.state.name !== 'established' || other.state.replacedBy !== undefined) continue;
+    if (other.initiator === sa.initiator || context.now - other.state.since > AT_ONCE) continue;
+    const [ours, theirs] = sa.initiator ? [sa, other] : [other, sa];
+    if (ours.state.name === 'established' && ours.spi < theirs.peerSpi)
+      ours.state.tasks.push({ type: 'delete-ike', notBefore: context.now + SETTLE });
+  }
+}
+
+/** RFC 7296 §2.4: the peer holds no other SA, so ours with the same identity are leftovers. */
+export function forgetOthers(context: Context, sa: IkeSa, tunnel: Tunnel): void {
+  for (const other of [...context.sas.values()]) {
+    const { state } = other;
+    // What was made while this one was, the peer may not have known when it sent the word.
+    if (
+      other !== sa &&
+      state.name === 'established' &&
+      state.tunnel === tunnel.name &&
+      state.since < sa.began
+    )
+      deleteIke(context, other, 'peer');
+  }
+}

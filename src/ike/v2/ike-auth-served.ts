@@ -1,0 +1,178 @@
+// IKE_AUTH as responder (RFC 7296 §1.2, §2.15); the diagram stands in ike-auth.ts.
+
+import { toAnswer } from '../../policy/proposal.ts';
+import type { Identity, Tunnel } from '../../policy/tunnel.ts';
+import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
+import { AUTH_METHOD, EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
+import {
+  decodeIdentity,
+  encodeIdentity,
+  expecting,
+  idBody,
+  sameIdentity,
+  signedOctets,
+  verifiedPeer,
+} from '../authenticate.ts';
+import type { JobResult } from '../boundary.ts';
+import { makeChild, selectorPayloads } from '../child.ts';
+import { type Context, drawEspSpi, install, reportFailure, startJob, tunnelOf } from '../context.ts';
+import { secretReport } from '../failures.ts';
+import { reopen } from '../protect.ts';
+import type { Established, IkeSa, Secrets, State } from '../sa.ts';
+import { upDone } from '../tunnels.ts';
+import { sendResponse } from '../window.ts';
+import { acceptChild } from './child-terms.ts';
+import { establish, forgetOthers } from './establish.ts';
+import { notifyPayload, spiBytes } from './payloads.ts';
+
+/** The second stage of the choice: the identity decides among the tunnels that may still be meant. */
+export function authRequested(
+  context: Context,
+  sa: IkeSa,
+  state: State & { name: 'init-answered' },
+  payloads: Payload[],
+  request: Uint8Array,
+  messageId: number,
+): void {
+  const [id, auth] = [findPayload(payloads, PAYLOAD.IDi), findPayload(payloads, PAYLOAD.AUTH)];
+  const identity = id && decodeIdentity(id);
+  const candidates = identity ? expecting(context, sa, identity) : [];
+  if (!id || !auth || auth.method !== AUTH_METHOD.SHARED_KEY_MIC || candidates.length === 0) {
+    reportFailure(context, 'PEER_UNKNOWN', undefined, {
+      remote: sa.remote.address,
+      identity: identity ? `${identity.value} (${identity.type})` : 'nothing we can read',
+    });
+    return refuseAuth(context, sa, state.secrets, messageId);
+  }
+  sa.candidates = preferAsked(context, candidates, payloads);
+  const { tunnel } = tunnelOf(context, sa)!;
+  const job = startJob(context, sa, {
+    type: 'psk-verify',
+    secret: tunnel.auth.secret,
+    prf: state.secrets.suite.prf!,
+    octets: signedOctets(context, state.secrets, true, idBody(id)),
+    auth: auth.data,
+  });
+  sa.state = { name: 'peer-verifying', job, secrets: state.secrets, request, until: state.until };
+}
+
+/** IDr names which of our identities the peer wants (RFC 7296 §2.15). */
+function preferAsked(context: Context, candidates: string[], payloads: Payload[]): string[] {
+  const idr = findPayload(payloads, PAYLOAD.IDr);
+  const asked: Identity | undefined = idr && decodeIdentity(idr);
+  const matching = candidates.filter(
+    (name) => asked && sameIdentity(context.tunnels.get(name)!.tunnel.local.identity, asked),
+  );
+  return matching.length > 0 ? matching : candidates;
+}
+
+function refuseAuth(context: Context, sa: IkeSa, secrets: Secrets, messageId: number): void {
+  sendResponse(
+    context,
+    sa,
+    EXCHANGE.IKE_AUTH,
+    messageId,
+    [notifyPayload(NOTIFY.AUTHENTICATION_FAILED)],
+    secrets,
+  );
+  context.sas.delete(sa.spi);
+}
+
+export function peerVerified(
+  context: Context,
+  sa: IkeSa,
+  state: State & { name: 'peer-verifying' },
+  result: JobResult,
+): void {
+  const { tunnel } = tunnelOf(context, sa)!;
+  const peer = result.type === 'psk-verify' ? verifiedPeer(tunnel.remote.identity, result) : undefined;
+  if (!peer) {
+    if (result.type === 'failed') reportFailure(context, ...secretReport(tunnel.name, result));
+    else
+      reportFailure(context, 'PEER_AUTH_FAILED', tunnel.name, {
+        remote: sa.remote.address,
+        identity: tunnel.remote.identity.value,
+      });
+    return refuseAuth(context, sa, state.secrets, 1);
+  }
+  const octets = signedOctets(context, state.secrets, false, idBody(encodeIdentity(tunnel.local.identity)));
+  const job = startJob(context, sa, {
+    type: 'psk-sign',
+    secret: tunnel.auth.secret,
+    prf: state.secrets.suite.prf!,
+    octets,
+  });
+  sa.state = { name: 'answer-signing', job, secrets: state.secrets, request: state.request, peer };
+}
+
+export function answerSigned(
+  context: Context,
+  sa: IkeSa,
+  state: State & { name: 'answer-signing' },
+  result: JobResult,
+): void {
+  const { tunnel } = tunnelOf(context, sa)!;
+  if (result.type !== 'psk-sign') {
+    reportFailure(context, ...secretReport(tunnel.name, result));
+    return refuseAuth(context, sa, state.secrets, 1);
+  }
+  const payloads = reopen(context, state.secrets, state.request);
+  const established = establish(context, sa, tunnel, state.secrets, state.peer);
+  upDone(context, tunnel.name, 'OK');
+  if (findNotify(payloads, NOTIFY.INITIAL_CONTACT)) forgetOthers(context, sa, tunnel);
+  const proof: Payload[] = [
+    { type: PAYLOAD.IDr, critical: false, ...encodeIdentity(tunnel.local.identity) },
+    { type: PAYLOAD.AUTH, critical: false, method: AUTH_METHOD.SHARED_KEY_MIC, data: result.auth },
+  ];
+  answerFirstChild(context, sa, established, tunnel, state, payloads, proof);
+}
+
+function answerFirstChild(
+  context: Context,
+  sa: IkeSa,
+  established: Established,
+  tunnel: Tunnel,
+  state: State & { name: 'answer-signing' },
+  payloads: Payload[],
+  proof: Payload[],
+): void {
+  const answer = (more: Payload[]) =>
+    sendResponse(context, sa, EXCHANGE.IKE_AUTH, 1, [...proof, ...more], state.secrets);
+  const found = acceptChild(context, sa, tunnel, payloads, false);
+  if ('refusal' in found) return void answer([notifyPayload(found.refusal)]);
+  const { template, chosen, selectors, spiOut } = found;
+  const spiIn = drawEspSpi(context);
+  const { child, changes } = makeChild(
+    context,
+    sa,
+    tunnel,
+    { suite: state.secrets.suite, skD: state.secrets.keys.d },
+    {
+      template,
+      suite: chosen.suite,
+      spiIn,
+      spiOut,
+      selectors,
+      initiator: false,
+      ni: state.secrets.ni,
+      nr: state.secrets.nr,
+    },
+  );
+  established.serving = {
+    step: 'installing',
+    messageId: 1,
+    request: state.request,
+    job: install(context, sa, changes),
+    child,
+    answer: [
+      ...proof,
+      {
+        type: PAYLOAD.SA,
+        critical: false,
+        proposals: [toAnswer(chosen.suite, chosen.proposal.number, PROTOCOL.ESP, spiBytes(spiIn))],
+      },
+      ...selectorPayloads(selectors, false),
+    ],
+    exchange: EXCHANGE.IKE_AUTH,
+  };
+}

@@ -1,0 +1,70 @@
+// Who is behind a NAT, and when everything goes through UDP port 4500 (RFC 7296 §2.23).
+
+import { concat, unhex } from '../../crypto/bytes.ts';
+import type { Tunnel } from '../../policy/tunnel.ts';
+import { addressBytes } from '../../wire/address.ts';
+import type { Message, Payload } from '../../wire/ikev2.ts';
+import { NOTIFY, PAYLOAD } from '../../wire/numbers.ts';
+import type { Endpoint } from '../boundary.ts';
+import { type Context, tunnelOf } from '../context.ts';
+import { type IkeSa, inUdp } from '../sa.ts';
+import { notifyPayload } from './payloads.ts';
+
+/** SHA-1 over SPIs, address and port (RFC 7296 §2.23). A false source hash makes every peer use UDP. */
+export function natDetection(context: Context, sa: IkeSa, force: boolean): Payload[] {
+  const source = force ? context.provider.random(20) : natHash(context, sa, sa.local);
+  return [
+    notifyPayload(NOTIFY.NAT_DETECTION_SOURCE_IP, source),
+    notifyPayload(NOTIFY.NAT_DETECTION_DESTINATION_IP, natHash(context, sa, sa.remote)),
+  ];
+}
+
+function natHash(context: Context, sa: IkeSa, { address, port }: Endpoint): Uint8Array {
+  const [initiatorSpi, responderSpi] = sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi];
+  const bytes = concat([
+    unhex(initiatorSpi),
+    unhex(responderSpi),
+    addressBytes(address),
+    Uint8Array.of(port >> 8, port & 0xff),
+  ]);
+  return context.provider.sha1(bytes);
+}
+
+export function detectNat(context: Context, sa: IkeSa, { header, payloads }: Message): void {
+  const of = (endpoint: Endpoint) =>
+    context.provider.sha1(
+      concat([
+        unhex(header.initiatorSpi),
+        unhex(header.responderSpi),
+        addressBytes(endpoint.address),
+        Uint8Array.of(endpoint.port >> 8, endpoint.port & 0xff),
+      ]),
+    );
+  const hashes = (type: number) =>
+    payloads.flatMap((payload) =>
+      payload.type === PAYLOAD.N && payload.notifyType === type ? [payload.data] : [],
+    );
+  const differs = (type: number, endpoint: Endpoint) => {
+    const sent = hashes(type);
+    return sent.length > 0 && !sent.some((hash) => context.provider.equal(hash, of(endpoint)));
+  };
+  const { tunnel } = tunnelOf(context, sa) ?? {};
+  sa.nat = {
+    remote: differs(NOTIFY.NAT_DETECTION_SOURCE_IP, sa.remote),
+    local: differs(NOTIFY.NAT_DETECTION_DESTINATION_IP, sa.local),
+    forced:
+      tunnel !== undefined && wantsUdp(context, tunnel) && hashes(NOTIFY.NAT_DETECTION_SOURCE_IP).length > 0,
+  };
+}
+
+/** Where the data plane is faster in UDP, that is what `auto` means. */
+export function wantsUdp({ capabilities }: Context, { encapsulation }: Tunnel): boolean {
+  return encapsulation === 'udp' || (encapsulation === 'auto' && capabilities?.prefersUdp === true);
+}
+
+/** RFC 7296 §2.23: with a NAT in between the initiator goes on from port 4500. */
+export function floatPort(sa: IkeSa): void {
+  if (!inUdp(sa)) return;
+  sa.local = { ...sa.local, port: 4500 };
+  sa.remote = { ...sa.remote, port: 4500 };
+}

@@ -12,7 +12,7 @@ import {
   reportFailure,
   type TunnelState,
 } from './context.ts';
-import type { Established, IkeSa } from './sa.ts';
+import type { Established } from './sa.ts';
 import { abandon } from './tunnels.ts';
 import { initiate, reportConnecting } from './v2/ike-sa-init.ts';
 
@@ -31,6 +31,8 @@ export function configure(context: Context, change: ConfigChange): void {
   state.tunnel = tunnel;
   delete state.removed;
   context.tunnels.set(tunnel.name, state);
+  // Their timers are the tunnel's.
+  for (const spi of state.sas) context.sas.touch(spi);
   applyChanges(
     context,
     tunnel.children.map((child) => ({
@@ -52,9 +54,9 @@ export function configure(context: Context, change: ConfigChange): void {
 
 /** IKE SAs that an earlier gateway handed over. */
 function restored(context: Context, tunnel: string): string[] {
-  return [...context.sas.values()]
-    .filter(({ state }) => state.name === 'established' && state.tunnel === tunnel)
-    .map(({ spi }) => spi);
+  const spis = context.restored.get(tunnel) ?? [];
+  context.restored.delete(tunnel);
+  return spis.filter((spi) => context.sas.has(spi));
 }
 
 /** The tunnel with what the data plane can do; nothing when a child would have no algorithms left. */
@@ -87,7 +89,7 @@ function removeTunnel(context: Context, name: string): void {
   const state = context.tunnels.get(name);
   if (!state) return;
   takeDown(context, state, undefined);
-  for (const sa of [...context.sas.values()]) noCandidate(context, sa, name);
+  for (const spi of [...context.sas.halfOpen()]) noCandidate(context, spi, name);
   applyChanges(
     context,
     state.tunnel.children.map((child) => ({ type: 'remove-policy', policy: policyId(name, child.name) })),
@@ -97,8 +99,9 @@ function removeTunnel(context: Context, name: string): void {
 }
 
 /** A negotiation that may still become this tunnel must become another, or ends. */
-function noCandidate(context: Context, sa: IkeSa, name: string): void {
-  if (sa.state.name === 'established' || !sa.candidates.includes(name)) return;
+function noCandidate(context: Context, spi: string, name: string): void {
+  const sa = context.sas.get(spi);
+  if (!sa || sa.state.name === 'established' || !sa.candidates.includes(name)) return;
   sa.candidates = sa.candidates.filter((candidate) => candidate !== name);
   const chosen = sa.state.name !== 'init-answering' && sa.state.name !== 'init-answered';
   if (chosen || sa.candidates.length === 0) context.sas.delete(sa.spi);

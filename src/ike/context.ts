@@ -4,10 +4,13 @@ import { hex } from '../crypto/bytes.ts';
 import type { Provider } from '../crypto/provider.ts';
 import type { Capabilities, Change, Instant } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
+import type { Agenda } from './agenda.ts';
 import type { Action, Job } from './boundary.ts';
 import type { Cookies } from './cookies.ts';
 import type { ReportCode } from './errors.ts';
 import type { IkeSa } from './sa.ts';
+import type { SaTable } from './sa-table.ts';
+import type { TunnelTable } from './tunnel-table.ts';
 
 /** A tunnel and what we are doing about it. */
 export interface TunnelState {
@@ -44,12 +47,18 @@ export interface Context {
   cookies: Cookies;
   /** Half-open SAs from which on strangers need a cookie. */
   cookieThreshold: number;
-  tunnels: Map<string, TunnelState>;
-  sas: Map<string, IkeSa>;
+  tunnels: TunnelTable;
+  sas: SaTable;
+  /** SPIs of the SAs that an earlier gateway handed over, by tunnel, until that is configured. */
+  restored: Map<string, string[]>;
   /** Which SA waits for the outcome of a job or a change. */
   waits: Map<number, string>;
   failures: NegotiationFailure[];
+  /** In the order of their moments: each waits equally long. */
   removals: { at: Instant; change: Change }[];
+  /** The next moment of each IKE SA, by SPI, and of each tunnel, by name. */
+  saAgenda: Agenda;
+  tunnelAgenda: Agenda;
   actions: Action[];
   nextId: number;
 }
@@ -109,12 +118,12 @@ export function drawIkeSpi(context: Context): string {
   }
 }
 
-/** Random, above the reserved ones (RFC 4303 §2.1). */
+/** Random, above the reserved ones (RFC 4303 §2.1), not in use. */
 export function drawEspSpi(context: Context): number {
   for (;;) {
     const [a, b, c, d] = context.provider.random(4);
     const spi = ((a! << 24) | (b! << 16) | (c! << 8) | d!) >>> 0;
-    if (spi >= 256) return spi;
+    if (spi >= 256 && !context.sas.hasChild(spi)) return spi;
   }
 }
 
@@ -127,4 +136,9 @@ export function jittered(context: Context, value: number, jitter: number): numbe
 /** The first candidate's tunnel: the one it is, once there is only one left. */
 export function tunnelOf(context: Context, sa: IkeSa): TunnelState | undefined {
   return context.tunnels.get(sa.candidates[0] ?? '');
+}
+
+/** The IKE SAs of a tunnel, the newest last; half-open ones that a peer began are nobody's yet. */
+export function sasOf(context: Context, tunnel: string): IkeSa[] {
+  return context.tunnels.get(tunnel)?.sas.flatMap((spi) => context.sas.get(spi) ?? []) ?? [];
 }

@@ -3,6 +3,7 @@
 import type { Provider } from '../crypto/provider.ts';
 import type { Capabilities } from '../policy/sad.ts';
 import { decodeMessage } from '../wire/ikev2.ts';
+import { Agenda } from './agenda.ts';
 import type { Action, Core, Event, JobResult } from './boundary.ts';
 import { addressesChanged, command, configure, takeDown } from './commands.ts';
 import type { Context, NegotiationFailure } from './context.ts';
@@ -10,8 +11,10 @@ import { Cookies } from './cookies.ts';
 import { planeEvent } from './plane-events.ts';
 import { receive } from './receive.ts';
 import type { Established, IkeSa } from './sa.ts';
+import { SaTable } from './sa-table.ts';
 import { runTasks } from './tasks.ts';
-import { nextTimeout, timeout } from './timers.ts';
+import { nextTimeout, settle, timeout } from './timers.ts';
+import { TunnelTable } from './tunnel-table.ts';
 import { createFinished, createInstalled, createOffered } from './v2/create-child-sa.ts';
 import { answerInstalled, createAnswerReady } from './v2/create-child-sa-served.ts';
 import { authSigned, authVerified, beginAuth } from './v2/ike-auth.ts';
@@ -37,6 +40,8 @@ export interface Gateway extends Core {
   spis(): string[];
   /** A copy of all IKE SAs, to continue elsewhere. Holds keys. */
   sas(): IkeSa[];
+  /** How often an IKE SA was looked at: a few times an event, however many there are. */
+  visits(): number;
 }
 
 const COOKIE_THRESHOLD = 30;
@@ -48,28 +53,41 @@ export function createGateway(options: GatewayOptions): Gateway {
     capabilities: options.capabilities,
     cookies: new Cookies(options.provider),
     cookieThreshold: options.cookieThreshold ?? COOKIE_THRESHOLD,
-    tunnels: new Map(),
-    sas: new Map((options.sas ?? []).map((sa) => [sa.spi, structuredClone(sa)])),
+    tunnels: new TunnelTable(),
+    sas: new SaTable((options.sas ?? []).map((sa) => structuredClone(sa))),
+    restored: byTunnel(options.sas ?? []),
     waits: new Map(),
     failures: [],
     removals: [],
+    saAgenda: new Agenda(),
+    tunnelAgenda: new Agenda(),
     actions: [],
     nextId: 1,
   };
+  settle(context);
   return {
     handle(event, now): Action[] {
       context.now = now;
       dispatch(context, event);
       runTasks(context);
+      settle(context);
       return context.actions.splice(0);
     },
     nextTimeout: () => nextTimeout(context),
     tunnels: () =>
-      [...context.tunnels.values()].filter(({ removed }) => !removed).map((state) => viewOf(context, state)),
+      [...context.tunnels.all()].filter(({ removed }) => !removed).map((state) => viewOf(context, state)),
     spis: () => [...context.sas.keys()],
-    sas: () => [...context.sas.values()].map((sa) => structuredClone(sa)),
+    sas: () => [...context.sas.all()].map((sa) => structuredClone(sa)),
     failures: () => context.failures,
+    visits: () => context.sas.visits(),
   };
+}
+
+function byTunnel(sas: readonly IkeSa[]): Map<string, string[]> {
+  const spis = new Map<string, string[]>();
+  for (const { state, spi } of sas)
+    if (state.name === 'established') spis.set(state.tunnel, [...(spis.get(state.tunnel) ?? []), spi]);
+  return spis;
 }
 
 function dispatch(context: Context, event: Event): void {

@@ -11,13 +11,11 @@ import type { ChildSa, Established, IkeSa } from './sa.ts';
 export function planeEvent(context: Context, event: DataPlaneEvent): void {
   switch (event.type) {
     case 'first-inbound':
-      return withChild(
-        context,
-        (child) => child.spiIn === event.spi,
-        (sa, state, child) => useChild(context, sa, state, child),
+      return withChild(context, { direction: 'in', spi: event.spi }, (sa, state, child) =>
+        useChild(context, sa, state, child),
       );
     case 'expire':
-      return withChild(context, isOf(event), (_sa, state, child) => {
+      return withChild(context, event, (_sa, state, child) => {
         const { spiIn, name } = child;
         state.tasks.push(
           event.hard ? { type: 'delete-child', spiIn } : { type: 'rekey-child', spiIn, child: name },
@@ -25,7 +23,7 @@ export function planeEvent(context: Context, event: DataPlaneEvent): void {
       });
     case 'usage':
       if (event.direction === 'in') {
-        withChild(context, isOf(event), (sa, state, child) => {
+        withChild(context, event, (sa, state, child) => {
           state.lastHeard = Math.max(state.lastHeard, event.last);
           // Where the plane does not tell of a first packet, its counters do. An older child is only being drained.
           if (isNewest(state, child)) useChild(context, sa, state, child);
@@ -35,10 +33,8 @@ export function planeEvent(context: Context, event: DataPlaneEvent): void {
     case 'acquire':
       return acquire(context, event);
     case 'mapping':
-      return withChild(
-        context,
-        ({ spiIn }) => spiIn === event.spi,
-        (sa) => moveTo(context, sa, { ...sa.remote, address: event.remote, port: event.remotePort }),
+      return withChild(context, { direction: 'in', spi: event.spi }, (sa) =>
+        moveTo(context, sa, { ...sa.remote, address: event.remote, port: event.remotePort }),
       );
   }
 }
@@ -47,19 +43,15 @@ function isNewest({ children }: Established, { name, since }: ChildSa): boolean 
   return children.every((other) => other.name !== name || other.since <= since);
 }
 
-function isOf(event: { direction: 'in' | 'out'; spi: number }): (child: ChildSa) => boolean {
-  return (child) => (event.direction === 'in' ? child.spiIn : child.spiOut) === event.spi;
-}
-
 function withChild(
   context: Context,
-  matches: (child: ChildSa) => boolean,
+  { direction, spi }: { direction: 'in' | 'out'; spi: number },
   handle: (sa: IkeSa, state: Established, child: ChildSa) => void,
 ): void {
-  for (const sa of context.sas.values()) {
-    const child = sa.state.name === 'established' ? sa.state.children.find(matches) : undefined;
-    if (child) return handle(sa, sa.state as Established, child);
-  }
+  const sa = context.sas.withChild(direction, spi);
+  if (sa?.state.name !== 'established') return;
+  const child = sa.state.children.find((one) => (direction === 'in' ? one.spiIn : one.spiOut) === spi);
+  if (child) handle(sa, sa.state, child);
 }
 
 function acquire(context: Context, { policy, packet }: DataPlaneEvent & { type: 'acquire' }): void {

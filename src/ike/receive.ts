@@ -1,6 +1,5 @@
 // A datagram finds its IKE SA and its handler; a stranger's becomes a new SA only once it is paid for.
 
-import type { Tunnel } from '../policy/tunnel.ts';
 import { WireError } from '../wire/codec.ts';
 import { decodeHeader, decodeMessage, type Message, NO_SPI, type Payload } from '../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY } from '../wire/numbers.ts';
@@ -58,8 +57,8 @@ function receiveStranger(
     return refuse(context, message, path, NOTIFY.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical));
   const known = answeredBefore(context, message, path);
   if (known) return send(context, known, known.window.answered!.bytes);
-  if (answeringNow(context, message)) return;
-  const halfOpen = countHalfOpen(context);
+  if (context.sas.begunBy(message.header.initiatorSpi)) return;
+  const halfOpen = context.sas.halfOpen().size;
   if (halfOpen >= HALF_OPEN_LIMIT) return;
   if (halfOpen >= context.cookieThreshold && !context.cookies.fits(message, path.remote, context.now)) {
     return refuse(
@@ -70,20 +69,12 @@ function receiveStranger(
       context.cookies.make(message, path.remote, context.now),
     );
   }
-  const candidates = [...context.tunnels.values()]
-    .filter(({ removed }) => !removed)
-    .map(({ tunnel }) => tunnel)
-    .filter((tunnel) => mayBe(tunnel, path));
+  // The first stage of the choice: the addresses.
+  const candidates = context.tunnels
+    .expecting(path.remote.address)
+    .filter(({ removed, tunnel }) => !removed && tunnel.local.address === path.local.address)
+    .map(({ tunnel }) => tunnel);
   initRequested(context, message, bytes, path, candidates);
-}
-
-/** The first stage of the choice: the addresses. */
-function mayBe(tunnel: Tunnel, path: { local: Endpoint; remote: Endpoint }): boolean {
-  const { addresses } = tunnel.remote;
-  return (
-    tunnel.local.address === path.local.address &&
-    (addresses.length === 0 || addresses.includes(path.remote.address))
-  );
 }
 
 /** A repeated IKE_SA_INIT gets the same answer (RFC 7296 §2.1). */
@@ -92,23 +83,9 @@ function answeredBefore(
   { header }: Message,
   { remote }: { remote: Endpoint },
 ): IkeSa | undefined {
-  return [...context.sas.values()].find(
-    (sa) =>
-      sa.state.name === 'init-answered' &&
-      sa.peerSpi === header.initiatorSpi &&
-      sa.remote.address === remote.address &&
-      sa.remote.port === remote.port,
-  );
-}
-
-function answeringNow(context: Context, { header }: Message): boolean {
-  return [...context.sas.values()].some((sa) => !sa.initiator && sa.peerSpi === header.initiatorSpi);
-}
-
-function countHalfOpen(context: Context): number {
-  let count = 0;
-  for (const sa of context.sas.values()) if (!sa.initiator && sa.state.name !== 'established') count++;
-  return count;
+  const sa = context.sas.begunBy(header.initiatorSpi);
+  const same = sa?.remote.address === remote.address && sa.remote.port === remote.port;
+  return same && sa.state.name === 'init-answered' ? sa : undefined;
 }
 
 function receiveFor(

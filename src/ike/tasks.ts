@@ -5,11 +5,11 @@ import type { Established, IkeSa, Task } from './sa.ts';
 import { beginCreate } from './v2/create-child-sa.ts';
 import { beginInformational } from './v2/informational.ts';
 
-/** One own exchange at a time for each IKE SA: our window is one. */
+/** One own exchange at a time for each IKE SA that the event may have changed: our window is one. */
 export function runTasks(context: Context): void {
-  for (const sa of [...context.sas.values()]) {
-    if (sa.state.name !== 'established') continue;
-    startNext(context, sa, sa.state);
+  for (const spi of context.sas.touched()) {
+    const sa = context.sas.get(spi);
+    if (sa?.state.name === 'established') startNext(context, sa, sa.state);
   }
 }
 

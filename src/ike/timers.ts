@@ -112,24 +112,37 @@ function doubt(context: Context, { state }: IkeSa): void {
 }
 
 export function timeout(context: Context): void {
-  for (const sa of [...context.sas.values()]) {
-    for (const [at, act] of timers(context, sa)) if (at <= context.now && context.sas.has(sa.spi)) act();
+  for (const spi of context.saAgenda.take(context.now)) {
+    const sa = context.sas.get(spi);
+    if (!sa) continue;
+    for (const [at, act] of timers(context, sa)) if (at <= context.now && context.sas.has(spi)) act();
   }
-  for (const state of context.tunnels.values()) {
-    if (state.retryAt !== undefined && state.retryAt <= context.now) connect(context, state);
+  for (const name of context.tunnelAgenda.take(context.now)) {
+    const state = context.tunnels.get(name);
+    if (state?.retryAt !== undefined && state.retryAt <= context.now) connect(context, state);
   }
-  const due = context.removals.filter(({ at }) => at <= context.now);
-  context.removals = context.removals.filter(({ at }) => at > context.now);
+  const later = context.removals.findIndex(({ at }) => at > context.now);
+  const due = context.removals.splice(0, later === -1 ? context.removals.length : later);
   applyChanges(
     context,
     due.map(({ change }) => change),
   );
 }
 
+/** After an event: what it may have changed is found by what it is, and waits for its next moment. */
+export function settle(context: Context): void {
+  for (const spi of context.sas.touched()) {
+    const sa = context.sas.get(spi);
+    const moments = sa ? timers(context, sa).map(([at]) => at) : [];
+    context.saAgenda.put(spi, Math.min(...moments));
+  }
+  context.sas.index();
+  for (const name of context.tunnels.takeTouched())
+    context.tunnelAgenda.put(name, context.tunnels.peek(name)?.retryAt);
+}
+
 export function nextTimeout(context: Context): Instant | undefined {
-  let next = Number.POSITIVE_INFINITY;
-  for (const sa of context.sas.values()) for (const [at] of timers(context, sa)) next = Math.min(next, at);
-  for (const { retryAt } of context.tunnels.values()) next = Math.min(next, retryAt ?? next);
-  for (const { at } of context.removals) next = Math.min(next, at);
-  return next === Number.POSITIVE_INFINITY ? undefined : next;
+  const { saAgenda, tunnelAgenda, removals } = context;
+  const moments = [saAgenda.next(), tunnelAgenda.next(), removals[0]?.at].filter((at) => at !== undefined);
+  return moments.length === 0 ? undefined : Math.min(...moments);
 }

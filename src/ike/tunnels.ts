@@ -5,6 +5,7 @@ import {
   commandDone,
   jittered,
   reportFailure,
+  sasOf,
   startJob,
   type TunnelState,
   tunnelOf,
@@ -21,7 +22,7 @@ export function tunnelEstablished(context: Context, sa: IkeSa, name: string): vo
   delete state.retryAt;
   if (!state.sas.includes(sa.spi)) state.sas.push(sa.spi);
   // The peer was first: an attempt of ours that it cannot have taken up is not needed any more.
-  for (const other of state.sas.flatMap((spi) => context.sas.get(spi) ?? []))
+  for (const other of sasOf(context, name))
     if (UNKNOWN_TO_PEER.includes(other.state.name)) abandon(context, other);
 }
 

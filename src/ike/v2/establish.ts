@@ -4,7 +4,7 @@ import { suiteText } from '../../policy/proposal.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
 import type { VerifiedPeer } from '../authenticate.ts';
 import { lifetimeFrom } from '../child.ts';
-import { type Context, report, reportFailure } from '../context.ts';
+import { type Context, report, reportFailure, sasOf } from '../context.ts';
 import type { Established, IkeSa, Secrets, Task } from '../sa.ts';
 import { tunnelEstablished } from '../tunnels.ts';
 import { isSilent } from '../window.ts';
@@ -57,7 +57,7 @@ function replaceSilent(context: Context, sa: IkeSa, { name }: Tunnel): boolean {
   const tunnelState = context.tunnels.get(name)!;
   if (tunnelState.beside !== sa.spi) return false;
   delete tunnelState.beside;
-  for (const other of tunnelState.sas.flatMap((spi) => context.sas.get(spi) ?? [])) {
+  for (const other of sasOf(context, name)) {
     if (other === sa || other.state.name !== 'established') continue;
     if (isSilent(other)) endSilent(context, other, name);
     else other.state.tasks = [{ type: 'delete-ike' }];
@@ -78,7 +78,7 @@ const SETTLE = 3000;
 
 /** Both sides began at once: of the two IKE SAs the one with the lower initiator's SPI goes, by its initiator. */
 function dropDouble(context: Context, sa: IkeSa, { name }: Tunnel): void {
-  for (const other of context.tunnels.get(name)!.sas.flatMap((spi) => context.sas.get(spi) ?? [])) {
+  for (const other of sasOf(context, name)) {
     if (other.state.name !== 'established' || other.state.replacedBy !== undefined) continue;
     if (other.initiator === sa.initiator || context.now - other.state.since > AT_ONCE) continue;
     const [ours, theirs] = sa.initiator ? [sa, other] : [other, sa];
@@ -89,15 +89,10 @@ function dropDouble(context: Context, sa: IkeSa, { name }: Tunnel): void {
 
 /** RFC 7296 §2.4: the peer holds no other SA, so ours with the same identity are leftovers. */
 export function forgetOthers(context: Context, sa: IkeSa, tunnel: Tunnel): void {
-  for (const other of [...context.sas.values()]) {
+  for (const other of sasOf(context, tunnel.name)) {
     const { state } = other;
     // What was made while this one was, the peer may not have known when it sent the word.
-    if (
-      other !== sa &&
-      state.name === 'established' &&
-      state.tunnel === tunnel.name &&
-      state.since < sa.began
-    )
+    if (other !== sa && state.name === 'established' && state.since < sa.began)
       deleteIke(context, other, 'peer');
   }
 }

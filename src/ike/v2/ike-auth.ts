@@ -17,7 +17,7 @@ import {
 } from '../authenticate.ts';
 import type { JobResult } from '../boundary.ts';
 import { makeChild, selectorPayloads } from '../child.ts';
-import { type Context, drawEspSpi, install, startJob, tunnelOf } from '../context.ts';
+import { type Context, drawEspSpi, install, sasOf, startJob, tunnelOf } from '../context.ts';
 import { secretFailure } from '../failures.ts';
 import { reopen } from '../protect.ts';
 import type { Attempt, Established, IkeSa, Secrets, State } from '../sa.ts';
@@ -50,9 +50,7 @@ export function authSigned(
   const { tunnel } = tunnelOf(context, sa)!;
   const [template] = tunnel.children;
   const childSpi = drawEspSpi(context);
-  const known = [...context.sas.values()].some(
-    (other) => other.state.name === 'established' && other.state.tunnel === tunnel.name,
-  );
+  const known = sasOf(context, tunnel.name).some(({ state: { name } }) => name === 'established');
   const payloads: Payload[] = [
     { type: PAYLOAD.IDi, critical: false, ...encodeIdentity(tunnel.local.identity) },
     { type: PAYLOAD.IDr, critical: false, ...encodeIdentity(tunnel.remote.identity) },

@@ -6,7 +6,7 @@
 import { findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import { createLater, dropChild, isLeaving, removeChild, useChild } from '../child.ts';
-import { applyChanges, type Context, commandDone, report } from '../context.ts';
+import { applyChanges, type Context, commandDone, report, sasOf } from '../context.ts';
 import { inherit } from '../heir.ts';
 import type { ChildSa, Established, IkeSa, Task } from '../sa.ts';
 import { tunnelLost } from '../tunnels.ts';
@@ -156,9 +156,9 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
 
 /** Another IKE SA of the tunnel may hold the same child: the traffic goes on with that one. */
 function useElsewhere(context: Context, tunnel: string, gone: ChildSa): void {
-  for (const sa of [...context.sas.values()].reverse()) {
+  for (const sa of sasOf(context, tunnel).reverse()) {
     const { state } = sa;
-    if (state.name !== 'established' || state.tunnel !== tunnel) continue;
+    if (state.name !== 'established') continue;
     const child = state.children.findLast(
       (other) => other.name === gone.name && other !== gone && !other.replaced && !isLeaving(state, other),
     );

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import type { IkeSa } from '../../src/ike/sa.ts';
+import { SaTable } from '../../src/ike/sa-table.ts';
+import { established, sites } from '../sim/sites.ts';
+
+const { a, b } = established(sites());
+const begun = a.gateway.sas()[0]!;
+const answered = b.gateway.sas()[0]!;
+
+function childOf(sa: IkeSa) {
+  assert.ok(sa.state.name === 'established');
+  return sa.state.children[0]!;
+}
+
+test('an SA is found by what it has become, once the event is done', () => {
+  const sa = structuredClone(answered);
+  const table = new SaTable([sa]);
+  table.index();
+  const { spiIn, spiOut } = childOf(sa);
+  assert.equal(table.withChild('in', spiIn), sa);
+  assert.equal(table.withChild('out', spiOut), sa);
+  assert.equal(table.withChild('in', spiOut), undefined);
+  assert.equal(table.begunBy(sa.peerSpi), sa);
+  childOf(sa).spiIn = 4711;
+  table.index();
+  assert.ok(!table.hasChild(spiIn) && table.hasChild(4711));
+  table.delete(sa.spi);
+  assert.ok(!table.hasChild(4711));
+  assert.equal(table.begunBy(sa.peerSpi), undefined);
+});
+
+test('begun by a peer and not established: half-open', () => {
+  const table = new SaTable([begun, answered].map((sa) => ({ ...sa, state: { name: 'deleted' } })));
+  table.index();
+  assert.deepEqual([...table.halfOpen()], [answered.spi]);
+  table.get(answered.spi)!.state = answered.state;
+  table.index();
+  assert.equal(table.halfOpen().size, 0);
+});
+
+test('two peers chose one SPI: the end of one leaves the other to be found', () => {
+  const [first, second] = [structuredClone(answered), structuredClone(answered)];
+  second.spi = 'ffffffffffffffff';
+  const table = new SaTable([first, second]);
+  table.index();
+  table.delete(first.spi);
+  assert.equal(table.withChild('out', childOf(first).spiOut), second);
+});
+
+test('what was handed out is looked at; what is only read is not', () => {
+  const table = new SaTable([begun, answered]);
+  table.index();
+  assert.deepEqual([...table.all()], [begun, answered]);
+  assert.deepEqual([...table.touched()], []);
+  table.get(begun.spi);
+  table.touch(answered.spi);
+  table.touch('0000000000000000');
+  assert.deepEqual([...table.touched()], [begun.spi, answered.spi]);
+});

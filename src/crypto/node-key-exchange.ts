@@ -3,7 +3,9 @@
 import {
   createPrivateKey,
   createPublicKey,
+  decapsulate,
   diffieHellman,
+  encapsulate,
   generateKeyPair,
   getDiffieHellman,
   type KeyObject,
@@ -49,6 +51,7 @@ export function createKeyExchanges(): KeyExchanges {
     async answer(group, peer) {
       const row = rowOf(group);
       const peerKey = decodePublic(row, peer);
+      if (row.kind === 'kem') return encapsulated(peerKey);
       const pair = await generate(row);
       return {
         public: encodePublic(row, pair.publicKey),
@@ -58,7 +61,9 @@ export function createKeyExchanges(): KeyExchanges {
     async finish(handle, group, peer) {
       const privateKey = privates.get(handle);
       if (!privateKey) throw new RangeError('the key exchange is not there any more');
-      return derive(rowOf(group), privateKey, decodePublic(rowOf(group), peer));
+      const row = rowOf(group);
+      if (row.kind === 'kem') return decapsulated(row, privateKey, peer);
+      return derive(row, privateKey, decodePublic(row, peer));
     },
     adopt(group, value) {
       const row = rowOf(group);
@@ -71,14 +76,48 @@ export function createKeyExchanges(): KeyExchanges {
   };
 }
 
-/** PKCS #8 (RFC 5208 §5) around the raw private half of an elliptic curve. */
+/** PKCS #8 (RFC 5208 §5) around the raw private half of an elliptic curve, or the seed of ML-KEM. */
 function privateFrom(row: KeyExchangeRow, value: Uint8Array): KeyObject {
-  const inner =
-    row.kind === 'montgomery'
-      ? der(0x04, value) // RFC 8410 §7
-      : der(0x30, der(0x02, Uint8Array.of(1)), der(0x04, value)); // RFC 5915 §3
-  const key = der(0x30, der(0x02, Uint8Array.of(0)), algorithmOf(row), der(0x04, inner));
+  const key = der(0x30, der(0x02, Uint8Array.of(0)), algorithmOf(row), der(0x04, innerPrivate(row, value)));
   return createPrivateKey({ key: Buffer.from(key), format: 'der', type: 'pkcs8' });
+}
+
+function innerPrivate({ kind }: KeyExchangeRow, value: Uint8Array): Uint8Array {
+  switch (kind) {
+    case 'montgomery':
+      return der(0x04, value); // RFC 8410 §7
+    case 'kem':
+      return der(0x80, value); // RFC 9935 §6: the seed alone
+    default:
+      return der(0x30, der(0x02, Uint8Array.of(1)), der(0x04, value)); // RFC 5915 §3
+  }
+}
+
+/** The answer to an encapsulation key: a fresh secret, and the ciphertext that only the key's owner opens. */
+function encapsulated(peerKey: KeyObject): Promise<{ public: Uint8Array; secret: Uint8Array }> {
+  return new Promise((resolve, reject) => {
+    encapsulate(peerKey, (error, result) => {
+      if (error) return reject(new PublicValueError('the public value yields no secret'));
+      resolve({ public: new Uint8Array(result.ciphertext), secret: new Uint8Array(result.sharedKey) });
+    });
+  });
+}
+
+/**
+ * FIPS 203 §7.3: only the length of a ciphertext is checked. Any other fault in it gives another secret without a sign, and
+ * AUTH does not hold.
+ */
+function decapsulated(
+  row: KeyExchangeRow,
+  privateKey: KeyObject,
+  ciphertext: Uint8Array,
+): Promise<Uint8Array> {
+  demandLength(row, ciphertext, row.ciphertextBytes!);
+  return new Promise((resolve, reject) => {
+    decapsulate(privateKey, ciphertext, (error, secret) =>
+      error ? reject(new RangeError(`${row.name}: ${error.message}`)) : resolve(new Uint8Array(secret)),
+    );
+  });
 }
 
 interface KeyPair {
@@ -101,9 +140,8 @@ function generate(row: KeyExchangeRow): Promise<KeyPair> {
     case 'ecp':
       return generatePair('ec', { namedCurve: row.node });
     case 'montgomery':
-      return generatePair(row.node!, {});
     case 'kem':
-      throw new RangeError(`${row.name} is not implemented here`);
+      return generatePair(row.node!, {});
   }
 }
 
@@ -120,7 +158,10 @@ function derive(row: KeyExchangeRow, privateKey: KeyObject, publicKey: KeyObject
   });
 }
 
-/** The value of the KE payload: X | Y (RFC 5903 §7), the raw coordinate (RFC 8031 §2), or the padded number (RFC 7296 §3.4). */
+/**
+ * The value of the KE payload: X | Y (RFC 5903 §7), the raw coordinate (RFC 8031 §2), the raw encapsulation key
+ * (draft-ietf-ipsecme-ikev2-mlkem §2.3), or the padded number (RFC 7296 §3.4).
+ */
 function encodePublic(row: KeyExchangeRow, key: KeyObject): Uint8Array {
   const spki = key.export({ type: 'spki', format: 'der' });
   if (row.kind === 'modp') return leftPad(integerAtEnd(spki, row.publicBytes), row.publicBytes);
@@ -128,21 +169,23 @@ function encodePublic(row: KeyExchangeRow, key: KeyObject): Uint8Array {
 }
 
 function decodePublic(row: KeyExchangeRow, value: Uint8Array): KeyObject {
-  if (value.length !== row.publicBytes) {
-    throw new PublicValueError(
-      `${row.name} has public values of ${row.publicBytes} bytes, not ${value.length}`,
-    );
-  }
+  demandLength(row, value, row.publicBytes);
   try {
-    return row.kind === 'modp' ? modpKey(row, value) : curveKey(row, value);
+    return row.kind === 'modp' ? modpKey(row, value) : rawKey(row, value);
   } catch (error) {
     if (error instanceof PublicValueError) throw error;
-    throw new PublicValueError(`not a public value of ${row.name}`); // RFC 5903 §9, RFC 6989 §2.3: not on the curve
+    // RFC 5903 §9, RFC 6989 §2.3: not on the curve. FIPS 203 §7.2: a coefficient is not reduced.
+    throw new PublicValueError(`not a public value of ${row.name}`);
   }
 }
 
-/** Object identifiers of curves: RFC 5480 §2.1.1.1, RFC 5639 §4.1, RFC 8410 §3. */
-const CURVES: Readonly<Record<string, string>> = {
+function demandLength({ name }: KeyExchangeRow, value: Uint8Array, length: number): void {
+  if (value.length !== length)
+    throw new PublicValueError(`${name} has values of ${length} bytes here, not ${value.length}`);
+}
+
+/** Object identifiers: RFC 5480 §2.1.1.1, RFC 5639 §4.1, RFC 8410 §3, RFC 9935 §3. */
+const IDENTIFIERS: Readonly<Record<string, string>> = {
   prime256v1: '2a8648ce3d030107',
   secp384r1: '2b81040022',
   secp521r1: '2b81040023',
@@ -151,20 +194,26 @@ const CURVES: Readonly<Record<string, string>> = {
   brainpoolP512r1: '2b240303020801010d',
   x25519: '2b656e',
   x448: '2b656f',
+  'ml-kem-512': '608648016503040401',
+  'ml-kem-768': '608648016503040402',
+  'ml-kem-1024': '608648016503040403',
 };
 /** id-ecPublicKey (RFC 5480 §2.1.1). */
 const EC_PUBLIC_KEY = '2a8648ce3d0201';
 
 function algorithmOf({ name, kind, node }: KeyExchangeRow): Uint8Array {
-  const curve = CURVES[node!];
-  if (!curve) throw new RangeError(`${name} is not an elliptic curve that we have`);
-  const oid = der(0x06, unhex(curve));
-  return kind === 'montgomery' ? der(0x30, oid) : der(0x30, der(0x06, unhex(EC_PUBLIC_KEY)), oid);
+  const identifier = IDENTIFIERS[node!];
+  if (!identifier) throw new RangeError(`${name} has no object identifier here`);
+  const oid = der(0x06, unhex(identifier));
+  return kind === 'ecp' ? der(0x30, der(0x06, unhex(EC_PUBLIC_KEY)), oid) : der(0x30, oid);
 }
 
-/** OpenSSL takes only points on the curve; the point at infinity has no X and Y (RFC 6989 §2.3). */
-function curveKey(row: KeyExchangeRow, value: Uint8Array): KeyObject {
-  const bits = row.kind === 'montgomery' ? [0] : [0, 0x04]; // 4: uncompressed (RFC 5480 §2.2)
+/**
+ * OpenSSL takes only points on the curve, and encapsulation keys of reduced coefficients (FIPS 203 §7.2); the point at
+ * infinity has no X and Y (RFC 6989 §2.3).
+ */
+function rawKey(row: KeyExchangeRow, value: Uint8Array): KeyObject {
+  const bits = row.kind === 'ecp' ? [0, 0x04] : [0]; // 4: uncompressed (RFC 5480 §2.2)
   const key = der(0x30, algorithmOf(row), der(0x03, Uint8Array.from(bits), value));
   return createPublicKey({ key: Buffer.from(key), format: 'der', type: 'spki' });
 }

@@ -142,6 +142,8 @@ interface KeyExchange extends Status {
   rfc: string;
   /** Bytes of the public value in the KE payload. */
   publicBytes: number;
+  /** Bytes of the answer, where it is a ciphertext and not another public value. */
+  ciphertextBytes?: number;
   kind: 'modp' | 'ecp' | 'montgomery' | 'kem';
   /** Name in `node:crypto`: a curve, a MODP group or a key type. */
   node?: string;
@@ -167,9 +169,9 @@ export const KEY_EXCHANGE = [
   { name: 'brainpool-384', id: 29, rfc: 'RFC 6954', publicBytes: 96, kind: 'ecp', node: 'brainpoolP384r1', status: 'implemented', onlyNamed: true },
   { name: 'brainpool-512', id: 30, rfc: 'RFC 6954', publicBytes: 128, kind: 'ecp', node: 'brainpoolP512r1', status: 'implemented', onlyNamed: true },
   { name: 'x448', id: 32, rfc: 'RFC 8031', publicBytes: 56, kind: 'montgomery', node: 'x448', status: 'implemented' },
-  { name: 'ml-kem-512', id: 35, rfc: 'draft-ietf-ipsecme-ikev2-mlkem', publicBytes: 800, kind: 'kem', node: 'ml-kem-512', status: 'planned' },
-  { name: 'ml-kem-768', id: 36, rfc: 'draft-ietf-ipsecme-ikev2-mlkem', publicBytes: 1184, kind: 'kem', node: 'ml-kem-768', status: 'planned' },
-  { name: 'ml-kem-1024', id: 37, rfc: 'draft-ietf-ipsecme-ikev2-mlkem', publicBytes: 1568, kind: 'kem', node: 'ml-kem-1024', status: 'planned' },
+  { name: 'ml-kem-512', id: 35, rfc: 'draft-ietf-ipsecme-ikev2-mlkem', publicBytes: 800, ciphertextBytes: 768, kind: 'kem', node: 'ml-kem-512', status: 'implemented', onlyNamed: true },
+  { name: 'ml-kem-768', id: 36, rfc: 'draft-ietf-ipsecme-ikev2-mlkem', publicBytes: 1184, ciphertextBytes: 1088, kind: 'kem', node: 'ml-kem-768', status: 'implemented', onlyNamed: true },
+  { name: 'ml-kem-1024', id: 37, rfc: 'draft-ietf-ipsecme-ikev2-mlkem', publicBytes: 1568, ciphertextBytes: 1568, kind: 'kem', node: 'ml-kem-1024', status: 'implemented', onlyNamed: true },
   { name: 'modp-768', id: 1, rfc: 'RFC 7296', publicBytes: 96, kind: 'modp', node: 'modp1', status: 'refused', reason: 'RFC 8247 §2.4: MUST NOT, 768 bits are within reach of a university' },
   { name: 'modp-1024', id: 2, rfc: 'RFC 7296', publicBytes: 128, kind: 'modp', node: 'modp2', status: 'legacy', reason: 'RFC 8247 §2.4: a group of 1024 bits is within reach of a rich attacker' },
   { name: 'modp-1536', id: 5, rfc: 'RFC 3526', publicBytes: 192, kind: 'modp', node: 'modp5', status: 'legacy', reason: 'RFC 8247 §2.4: a group of 1536 bits is too small to last' },

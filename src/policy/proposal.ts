@@ -300,6 +300,9 @@ function completed(
     return { complaint: `"${text}": ${template.encryption[0]!.name} has its own integrity` };
   if (combined === 0 && template.integrity.length === 0)
     return { complaint: `"${text}" needs an integrity algorithm such as hmac-sha2-256-128` };
+  const large = kind === 'ike' && template.keyExchange.find((name) => name === 'ml-kem-1024');
+  // draft-ietf-ipsecme-ikev2-mlkem: IKE_SA_INIT is never fragmented (RFC 7383 §2.1), and the key alone has 1568 bytes.
+  if (large) return { complaint: `"${text}": the key of ${large} does not fit into IKE_SA_INIT` };
   if (kind === 'ike' && template.prf.length === 0) template.prf = [...PREFERRED_PRF];
   if (kind === 'ike' && template.keyExchange.length === 0) template.keyExchange = [...PREFERRED_KEY_EXCHANGE];
   return template;

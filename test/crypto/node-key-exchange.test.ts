@@ -26,11 +26,29 @@ for (const row of groups) {
     await assert.rejects(exchanges.finish(offer.handle, row.id, answer.public));
   });
 
-  test(`${row.name} refuses values of another length, and zero (RFC 6989 §2)`, async () => {
+  test(`${row.name} refuses values of another length, and zero where that is none (RFC 6989 §2)`, async () => {
     const exchanges = createKeyExchanges();
-    for (const length of [0, row.publicBytes - 1, row.publicBytes + 1, row.publicBytes]) {
+    // Zero is an encapsulation key like any other: every coefficient is reduced.
+    const zero = row.kind === 'kem' ? [] : [row.publicBytes];
+    for (const length of [0, row.publicBytes - 1, row.publicBytes + 1, ...zero]) {
       await assert.rejects(exchanges.answer(row.id, new Uint8Array(length)), { fault: 'peer' });
     }
+  });
+}
+
+for (const row of groups.filter(({ kind }) => kind === 'kem')) {
+  test(`${row.name}: a ciphertext of another length is refused; a damaged one gives another secret, and no error`, async () => {
+    const exchanges = createKeyExchanges();
+    const offer = await exchanges.offer(row.id);
+    const { public: ciphertext, secret } = await exchanges.answer(row.id, offer.public);
+    assert.equal(ciphertext.length, row.ciphertextBytes);
+    for (const length of [0, row.ciphertextBytes! - 1, row.ciphertextBytes! + 1])
+      await assert.rejects(exchanges.finish(offer.handle, row.id, new Uint8Array(length)), { fault: 'peer' });
+    const damaged = ciphertext.with(7, ciphertext[7]! ^ 1);
+    const other = await exchanges.finish(offer.handle, row.id, damaged);
+    assert.equal(other.length, 32);
+    assert.notDeepEqual(other, secret);
+    assert.deepEqual(await exchanges.finish(offer.handle, row.id, damaged), other);
   });
 }
 
@@ -46,7 +64,7 @@ for (const row of modp) {
   });
 }
 
-for (const id of [1, 22, 23, 24, 25, 26, 27, 35, 999]) {
+for (const id of [1, 22, 23, 24, 25, 26, 27, 34, 38, 999]) {
   test(`group ${id} is not carried out`, async () => {
     await assert.rejects(createKeyExchanges().offer(id), /not implemented/);
   });

@@ -160,11 +160,54 @@ for (const group of new Set(wycheproof.map((one) => one.group))) {
   });
 }
 
+/** A seed with a ciphertext and without `secret`: the ciphertext must be refused; a public value alone must be refused. */
+interface MlKem {
+  group: number;
+  test: string;
+  /** All but `secret` in base64. */
+  seed?: string;
+  public?: string;
+  ciphertext?: string;
+  secret?: string;
+}
+
+const mlKem = read<MlKem>('wycheproof-mlkem.json');
+const bytes = (base64: string) => Uint8Array.from(Buffer.from(base64, 'base64'));
+
+for (const group of new Set(mlKem.map((one) => one.group))) {
+  const name = KEY_EXCHANGE.find(({ id }) => id === group)!.name;
+  const tests = mlKem.filter((one) => one.group === group);
+  test(`${name}: Wycheproof, keys from seeds, secrets from ciphertexts, implicit rejection (FIPS 203 §7.3)`, async () => {
+    const exchanges = createKeyExchanges();
+    for (const one of tests.filter(({ seed }) => seed !== undefined)) {
+      const key = exchanges.adopt(group, bytes(one.seed!));
+      if (one.public !== undefined) assert.deepEqual(key.public, bytes(one.public), one.test);
+      const secret = exchanges.finish(key.handle, group, bytes(one.ciphertext!));
+      if (one.secret === undefined) await assert.rejects(secret, { fault: 'peer' }, one.test);
+      else assert.equal(hex(await secret), one.secret, one.test);
+    }
+    assert.deepEqual(
+      [true, false].map((good) => tests.filter((one) => one.seed && !!one.secret === good).length),
+      [4, 4],
+    );
+  });
+
+  test(`${name}: Wycheproof, an encapsulation key with a coefficient not reduced is refused (FIPS 203 §7.2)`, async () => {
+    const refused = tests.filter(({ seed }) => seed === undefined);
+    for (const one of refused) {
+      const answer = createKeyExchanges().answer(group, bytes(one.public!));
+      await assert.rejects(answer, { fault: 'peer' }, one.test);
+    }
+    assert.equal(refused.length, 6);
+  });
+}
+
 test('every algorithm that we have is in a published vector', () => {
   const seen = new Set([
     ...sealed.map(({ name }) => name),
     ...macs.map(({ prf, integrity }) => (prf ? `prf-${prf}` : integrity)),
     ...agreements.map(({ group }) => group),
+    ...mlKem.map(({ group }) => group),
   ]);
   const implemented = ({ status }: { status: string }) => status === 'implemented';
   const names = [

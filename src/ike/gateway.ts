@@ -6,7 +6,7 @@ import { decodeMessage } from '../wire/ikev2.ts';
 import { Agenda } from './agenda.ts';
 import type { Action, Core, Event, JobResult } from './boundary.ts';
 import { addressesChanged, command, configure, takeDown } from './commands.ts';
-import type { Context, NegotiationFailure } from './context.ts';
+import type { Context, NegotiationFailure, TunnelState } from './context.ts';
 import { Cookies } from './cookies.ts';
 import { planeEvent } from './plane-events.ts';
 import { receive } from './receive.ts';
@@ -31,6 +31,14 @@ export interface GatewayOptions {
   capabilities?: Capabilities;
   /** Established SAs of an earlier gateway (`sas()`), whose data plane this one continues. */
   sas?: readonly IkeSa[];
+  /** All that another gateway knew, to be this one's own: it goes on as that one would have. */
+  memory?: Memory;
+}
+
+/** What a gateway knows between two events; the rest follows from it. Plain data; holds keys. */
+export interface Memory extends Pick<Context, 'restored' | 'waits' | 'failures' | 'removals' | 'nextId'> {
+  sas: IkeSa[];
+  tunnels: TunnelState[];
 }
 
 export interface Gateway extends Core {
@@ -42,28 +50,28 @@ export interface Gateway extends Core {
   sas(): IkeSa[];
   /** How often an IKE SA was looked at: a few times an event, however many there are. */
   visits(): number;
+  /** What it knows; the parts are its own, not copies. */
+  memory(): Memory;
 }
 
 const COOKIE_THRESHOLD = 30;
 
 export function createGateway(options: GatewayOptions): Gateway {
+  const { sas, tunnels, ...memory } = options.memory ?? newMemory(options.sas ?? []);
   const context: Context = {
+    ...memory,
     now: 0,
     provider: options.provider,
     capabilities: options.capabilities,
     cookies: new Cookies(options.provider),
     cookieThreshold: options.cookieThreshold ?? COOKIE_THRESHOLD,
     tunnels: new TunnelTable(),
-    sas: new SaTable((options.sas ?? []).map((sa) => structuredClone(sa))),
-    restored: byTunnel(options.sas ?? []),
-    waits: new Map(),
-    failures: [],
-    removals: [],
+    sas: new SaTable(sas),
     saAgenda: new Agenda(),
     tunnelAgenda: new Agenda(),
     actions: [],
-    nextId: 1,
   };
+  for (const state of tunnels) context.tunnels.set(state.tunnel.name, state);
   settle(context);
   return {
     handle(event, now): Action[] {
@@ -80,7 +88,18 @@ export function createGateway(options: GatewayOptions): Gateway {
     sas: () => [...context.sas.all()].map((sa) => structuredClone(sa)),
     failures: () => context.failures,
     visits: () => context.sas.visits(),
+    memory() {
+      const { restored, waits, failures, removals, nextId } = context;
+      const [sas, tunnels] = [[...context.sas.all()], [...context.tunnels.all()]];
+      return { sas, tunnels, restored, waits, failures, removals, nextId };
+    },
   };
+}
+
+function newMemory(handedOver: readonly IkeSa[]): Memory {
+  const sas = handedOver.map((sa) => structuredClone(sa));
+  const nothing = { tunnels: [], waits: new Map(), failures: [], removals: [], nextId: 1 };
+  return { ...nothing, sas, restored: byTunnel(sas) };
 }
 
 function byTunnel(sas: readonly IkeSa[]): Map<string, string[]> {

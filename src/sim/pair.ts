@@ -1,13 +1,17 @@
-// Two gateways, one fake clock, one bad network. Everything is decided by the seed.
+// Two gateways, one fake clock, one bad network. Everything is decided by the seed. All it holds is plain data, so a
+// pair can be copied at any moment and go on two ways.
 
 import type { Provider } from '../crypto/provider.ts';
 import type { Action, Endpoint, Event, Job, JobResult } from '../ike/boundary.ts';
-import { createGateway, type Gateway, type GatewayOptions } from '../ike/gateway.ts';
+import { createGateway, type Gateway, type GatewayOptions, type Memory } from '../ike/gateway.ts';
 import type { IkeSa } from '../ike/sa.ts';
-import type { Change, Instant, SaParameters } from '../policy/sad.ts';
+import type { Change, Instant } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import { decodeHeader } from '../wire/ikev2.ts';
 import { EXCHANGE } from '../wire/numbers.ts';
+import { copy } from './copy.ts';
+import { doJob, type JobState } from './jobs.ts';
+import { applyChange, type Passage, type Plane, passage } from './plane.ts';
 
 export interface Weather {
   /** Chances from 0 to 1 for each datagram. */
@@ -27,15 +31,12 @@ export const CALM: Weather = { loss: 0, duplicate: 0, delay: [10, 10], work: [1,
 
 export type SideName = 'a' | 'b';
 
-export interface Side {
+export interface Side extends Plane {
   name: SideName;
   gateway: Gateway;
   address: string;
-  /** The SAD as the data plane would hold it. */
-  inbound: Map<number, SaParameters>;
-  outbound: Map<number, SaParameters>;
-  /** Which outbound SPI each policy sends with. */
-  inUse: Map<string, number>;
+  /** Counts the restarts: what an earlier gateway asked for is nothing to the next. */
+  life: number;
   reports: string[];
   outcomes: Map<number, string>;
   /** Every change that the core asked for, in order. */
@@ -47,6 +48,22 @@ export interface Nat {
   side: SideName;
   address: string;
   port: (inner: number) => number;
+}
+
+/** Something under way; `order` names it. */
+export type Pending = { at: Instant; order: number } & (
+  | { type: 'datagram'; to: SideName; bytes: Uint8Array; local: Endpoint; remote: Endpoint }
+  | { type: 'job'; side: SideName; life: number; id: number; job: Job; failed: boolean }
+  | { type: 'changes'; side: SideName; life: number; id: number; changes: Change[]; refused: boolean }
+);
+
+/** Told of what happens; for checks that hold at every moment. */
+export interface Observer {
+  sent?(from: Side, bytes: Uint8Array): void;
+  received?(to: Side, bytes: Uint8Array): void;
+  judged?(side: Side, job: Job, result: JobResult): void;
+  /** A gateway has handled an event, and its data plane has not yet. */
+  handled?(side: Side): void;
 }
 
 export interface Pair {
@@ -67,96 +84,197 @@ export interface Pair {
   inject(to: Side, bytes: Uint8Array, path: { local: Endpoint; remote: Endpoint }): void;
   /** Called with every datagram; false drops it. */
   filter: (from: Side, bytes: Uint8Array, count: number) => boolean;
+  observer: Observer;
+
+  /** For those who decide themselves what happens next: what is under way, in order. */
+  pending(): readonly Pending[];
+  /** Lets one of them happen. Changes of one side happen in order. */
+  take(order: number): void;
+  /** A datagram is lost, or comes twice. */
+  lose(order: number): void;
+  repeat(order: number): void;
+  /** Lets every job and every change happen that is under way. */
+  work(): void;
+  /** Lets time go on to the next timer, and no further. False where none is set. */
+  tick(): boolean;
+  /** The same at this moment; the two go on apart. */
+  fork(): Pair;
+  /** Private halves of key exchanges that are still kept. */
+  handles(): readonly string[];
 }
 
 /** So many things at one moment are a loop. */
 const MOST_SPINS = 10_000;
 
-interface Pending {
-  at: Instant;
+type MakeProvider = (random: () => number, of: SideName | 'jobs') => Provider;
+
+interface World {
+  random: number;
+  now: Instant;
   order: number;
-  act: () => void;
+  datagrams: number;
+  spins: number;
+  queue: Pending[];
+  steps: string[];
+  jobs: JobState;
+}
+
+/** What a fork takes over from the pair it comes from. */
+interface Past {
+  world: World;
+  sides: Record<SideName, Omit<Side, 'gateway'> & { memory: Memory }>;
+  rest: Pick<Pair, 'weather' | 'filter' | 'nat'>;
 }
 
 export function createPair(
   seed: number,
   tunnels: { a: Tunnel; b: Tunnel },
-  provider: (random: () => number) => Provider,
+  provider: MakeProvider,
   options: Partial<Record<SideName, Partial<GatewayOptions>>> = {},
+  past?: Past,
 ): Pair {
-  const random = generator(seed);
-  const queue: Pending[] = [];
-  const steps: string[] = [];
-  let now = 1_000;
-  let order = 0;
-  let datagrams = 0;
-  let spins = 0;
+  const world: World = past?.world ?? {
+    random: seed >>> 0,
+    now: 1_000,
+    order: 0,
+    datagrams: 0,
+    spins: 0,
+    queue: [],
+    steps: [],
+    jobs: { serial: 0, handles: new Set() },
+  };
+  const random = () => draw(world);
+  const providers = { a: provider(random, 'a'), b: provider(random, 'b'), jobs: provider(random, 'jobs') };
 
-  const schedule = (after: number, act: () => void) =>
-    void queue.push({ at: now + after, order: order++, act });
-  const between = ([low, high]: readonly [number, number]) => low + Math.floor(random() * (high - low + 1));
-  const jobs = createFakeJobs(provider(random));
-
-  const makeSide = (name: SideName, address: string): Side => ({
-    name,
-    address,
-    gateway: createGateway({ provider: provider(random), ...options[name] }),
-    inbound: new Map(),
-    outbound: new Map(),
-    inUse: new Map(),
-    reports: [],
-    outcomes: new Map(),
-    changes: [],
-  });
+  const makeSide = (name: SideName): Side => {
+    const { memory, ...known } = past?.sides[name] ?? { memory: undefined, ...newSide(name, tunnels[name]) };
+    const given = { provider: providers[name], ...options[name], ...(memory ? { memory } : {}) };
+    return { ...known, gateway: createGateway(given) };
+  };
 
   const pair: Pair = {
-    a: makeSide('a', tunnels.a.local.address),
-    b: makeSide('b', tunnels.b.local.address),
+    a: makeSide('a'),
+    b: makeSide('b'),
     weather: CALM,
     filter: () => true,
-    now: () => now,
+    observer: {},
+    ...past?.rest,
+    now: () => world.now,
     feed,
-    ladder: () => steps.join('\n'),
+    ladder: () => world.steps.join('\n'),
     command(side, command, tunnel, child) {
-      const id = order++;
+      const id = world.order++;
       feed(side, { type: 'command', id, command, tunnel, ...(child === undefined ? {} : { child }) });
       return id;
     },
     inject: (to, bytes, path) => feed(to, { type: 'datagram', bytes, ...path }),
     restart(side, sas) {
-      side.gateway = createGateway({ provider: provider(random), ...options[side.name], sas: sas ?? [] });
-      if (!sas) for (const table of [side.inbound, side.outbound, side.inUse]) table.clear();
+      side.gateway = createGateway({ provider: providers[side.name], ...options[side.name], sas: sas ?? [] });
+      side.life++;
+      if (!sas) {
+        for (const table of [side.inbound, side.outbound, side.inUse]) table.clear();
+        world.queue = world.queue.filter((one) => one.type !== 'changes' || one.side !== side.name);
+      }
       feed(side, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: tunnels[side.name] }] });
     },
     run(milliseconds) {
-      const end = now + milliseconds;
+      const end = world.now + milliseconds;
       while (step(end));
-      now = end;
+      world.now = end;
     },
+    pending: () => world.queue,
+    take: (order) => happen(remove(order)),
+    lose: (order) => void remove(order),
+    repeat(order) {
+      const one = world.queue.find((other) => other.order === order)!;
+      world.queue.push({ ...one, order: world.order++ });
+    },
+    work() {
+      for (;;) {
+        const one = world.queue.find(({ type }) => type !== 'datagram');
+        if (!one) return;
+        happen(remove(one.order));
+      }
+    },
+    tick() {
+      const { at, side } = nextTimer();
+      if (at === Number.POSITIVE_INFINITY) return false;
+      world.now = Math.max(world.now, at);
+      feed(side, { type: 'timeout' });
+      return true;
+    },
+    fork() {
+      const { weather, filter, nat } = pair;
+      return createPair(seed, tunnels, provider, options, {
+        world: copy(world),
+        sides: { a: copySide(pair.a), b: copySide(pair.b) },
+        rest: { weather, filter, ...(nat ? { nat } : {}) },
+      });
+    },
+    handles: () => [...world.jobs.handles],
   };
 
-  /** The next thing that happens before `end`, on either side or in between. */
-  function step(end: Instant): boolean {
-    const [first] = queue.toSorted((x, y) => x.at - y.at || x.order - y.order);
-    const timers = [pair.a, pair.b].map((side) => ({
+  function remove(order: number): Pending {
+    const index = world.queue.findIndex((one) => one.order === order);
+    return world.queue.splice(index, 1)[0]!;
+  }
+
+  function nextTimer(): { side: Side; at: Instant } {
+    const [a, b] = [pair.a, pair.b].map((side) => ({
       side,
       at: side.gateway.nextTimeout() ?? Number.POSITIVE_INFINITY,
     }));
-    const timer = timers[0]!.at <= timers[1]!.at ? timers[0]! : timers[1]!;
+    return a!.at <= b!.at ? a! : b!;
+  }
+
+  /** The next thing that happens before `end`, on either side or in between. */
+  function step(end: Instant): boolean {
+    let first = world.queue[0];
+    for (const one of world.queue)
+      if (one.at < first!.at || (one.at === first!.at && one.order < first!.order)) first = one;
+    const timer = nextTimer();
     const at = Math.min(first?.at ?? Number.POSITIVE_INFINITY, timer.at);
     if (at > end) return false;
-    spins = at > now ? 0 : spins + 1;
-    if (spins > MOST_SPINS) throw new Error('time stands still: a timeout is due that nobody takes');
-    now = Math.max(now, at);
-    if (first && first.at <= timer.at) {
-      queue.splice(queue.indexOf(first), 1);
-      first.act();
-    } else feed(timer.side, { type: 'timeout' });
+    world.spins = at > world.now ? 0 : world.spins + 1;
+    if (world.spins > MOST_SPINS) throw new Error('time stands still: a timeout is due that nobody takes');
+    world.now = Math.max(world.now, at);
+    if (first && first.at <= timer.at) happen(remove(first.order));
+    else feed(timer.side, { type: 'timeout' });
     return true;
   }
 
+  function happen(one: Pending): void {
+    switch (one.type) {
+      case 'datagram': {
+        const { to, bytes, local, remote } = one;
+        pair.observer.received?.(pair[to], bytes);
+        return feed(pair[to], { type: 'datagram', bytes: bytes.slice(), local, remote });
+      }
+      case 'job':
+        return work(pair[one.side], one);
+      case 'changes':
+        return change(pair[one.side], one);
+    }
+  }
+
+  function work(side: Side, { life, id, job, failed }: Pending & { type: 'job' }): void {
+    const result: JobResult = failed
+      ? { type: 'failed', fault: 'ours', message: 'planted' }
+      : doJob(providers.jobs, world.jobs, job);
+    if (side.life !== life) return;
+    pair.observer.judged?.(side, job, result);
+    feed(side, { type: 'job-done', id, result });
+  }
+
+  function change(side: Side, { life, id, changes, refused }: Pending & { type: 'changes' }): void {
+    if (!refused) for (const one of changes) applyChange(side, one);
+    const failed = refused ? { failed: { reason: 'refused', message: 'planted' } as const } : {};
+    if (side.life === life) feed(side, { type: 'applied', id, ...failed });
+  }
+
   function feed(side: Side, event: Event): void {
-    for (const action of side.gateway.handle(event, now)) perform(side, action);
+    for (const action of side.gateway.handle(event, world.now)) perform(side, action);
+    pair.observer.handled?.(side);
   }
 
   function perform(side: Side, action: Action): void {
@@ -164,27 +282,39 @@ export function createPair(
       case 'send':
         return transmit(side, action);
       case 'dataplane':
-        return applyLater(side, action.id, action.changes);
+        return changeLater(side, action.id, action.changes);
       case 'job':
         return workLater(side, action.id, action.job);
       case 'command-done':
-        side.outcomes.set(action.id, action.outcome);
-        return;
+        return void side.outcomes.set(action.id, action.outcome);
       case 'report':
         side.reports.push(action.code);
-        steps.push(
-          `${String(now).padStart(8)}  ${side.name}: ${action.code} ${JSON.stringify(action.detail ?? {})}`,
-        );
+        return note(`${side.name}: ${action.code} ${JSON.stringify(action.detail ?? {})}`);
     }
   }
 
-  function workLater(side: Side, id: number, job: Job): void {
-    const { gateway } = side;
-    const failed = random() < pair.weather.fail;
-    schedule(between(pair.weather.work), () => {
-      const result: JobResult = failed ? { type: 'failed', fault: 'ours', message: 'planted' } : jobs(job);
-      if (side.gateway === gateway) feed(side, { type: 'job-done', id, result });
-    });
+  function note(text: string): void {
+    world.steps.push(`${String(world.now).padStart(8)}  ${text}`);
+  }
+
+  function after([low, high]: readonly [number, number]): Instant {
+    return world.now + low + Math.floor(random() * (high - low + 1));
+  }
+
+  function workLater({ name: side, life }: Side, id: number, job: Job): void {
+    const failed = job.type !== 'forget' && random() < pair.weather.fail;
+    const at = after(pair.weather.work);
+    world.queue.push({ at, order: world.order++, type: 'job', side, life, id, job, failed });
+  }
+
+  /** In order: a data plane does not let one change overtake another. */
+  function changeLater(side: Side, id: number, changes: Change[]): void {
+    const refused = changes.some(({ type }) => type === 'add-inbound') && random() < pair.weather.refuse;
+    side.changes.push(...changes);
+    const { name, life } = side;
+    const before = world.queue.findLast((one) => one.type === 'changes' && one.side === name);
+    const at = Math.max(before?.at ?? 0, after(pair.weather.work));
+    world.queue.push({ at, order: world.order++, type: 'changes', side: name, life, id, changes, refused });
   }
 
   function transmit(
@@ -192,144 +322,95 @@ export function createPair(
     { bytes, local, remote }: { bytes: Uint8Array; local: Endpoint; remote: Endpoint },
   ): void {
     const other = side === pair.a ? pair.b : pair.a;
-    const path = translated(side, other, local, remote);
-    const lost = !path || random() < pair.weather.loss || !pair.filter(side, bytes, datagrams++);
-    draw(side, bytes, lost);
+    const path = translated(pair.nat, side, other, { local, remote });
+    const lost = !path || random() < pair.weather.loss || !pair.filter(side, bytes, world.datagrams++);
+    pair.observer.sent?.(side, bytes);
+    const rung = rungOf(side, bytes, lost);
+    if (rung) note(rung);
     if (lost) return;
     const copies = random() < pair.weather.duplicate ? 2 : 1;
     for (let i = 0; i < copies; i++) {
-      schedule(between(pair.weather.delay), () =>
-        feed(other, { type: 'datagram', bytes: bytes.slice(), ...path }),
-      );
+      const at = after(pair.weather.delay);
+      world.queue.push({ at, order: world.order++, type: 'datagram', to: other.name, bytes, ...path });
     }
   }
 
-  /** The endpoints as the receiver sees them, or nothing when no such receiver is there. */
-  function translated(
-    side: Side,
-    other: Side,
-    local: Endpoint,
-    remote: Endpoint,
-  ): { local: Endpoint; remote: Endpoint } | undefined {
-    const { nat } = pair;
-    if (nat?.side === side.name) {
-      const seen = { ...local, address: nat.address, port: nat.port(local.port) };
-      return remote.address === other.address ? { local: remote, remote: seen } : undefined;
-    }
-    if (nat?.side === other.name) {
-      const inner = [500, 4500].find((port) => nat.port(port) === remote.port);
-      if (remote.address !== nat.address || inner === undefined) return undefined;
-      return { local: { ...remote, address: other.address, port: inner }, remote: local };
-    }
-    return remote.address === other.address ? { local: remote, remote: local } : undefined;
+  if (!past) {
+    feed(pair.a, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: tunnels.a }] });
+    feed(pair.b, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: tunnels.b }] });
   }
-
-  function draw(side: Side, bytes: Uint8Array, lost: boolean): void {
-    if (bytes.length < 28) return;
-    const { exchange, flags, messageId } = decodeHeader(bytes);
-    const name = Object.entries(EXCHANGE).find(([, number]) => number === exchange)?.[0] ?? exchange;
-    const arrow = side.name === 'a' ? `a --${lost ? 'x ' : '> '} b` : `a ${lost ? 'x' : '<'}-- b`;
-    steps.push(
-      `${String(now).padStart(8)}  ${arrow}  ${name} ${flags.response ? 'response' : 'request'} ${messageId}`,
-    );
-  }
-
-  function applyLater(side: Side, id: number, changes: Change[]): void {
-    const refused = changes.some(({ type }) => type === 'add-inbound') && random() < pair.weather.refuse;
-    const { gateway } = side;
-    side.changes.push(...changes);
-    if (!refused) for (const change of changes) apply(side, change);
-    const failed = refused ? { failed: { reason: 'refused', message: 'planted' } as const } : {};
-    schedule(between(pair.weather.work), () => {
-      if (side.gateway === gateway) feed(side, { type: 'applied', id, ...failed });
-    });
-  }
-
-  feed(pair.a, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: tunnels.a }] });
-  feed(pair.b, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: tunnels.b }] });
   return pair;
 }
 
-function apply(side: Side, change: Change): void {
-  switch (change.type) {
-    case 'add-inbound':
-      return void side.inbound.set(change.sa.spi, change.sa);
-    case 'add-outbound':
-      return void side.outbound.set(change.sa.spi, change.sa);
-    case 'use-outbound':
-      return void side.inUse.set(change.policy, change.spi);
-    case 'remove':
-      return void (change.direction === 'in' ? side.inbound : side.outbound).delete(change.spi);
-    case 'move': {
-      const table = change.direction === 'in' ? side.inbound : side.outbound;
-      const sa = table.get(change.spi);
-      const udp = sa?.udp && { ...sa.udp, remotePort: change.remotePort };
-      return void (udp && table.set(change.spi, { ...sa, udp }));
-    }
-    case 'add-policy':
-    case 'remove-policy':
-      return;
+function newSide(name: SideName, { local }: Tunnel): Omit<Side, 'gateway'> {
+  return {
+    name,
+    address: local.address,
+    life: 0,
+    inbound: new Map(),
+    outbound: new Map(),
+    inUse: new Map(),
+    reports: [],
+    outcomes: new Map(),
+    changes: [],
+  };
+}
+
+function copySide({ gateway, ...side }: Side): Past['sides'][SideName] {
+  return {
+    ...side,
+    inbound: new Map(side.inbound),
+    outbound: new Map(side.outbound),
+    inUse: new Map(side.inUse),
+    reports: [...side.reports],
+    outcomes: new Map(side.outcomes),
+    changes: [...side.changes],
+    memory: copy(gateway.memory()),
+  };
+}
+
+/** The endpoints as the receiver sees them, or nothing when no such receiver is there. */
+function translated(
+  nat: Nat | undefined,
+  side: Side,
+  other: Side,
+  { local, remote }: { local: Endpoint; remote: Endpoint },
+): { local: Endpoint; remote: Endpoint } | undefined {
+  if (nat?.side === side.name) {
+    const seen = { ...local, address: nat.address, port: nat.port(local.port) };
+    return remote.address === other.address ? { local: remote, remote: seen } : undefined;
   }
+  if (nat?.side === other.name) {
+    const inner = [500, 4500].find((port) => nat.port(port) === remote.port);
+    if (remote.address !== nat.address || inner === undefined) return undefined;
+    return { local: { ...remote, address: other.address, port: inner }, remote: local };
+  }
+  return remote.address === other.address ? { local: remote, remote: local } : undefined;
+}
+
+/** One line of the ladder; none for what is no IKE message. */
+function rungOf(side: Side, bytes: Uint8Array, lost: boolean): string | undefined {
+  if (bytes.length < 28) return undefined;
+  const { exchange, flags, messageId } = decodeHeader(bytes);
+  const name = Object.entries(EXCHANGE).find(([, number]) => number === exchange)?.[0] ?? exchange;
+  const arrow = side.name === 'a' ? `a --${lost ? 'x ' : '> '} b` : `a ${lost ? 'x' : '<'}-- b`;
+  return `${arrow}  ${name} ${flags.response ? 'response' : 'request'} ${messageId}`;
 }
 
 /** One packet through a policy: whether the other side can read it. Tells the receiver, as the engine would. */
-export function sendPacket(
-  pair: Pair,
-  from: Side,
-  policy: string,
-): 'received' | 'no-sa' | 'unknown-spi' | 'wrong-key' {
+export function sendPacket(pair: Pair, from: Side, policy: string): Passage {
   const to = from === pair.a ? pair.b : pair.a;
-  const spi = from.inUse.get(policy);
-  const outbound = spi === undefined ? undefined : from.outbound.get(spi);
-  if (!outbound) return 'no-sa';
-  const inbound = to.inbound.get(outbound.spi);
-  if (!inbound) return 'unknown-spi';
-  if (inbound.encryption?.key.join() !== outbound.encryption?.key.join()) return 'wrong-key';
-  pair.feed(to, { type: 'dataplane', event: { type: 'first-inbound', spi: inbound.spi } });
-  return 'received';
-}
-
-/** A key exchange that only counts, and the real arithmetic of pre-shared keys. */
-function createFakeJobs(provider: Provider): (job: Job) => JobResult {
-  const pad = new TextEncoder().encode('Key Pad for IKEv2');
-  let serial = 0;
-  const value = (number: number) => {
-    const bytes = new Uint8Array(32);
-    new DataView(bytes.buffer).setUint32(0, number);
-    return bytes;
-  };
-  const number = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
-  const sign = (job: Job & { type: 'psk-sign' | 'psk-verify' }) => {
-    const inner = provider.prf(job.prf, new TextEncoder().encode(job.secret), pad);
-    return provider.prf(job.prf, inner, job.octets);
-  };
-  return (job) => {
-    switch (job.type) {
-      case 'offer':
-        serial++;
-        return { type: 'offer', public: value(serial), handle: String(serial) };
-      case 'answer':
-        serial++;
-        return { type: 'answer', public: value(serial), secret: value(serial * 1000 + number(job.public)) };
-      case 'finish':
-        return { type: 'finish', secret: value(number(job.public) * 1000 + Number(job.handle)) };
-      case 'forget':
-        return { type: 'forget' };
-      case 'psk-sign':
-        return { type: 'psk-sign', auth: sign(job) };
-      case 'psk-verify':
-        return { type: 'psk-verify', valid: provider.equal(sign(job), job.auth) };
-    }
-  };
+  const { outcome, spi } = passage(from, to, policy);
+  if (outcome === 'received')
+    pair.feed(to, { type: 'dataplane', event: { type: 'first-inbound', spi: spi! } });
+  return outcome;
 }
 
 /** mulberry32: small, seeded, good enough for weather. */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+function draw(world: { random: number }): number {
+  world.random = (world.random + 0x6d2b79f5) >>> 0;
+  const state = world.random;
+  let t = Math.imul(state ^ (state >>> 15), state | 1);
+  t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+  return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
 }

@@ -20,6 +20,7 @@ function mapping(pair: Pair, remotePort: number): void {
   const spi = [...pair.b.inbound.keys()].at(-1)!;
   const remote = pair.nat!.address;
   pair.feed(pair.b, { type: 'dataplane', event: { type: 'mapping', spi, remote, remotePort } });
+  pair.run(5);
 }
 
 test('both sides see the translator and go on by 4500, ESP in UDP (RFC 7296 §2.23)', () => {

@@ -15,12 +15,14 @@ import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import type { JobResult } from '../boundary.ts';
 import {
   childBySpi,
+  createLater,
   dropChild,
   isLeaving,
   makeChild,
   reportChild,
   retryRekey,
   selectorPayloads,
+  selectorsText,
   useChild,
 } from '../child.ts';
 import { type Context, drawEspSpi, drawIkeSpi, install, reportFailure, startJob } from '../context.ts';
@@ -34,6 +36,8 @@ import { isNonce, lower, NONCE_BYTES } from './nonces.ts';
 import { ikeSpiText, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 
 const NO_SECRET = new Uint8Array(0);
+/** A child that could not be installed for the peer is made by us after about that time. */
+const MISSED = 5000;
 
 /** The request as it is answered: what was asked, and what the key exchange gave. */
 interface Request {
@@ -301,7 +305,10 @@ export function answerInstalled(
   established.children.push(child);
   sendResponse(context, sa, exchange, messageId, answer, established);
   // A rekey keeps sending on the old SA until the peer shows that it has the new one.
-  if (serving.replaces === undefined) useChild(context, sa, established, child);
+  if (serving.replaces === undefined) {
+    useChild(context, sa, established, child);
+    deleteOthers(established, child);
+  }
   reportChild(
     context,
     serving.replaces === undefined ? 'CHILD_ESTABLISHED' : 'CHILD_REKEYED',
@@ -310,7 +317,18 @@ export function answerInstalled(
   );
 }
 
-/** The peer's rekey came to nothing: the old child goes on, and its rekey is ours again. */
+/** The peer asks for what an older child carries, so it does not have that one any more: no two of a kind. */
+function deleteOthers(established: Established, child: ChildSa): void {
+  for (const other of established.children)
+    if (other !== child && isAlike(other, child) && !isLeaving(established, other))
+      established.tasks.push({ type: 'delete-child', spiIn: other.spiIn });
+}
+
+function isAlike(a: ChildSa, b: ChildSa): boolean {
+  return a.name === b.name && selectorsText(a.selectors) === selectorsText(b.selectors);
+}
+
+/** The peer's child came to nothing: an old one goes on, and its rekey is ours again. */
 function notReplaced(
   context: Context,
   established: Established,
@@ -318,6 +336,6 @@ function notReplaced(
 ): void {
   const { own } = established;
   if (own?.rival?.spi === child.spiIn) delete own.rival;
-  if (replaces !== undefined)
-    retryRekey(context, established, { type: 'rekey-child', spiIn: replaces, child: child.name });
+  if (replaces === undefined) createLater(context, established, child.name, MISSED);
+  else retryRekey(context, established, { type: 'rekey-child', spiIn: replaces, child: child.name });
 }

@@ -72,9 +72,11 @@ export function beginCreate(
   return true;
 }
 
-/** The peer was first with a child that we want. */
-function isMade({ children }: Established, task: Task): boolean {
-  return task.type === 'create' && children.some(({ name }) => name === task.child);
+/** The peer was first with a child that we want: it is there, or is being installed. */
+function isMade({ children, serving }: Established, task: Task): boolean {
+  if (task.type !== 'create') return false;
+  const coming = serving?.step === 'installing' ? [serving.child] : [];
+  return [...children, ...coming].some(({ name }) => name === task.child);
 }
 
 /** A child to rekey: there, and neither replaced by the peer nor about to go. */

@@ -1,0 +1,52 @@
+// A data plane that only keeps its tables: the SAD as it would be installed, and which SA each policy sends with.
+
+import type { Change, SaParameters } from '../policy/sad.ts';
+
+export interface Plane {
+  inbound: Map<number, SaParameters>;
+  outbound: Map<number, SaParameters>;
+  /** Which outbound SPI each policy sends with. */
+  inUse: Map<string, number>;
+}
+
+export function applyChange(plane: Plane, change: Change): void {
+  switch (change.type) {
+    case 'add-inbound':
+      return void plane.inbound.set(change.sa.spi, change.sa);
+    case 'add-outbound':
+      return void plane.outbound.set(change.sa.spi, change.sa);
+    case 'use-outbound':
+      return void plane.inUse.set(change.policy, change.spi);
+    case 'remove':
+      return void (change.direction === 'in' ? plane.inbound : plane.outbound).delete(change.spi);
+    case 'move': {
+      const table = change.direction === 'in' ? plane.inbound : plane.outbound;
+      const sa = table.get(change.spi);
+      const udp = sa?.udp && { ...sa.udp, remotePort: change.remotePort };
+      return void (udp && table.set(change.spi, { ...sa, udp }));
+    }
+    case 'add-policy':
+    case 'remove-policy':
+      return;
+  }
+}
+
+/** What becomes of one packet through a policy, from one data plane to the other. */
+export type Passage = 'received' | 'no-sa' | 'unknown-spi' | 'wrong-key';
+
+export function passage(from: Plane, to: Plane, policy: string): { outcome: Passage; spi?: number } {
+  const spi = from.inUse.get(policy);
+  const outbound = spi === undefined ? undefined : from.outbound.get(spi);
+  if (!outbound) return { outcome: 'no-sa' };
+  const inbound = to.inbound.get(outbound.spi);
+  if (!inbound) return { outcome: 'unknown-spi', spi: outbound.spi };
+  return { outcome: sameKeys(outbound, inbound) ? 'received' : 'wrong-key', spi: outbound.spi };
+}
+
+function sameKeys(a: SaParameters, b: SaParameters): boolean {
+  return sameBytes(a.encryption?.key, b.encryption?.key) && sameBytes(a.integrity?.key, b.integrity?.key);
+}
+
+function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a?.length === b?.length && (a?.every((byte, index) => byte === b![index]) ?? true);
+}

@@ -374,18 +374,19 @@ napi_value jsTake(napi_env env, napi_callback_info info) {
   return list.done();
 }
 
-napi_value jsSetKnown(napi_env env, napi_callback_info info) {
+std::vector<uint64_t> toSpis(const Bytes& bytes) {
+  std::vector<uint64_t> spis(bytes.length / 8);
+  if (!spis.empty()) memcpy(spis.data(), bytes.data, spis.size() * 8);
+  return spis;
+}
+
+napi_value jsKnow(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
-  const Bytes spis = arguments.bytes();
+  const Bytes came = arguments.bytes();
+  const Bytes went = arguments.bytes();
   if (!arguments.ok()) return nullptr;
-  std::unordered_set<uint64_t> known;
-  for (size_t at = 0; at + 8 <= spis.length; at += 8) {
-    uint64_t spi;
-    memcpy(&spi, spis.data + at, 8);
-    known.insert(spi);
-  }
-  plane->port.setKnown(std::move(known));
+  plane->port.know(toSpis(came), toSpis(went));
   return nullptr;
 }
 
@@ -604,7 +605,7 @@ napi_value init(napi_env env, napi_value exports) {
   const std::pair<const char*, napi_callback> functions[] = {
       {"bootTime", jsBootTime}, {"netlink", jsNetlink},           {"dropNames", jsDropNames}, {"create", jsCreate},
       {"openPort", jsOpenPort}, {"openTun", jsOpenTun},           {"start", jsStart},         {"stop", jsStop},
-      {"send", jsSend},         {"take", jsTake},                 {"setKnown", jsSetKnown},   {"addPolicy", jsAddPolicy},
+      {"send", jsSend},         {"take", jsTake},                 {"know", jsKnow},           {"addPolicy", jsAddPolicy},
       {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},
       {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},
       {"outbound", jsOutbound}, {"inbound", jsInbound},           {"nftables", jsNftables},

@@ -127,7 +127,7 @@ void changeAll(Engine& engine, Port& port) {
       engine.remove(false, spi - 1);
       engine.remove(true, spi - 2);
     }
-    if (spi % 16 == 0) port.setKnown({spi, spi + 1});
+    if (spi % 16 == 0) port.know({spi, spi + 1}, {spi - 16, spi - 15});
     if (spi % 50 == 0) {
       engine.takeEvents();
       port.take();

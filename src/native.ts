@@ -47,7 +47,8 @@ export interface Addon {
   /** Five elements a datagram: local address and port, remote address and port, bytes. */
   take(plane: Plane): (Uint8Array | number)[];
   /** Eight bytes an IKE SPI. */
-  setKnown(plane: Plane, spis: Uint8Array): void;
+  /** IKE SPIs, eight bytes each, that came into use and that went out of it. */
+  know(plane: Plane, came: Uint8Array, went: Uint8Array): void;
   /** `action`: 0 protect, 1 bypass, 2 discard. Selectors: 40 bytes each. Packets see it after `publish`. */
   addPolicy(
     plane: Plane,

@@ -400,9 +400,10 @@ std::vector<Datagram> Port::take() {
   return all;
 }
 
-void Port::setKnown(std::unordered_set<uint64_t> spis) {
+void Port::know(const std::vector<uint64_t>& came, const std::vector<uint64_t>& went) {
   const std::lock_guard lock(mutex_);
-  spis_ = std::move(spis);
+  for (const uint64_t spi : went) spis_.erase(spi);
+  spis_.insert(came.begin(), came.end());
 }
 
 bool Port::send(const Endpoint& local, const Endpoint& remote, const uint8_t* bytes, size_t length) {

@@ -66,8 +66,8 @@ class Port {
   /** How many packets could not be sent. One thread for each worker. */
   size_t sendEsp(size_t worker, const Train* trains, size_t count);
 
-  /** IKE SPIs whose datagrams go first. Called from the control thread. */
-  void setKnown(std::unordered_set<uint64_t> spis);
+  /** IKE SPIs whose datagrams go first, and those that do so no more. Called from the control thread. */
+  void know(const std::vector<uint64_t>& came, const std::vector<uint64_t>& went);
   /** Waiting datagrams, known SPIs first. */
   std::vector<Datagram> take();
 

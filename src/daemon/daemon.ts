@@ -42,6 +42,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
   const commands = new Map<number, (outcome: ReportCode) => void>();
   let nextCommand = 1;
   let timer: NodeJS.Timeout | undefined;
+  let armed: Instant | undefined;
   let stopped = false;
   let changes: Promise<void> = Promise.resolve();
   let last: Snapshot = { policies: [], sas: [], drops: {} };
@@ -82,11 +83,18 @@ export function createDaemon(parts: DaemonParts): Daemon {
   }
 
   function arm(): void {
+    const next = stopped ? undefined : core.nextTimeout();
+    if (next === armed) return;
+    armed = next;
     clearTimeout(timer);
-    const next = core.nextTimeout();
-    if (next === undefined || stopped) return;
+    if (next === undefined) return;
     const delay = Math.min(Math.max(next - clock(), 0), LONGEST_TIMER);
-    timer = setTimeout(() => feed({ type: 'timeout' }), delay);
+    timer = setTimeout(rung, delay);
+  }
+
+  function rung(): void {
+    armed = undefined;
+    feed({ type: 'timeout' });
   }
 
   async function refresh(): Promise<Snapshot> {
@@ -120,7 +128,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
       feed({ type: 'shutdown', deadline: clock() + deadline });
       await goodbye(core, clock, deadline);
       stopped = true;
-      clearTimeout(timer);
+      arm();
       clearInterval(poll);
       await changes;
     },

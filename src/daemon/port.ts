@@ -19,7 +19,7 @@ export interface Port {
   send(datagram: ArrivedDatagram): void;
   take(): ArrivedDatagram[];
   /** Our IKE SPIs: their datagrams wait in a queue of their own, which strangers cannot fill. */
-  setKnown(spis: readonly string[]): void;
+  know(changes: { came: readonly string[]; went: readonly string[] }): void;
 }
 
 /** A sentence when a socket cannot be opened. */
@@ -44,7 +44,6 @@ export function openPort(
 }
 
 function createPort(addon: Addon, plane: Plane): Port {
-  let known = '';
   return {
     send({ bytes, local, remote }) {
       // A datagram that cannot be sent is a lost one: it will be sent again.
@@ -68,11 +67,8 @@ function createPort(addon: Addon, plane: Plane): Port {
         };
       });
     },
-    setKnown(spis) {
-      const joined = spis.join('');
-      if (joined === known) return;
-      known = joined;
-      addon.setKnown(plane, unhex(joined));
+    know({ came, went }) {
+      if (came.length + went.length > 0) addon.know(plane, unhex(came.join('')), unhex(went.join('')));
     },
   };
 }

@@ -89,14 +89,14 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   addon.start(plane, () => {
     chosen.deliver();
     for (const datagram of port.take()) daemon.feed({ type: 'datagram', ...datagram });
-    port.setKnown(core.spis());
+    port.know(core.takeSpiChanges());
   });
   daemon.feed({
     type: 'configure',
     changes: config.tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })),
   });
   void daemon.changed().then(chosen.settle);
-  port.setKnown(core.spis());
+  port.know(core.takeSpiChanges());
   if (options.exportKeys !== undefined) report(log, 'KEYS_EXPORTED', { folder: options.exportKeys });
   report(log, 'DAEMON_READY', {
     name: config.name,
@@ -112,13 +112,14 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     const now = addon.bootTime();
     const failures = core.failures();
     const stopped = host.stopped();
+    const configured = new Map(config.tunnels.map((tunnel) => [tunnel.name, tunnel]));
     return {
       name: config.name,
       pid: process.pid,
       dataplane: config.dataplane,
       ...(options.exportKeys === undefined ? {} : { exportsKeys: options.exportKeys }),
       tunnels: core.tunnels().flatMap((view) => {
-        const tunnel = config.tunnels.find(({ name }) => name === view.name);
+        const tunnel = configured.get(view.name);
         const failure = failures.findLast((one) => one.tunnel === view.name);
         return tunnel ? [statusOfTunnel(view, tunnel, traffic, failure, now)] : [];
       }),

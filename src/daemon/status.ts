@@ -69,6 +69,7 @@ export interface Traffic {
 
 export function createTraffic(): Traffic {
   let seen = new Map<string, InstalledSa>();
+  let alive = new Map<string, InstalledSa[]>();
   const gone = new Map<string, { packets: bigint; bytes: bigint; last: Instant }>();
 
   function retire(sa: InstalledSa): void {
@@ -83,18 +84,31 @@ export function createTraffic(): Traffic {
       const next = new Map(sas.map((sa) => [`${sa.direction} ${sa.spi}`, sa]));
       for (const [key, sa] of seen) if (!next.has(key)) retire(sa);
       seen = next;
+      alive = byPolicy(sas);
     },
     of(policy, direction, now) {
-      const alive = [...seen.values()].filter((sa) => sa.policy === policy && sa.direction === direction);
-      const before = gone.get(`${direction} ${policy}`) ?? { packets: 0n, bytes: 0n, last: 0 };
-      const last = Math.max(before.last, ...alive.map((sa) => sa.last ?? 0));
+      const key = `${direction} ${policy}`;
+      const present = alive.get(key) ?? [];
+      const before = gone.get(key) ?? { packets: 0n, bytes: 0n, last: 0 };
+      const last = Math.max(before.last, ...present.map((sa) => sa.last ?? 0));
       return {
-        packets: Number(alive.reduce((sum, sa) => sum + sa.packets, before.packets)),
-        bytes: Number(alive.reduce((sum, sa) => sum + sa.bytes, before.bytes)),
+        packets: Number(present.reduce((sum, sa) => sum + sa.packets, before.packets)),
+        bytes: Number(present.reduce((sum, sa) => sum + sa.bytes, before.bytes)),
         ...(last === 0 ? {} : { age: Math.max(0, now - last) }),
       };
     },
   };
+}
+
+function byPolicy(sas: readonly InstalledSa[]): Map<string, InstalledSa[]> {
+  const groups = new Map<string, InstalledSa[]>();
+  for (const sa of sas) {
+    const key = `${sa.direction} ${sa.policy}`;
+    const group = groups.get(key);
+    if (group) group.push(sa);
+    else groups.set(key, [sa]);
+  }
+  return groups;
 }
 
 export function statusOfTunnel(

@@ -46,6 +46,8 @@ export interface Gateway extends Core {
   failures(): readonly NegotiationFailure[];
   /** Our IKE SPIs that are in use, 16 hex digits each. */
   spis(): string[];
+  /** Of these, which came and which went since the last call. */
+  takeSpiChanges(): { came: string[]; went: string[] };
   /** A copy of all IKE SAs, to continue elsewhere. Holds keys. */
   sas(): IkeSa[];
   /** How often an IKE SA was looked at: a few times an event, however many there are. */
@@ -85,6 +87,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     tunnels: () =>
       [...context.tunnels.all()].filter(({ removed }) => !removed).map((state) => viewOf(context, state)),
     spis: () => [...context.sas.keys()],
+    takeSpiChanges: () => context.sas.takeChanges(),
     sas: () => [...context.sas.all()].map((sa) => structuredClone(sa)),
     failures: () => context.failures,
     visits: () => context.sas.visits(),

@@ -21,6 +21,9 @@ export class SaTable {
   readonly #begunBy = new Map<string, string>();
   readonly #bySpiIn = new Map<number, string>();
   readonly #bySpiOut = new Map<number, string>();
+  /** What `has` would say otherwise since it was last asked for. */
+  #came = new Set<string>();
+  #went = new Set<string>();
   #visits = 0;
 
   constructor(sas: readonly IkeSa[]) {
@@ -43,6 +46,7 @@ export class SaTable {
   set(spi: string, sa: IkeSa): void {
     this.#rows.set(spi, { sa, spisIn: NONE, spisOut: NONE });
     this.#touched.add(spi);
+    if (!this.#went.delete(spi)) this.#came.add(spi);
   }
 
   delete(spi: string): void {
@@ -51,10 +55,19 @@ export class SaTable {
     this.#unindex(spi, row);
     this.#rows.delete(spi);
     this.#touched.add(spi);
+    if (!this.#came.delete(spi)) this.#went.add(spi);
   }
 
   keys(): Iterable<string> {
     return this.#rows.keys();
+  }
+
+  /** SPIs that came into use and went out of it since the last call. */
+  takeChanges(): { came: string[]; went: string[] } {
+    const changes = { came: [...this.#came], went: [...this.#went] };
+    this.#came.clear();
+    this.#went.clear();
+    return changes;
   }
 
   /** To read them all; nobody changes one. */

@@ -58,3 +58,13 @@ test('what was handed out is looked at; what is only read is not', () => {
   table.touch('0000000000000000');
   assert.deepEqual([...table.touched()], [begun.spi, answered.spi]);
 });
+
+test('the SPIs that came and went: one that did both is not worth a word', () => {
+  const table = new SaTable([begun]);
+  assert.deepEqual(table.takeChanges(), { came: [begun.spi], went: [] });
+  table.set(answered.spi, answered);
+  table.delete(answered.spi);
+  table.delete(begun.spi);
+  assert.deepEqual(table.takeChanges(), { came: [], went: [begun.spi] });
+  assert.deepEqual(table.takeChanges(), { came: [], went: [] });
+});

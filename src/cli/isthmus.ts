@@ -17,7 +17,7 @@ const USAGE = `usage: isthmus COMMAND [--json] [--socket PATH]
   check FILE              every complaint about a configuration file
   run FILE                the daemon; SIGHUP reads FILE again, SIGTERM ends it
   status [TUNNEL]         which tunnels pass traffic, since when, and why not
-  up TUNNEL               bring it up and keep it up
+  up TUNNEL [--child NAME]    bring it up and keep it up
   down TUNNEL [--child NAME]  take it, or one child of it, down; its networks stay guarded
   rekey TUNNEL [--child NAME]
   reload [--dry-run]      read the file again; prints what happens to each tunnel

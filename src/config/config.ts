@@ -94,6 +94,7 @@ function resolveTunnel(
     remote: { addresses: remotes, identity: remoteId },
     auth: { method: 'psk', secret },
     encapsulation: entry.encapsulation ?? DEFAULTS.encapsulation,
+    childless: entry.childless ?? DEFAULTS.childless,
     ike: { proposals: ikeProposals, lifetime: ikeLifetime ?? 0 },
     children,
     retransmit: retransmitOf(entry, at),

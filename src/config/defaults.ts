@@ -3,6 +3,8 @@
 export const DEFAULTS = {
   start: 'now',
   encapsulation: 'auto',
+  /** RFC 6023: few peers can, and those that begin so should be met. */
+  childless: 'allow',
   /** AES-GCM first: fastest here and met by every current box; AES-CBC with HMAC for the older ones. */
   'ike-suites': [
     'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305',

@@ -60,6 +60,12 @@ const tunnelShape = {
     .enum(['auto', 'udp', 'esp'])
     .optional()
     .describe('ESP in UDP where there is NAT or the engine is faster so, always, or never'),
+  childless: z
+    .enum(['never', 'allow', 'prefer', 'require'])
+    .optional()
+    .describe(
+      'IKE SAs without a first child (RFC 6023), so that every child has a key exchange of its own: never, when the peer begins so, always where the peer can, or no others',
+    ),
   'ike-suites': z.array(text).min(1).optional().describe('algorithms of the IKE SA in order of preference'),
   'esp-suites': z.array(text).min(1).optional().describe('algorithms of the children in order of preference'),
   legacy: z

@@ -112,10 +112,7 @@ export function command(context: Context, event: Event & { type: 'command' }): v
   if (!state || state.removed) return commandDone(context, event.id, 'CONFIG_UNKNOWN_TUNNEL');
   switch (event.command) {
     case 'up':
-      state.wanted = true;
-      if (establishedOf(context, state)) return commandDone(context, event.id, 'OK');
-      state.waiting.push(event.id);
-      return connect(context, state);
+      return takeUp(context, state, event);
     case 'down':
       return event.child === undefined
         ? takeDown(context, state, event.id)
@@ -123,6 +120,20 @@ export function command(context: Context, event: Event & { type: 'command' }): v
     case 'rekey':
       return rekey(context, state, event);
   }
+}
+
+function takeUp(context: Context, state: TunnelState, { id, child }: Event & { type: 'command' }): void {
+  const known = child === undefined || state.tunnel.children.some(({ name }) => name === child);
+  if (!known) return commandDone(context, id, 'CONFIG_UNKNOWN_CHILD');
+  state.wanted = true;
+  const established = establishedOf(context, state);
+  if (!established) {
+    state.waiting.push(id);
+    return connect(context, state);
+  }
+  if (child === undefined || established.children.some(({ name }) => name === child))
+    return commandDone(context, id, 'OK');
+  established.tasks.push({ type: 'create', child, command: id });
 }
 
 function rekey(context: Context, state: TunnelState, { id, child }: Event & { type: 'command' }): void {

@@ -79,6 +79,11 @@ export const REPORTS = {
       '{remote} answered IKE_SA_INIT with {suite}, and IKE_AUTH not at all after {sends} tries: UDP port {port} is filtered on the way, or the peer cannot go on with what it chose, which its log will say; trying again in {seconds} s',
   },
   PEER_VANISHED: { fault: 'peer', sentence: '{remote} does not answer any more after {sends} tries' },
+  PEER_NOT_CHILDLESS: {
+    fault: 'config',
+    sentence:
+      'childless: require wants IKE SAs without a first child (RFC 6023), and {remote} {did}: write childless: prefer here, or switch it on there',
+  },
   PEER_ERROR: { fault: 'peer', sentence: '{remote} answered {exchange} with {notify}' },
   PEER_SYNTAX: { fault: 'peer', sentence: '{remote} sent a message that cannot be read: {message}' },
   PEER_BAD_PUBLIC_VALUE: {

@@ -26,6 +26,8 @@ export interface IkeSa {
   began: Instant;
   /** What the peer says it is, where we know the name. */
   vendor?: string;
+  /** The peer can do without a child in IKE_AUTH (RFC 6023 §3). */
+  childless?: true;
   window: Window;
   state: State;
 }
@@ -84,13 +86,14 @@ export type State =
       nr: Uint8Array;
     }
   | { name: 'auth-signing'; job: number; attempt: Attempt; secrets: Secrets }
-  | { name: 'auth-sent'; attempt: Attempt; secrets: Secrets; childSpi: number }
+  /** `childSpi` is missing where the child was left out. */
+  | { name: 'auth-sent'; attempt: Attempt; secrets: Secrets; childSpi?: number }
   | {
       name: 'auth-verifying';
       job: number;
       attempt: Attempt;
       secrets: Secrets;
-      childSpi: number;
+      childSpi?: number;
       response: Uint8Array;
     }
   | { name: 'init-answering'; job: number; suite: ChosenSuite; request: Uint8Array; until: Instant }

@@ -14,6 +14,10 @@ export interface Tunnel {
   remote: { addresses: IpAddress[]; identity: Identity };
   auth: { method: 'psk'; secret: string };
   encapsulation: 'auto' | 'udp' | 'esp';
+  /**
+   * IKE SAs without a first child (RFC 6023): never, as the peer likes, by us where the peer can, or no others.
+   */
+  childless: 'never' | 'allow' | 'prefer' | 'require';
   ike: {
     proposals: ProposalTemplate[];
     /** Rekey after this time, less jitter. */

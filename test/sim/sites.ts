@@ -28,6 +28,7 @@ export function tunnel(side: 'a' | 'b', changes: Partial<Tunnel> = {}): Tunnel {
     remote: { addresses: [other], identity: { type: 'ipv4', value: other } },
     auth: { method: 'psk', secret: 'same on both sides' },
     encapsulation: 'udp',
+    childless: 'allow',
     ike: {
       proposals: [
         {

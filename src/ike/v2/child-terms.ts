@@ -10,6 +10,7 @@ import { createLater, fromWire, narrowTo, selectorsText } from '../child.ts';
 import { type Context, reportFailure } from '../context.ts';
 import type { ReportCode } from '../errors.ts';
 import type { IkeSa } from '../sa.ts';
+import { upDone } from '../tunnels.ts';
 import { spiNumber } from './payloads.ts';
 
 /** What the responder chose must lie within what we asked for. */
@@ -39,6 +40,7 @@ export function childRefused(
   const template = tunnel.children.find(({ name }) => name === child);
   const [code, detail] = refusal(child, template, notify);
   reportFailure(context, code, tunnel.name, { remote: sa.remote.address, ...detail });
+  upDone(context, tunnel.name, code);
   return code;
 }
 

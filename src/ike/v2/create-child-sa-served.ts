@@ -30,6 +30,7 @@ import { exchangeFault, failureText } from '../failures.ts';
 import { inherit, newIkeSa } from '../heir.ts';
 import { openMessage } from '../protect.ts';
 import type { ChildSa, Established, IkeSa, Rival, Serving } from '../sa.ts';
+import { upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
 import { acceptChild } from './child-terms.ts';
 import { isNonce, lower, NONCE_BYTES } from './nonces.ts';
@@ -308,6 +309,7 @@ export function answerInstalled(
   if (serving.replaces === undefined) {
     useChild(context, sa, established, child);
     deleteOthers(established, child);
+    upDone(context, established.tunnel, 'OK');
   }
   reportChild(
     context,

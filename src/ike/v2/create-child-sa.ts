@@ -41,6 +41,7 @@ import { exchangeFault, failureText } from '../failures.ts';
 import { endReplaced, inherit, newIkeSa } from '../heir.ts';
 import { openMessage } from '../protect.ts';
 import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Task } from '../sa.ts';
+import { upDone } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
 import { answeredSelectors, childRefused } from './child-terms.ts';
 
@@ -394,6 +395,7 @@ export function createInstalled(
   if (failed !== undefined) {
     reportFailure(context, 'HOST_INSTALL_FAILED', established.tunnel, { child: child.name, message: failed });
     commandDone(context, task.command, 'HOST_INSTALL_FAILED');
+    if (task.type === 'create') upDone(context, established.tunnel, 'HOST_INSTALL_FAILED');
     retryRekey(context, established, task);
     if (task.type === 'create') createLater(context, established, child.name, CREATE_AGAIN);
     return void established.tasks.unshift({ type: 'delete-child', spiIn: child.spiIn, unmade: true });
@@ -414,6 +416,7 @@ export function createInstalled(
     child,
   );
   commandDone(context, task.command, 'OK');
+  if (task.type === 'create') upDone(context, established.tunnel, 'OK');
 }
 
 function ikeRekeyed(
@@ -473,5 +476,7 @@ function taskFailed(
   delete established.own;
   commandDone(context, task.command, code);
   retryRekey(context, established, task);
-  if (task.type === 'create') createLater(context, established, task.child, CREATE_AGAIN);
+  if (task.type !== 'create') return;
+  createLater(context, established, task.child, CREATE_AGAIN);
+  upDone(context, established.tunnel, code);
 }

@@ -3,7 +3,7 @@
 import { suiteText } from '../../policy/proposal.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
 import type { VerifiedPeer } from '../authenticate.ts';
-import { lifetimeFrom } from '../child.ts';
+import { createLater, lifetimeFrom } from '../child.ts';
 import { type Context, report, reportFailure, sasOf } from '../context.ts';
 import type { Established, IkeSa, Secrets, Task } from '../sa.ts';
 import { tunnelEstablished } from '../tunnels.ts';
@@ -50,6 +50,18 @@ function otherChildren(context: Context, { initiator }: IkeSa, tunnel: Tunnel): 
   if (initiator) return others;
   const notBefore = context.now + OTHERS_TURN;
   return tunnel.start === 'now' ? others.map((task) => ({ ...task, notBefore })) : [];
+}
+
+/** The IKE SA came without a child (RFC 6023): the first one is made like the others. */
+export function childrenFollow(
+  context: Context,
+  { initiator }: IkeSa,
+  established: Established,
+  { children }: Tunnel,
+): void {
+  const child = children[0]!.name;
+  if (initiator) established.tasks.unshift({ type: 'create', child });
+  else createLater(context, established, child, OTHERS_TURN);
 }
 
 /** The attempt beside a silent SA came through: that SA goes, with a word to the peer where it speaks again. */

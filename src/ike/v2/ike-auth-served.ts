@@ -22,7 +22,8 @@ import type { Established, IkeSa, Secrets, State } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
 import { acceptChild } from './child-terms.ts';
-import { establish, forgetOthers } from './establish.ts';
+import { isChildless } from './childless.ts';
+import { childrenFollow, establish, forgetOthers } from './establish.ts';
 import { notifyPayload, spiBytes } from './payloads.ts';
 
 /** The second stage of the choice: the identity decides among the tunnels that may still be meant. */
@@ -46,6 +47,8 @@ export function authRequested(
   }
   sa.candidates = preferAsked(context, candidates, payloads);
   const { tunnel } = tunnelOf(context, sa)!;
+  if (tunnel.childless === 'never' && isChildless(payloads))
+    return refuseAuth(context, sa, state.secrets, messageId, NOTIFY.INVALID_SYNTAX);
   const job = startJob(context, sa, {
     type: 'psk-verify',
     secret: tunnel.auth.secret,
@@ -66,15 +69,14 @@ function preferAsked(context: Context, candidates: string[], payloads: Payload[]
   return matching.length > 0 ? matching : candidates;
 }
 
-function refuseAuth(context: Context, sa: IkeSa, secrets: Secrets, messageId: number): void {
-  sendResponse(
-    context,
-    sa,
-    EXCHANGE.IKE_AUTH,
-    messageId,
-    [notifyPayload(NOTIFY.AUTHENTICATION_FAILED)],
-    secrets,
-  );
+function refuseAuth(
+  context: Context,
+  sa: IkeSa,
+  secrets: Secrets,
+  messageId: number,
+  notify: number = NOTIFY.AUTHENTICATION_FAILED,
+): void {
+  sendResponse(context, sa, EXCHANGE.IKE_AUTH, messageId, [notifyPayload(notify)], secrets);
   context.sas.delete(sa.spi);
 }
 
@@ -118,7 +120,7 @@ export function answerSigned(
   }
   const payloads = reopen(context, state.secrets, state.request);
   const established = establish(context, sa, tunnel, state.secrets, state.peer);
-  upDone(context, tunnel.name, 'OK');
+  if (!isChildless(payloads)) upDone(context, tunnel.name, 'OK');
   if (findNotify(payloads, NOTIFY.INITIAL_CONTACT)) forgetOthers(context, sa, tunnel);
   const proof: Payload[] = [
     { type: PAYLOAD.IDr, critical: false, ...encodeIdentity(tunnel.local.identity) },
@@ -138,6 +140,16 @@ function answerFirstChild(
 ): void {
   const answer = (more: Payload[]) =>
     sendResponse(context, sa, EXCHANGE.IKE_AUTH, 1, [...proof, ...more], state.secrets);
+  if (isChildless(payloads)) {
+    answer([]);
+    return childrenFollow(context, sa, established, tunnel);
+  }
+  if (tunnel.childless === 'require') {
+    const detail = { remote: sa.remote.address, did: 'asked for a child in IKE_AUTH' };
+    reportFailure(context, 'PEER_NOT_CHILDLESS', tunnel.name, detail);
+    // None of what may be proposed here has a key exchange, and that is what is wanted.
+    return void answer([notifyPayload(NOTIFY.NO_PROPOSAL_CHOSEN)]);
+  }
   const found = acceptChild(context, sa, tunnel, payloads, false);
   if ('refusal' in found) return void answer([notifyPayload(found.refusal)]);
   const { template, chosen, selectors, spiOut } = found;

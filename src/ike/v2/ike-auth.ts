@@ -21,10 +21,11 @@ import { type Context, drawEspSpi, install, sasOf, startJob, tunnelOf } from '..
 import { secretFailure } from '../failures.ts';
 import { reopen } from '../protect.ts';
 import type { Attempt, Established, IkeSa, Secrets, State } from '../sa.ts';
-import { giveUp, upDone } from '../tunnels.ts';
+import { giveUp } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
 import { answeredSelectors, childRefused } from './child-terms.ts';
-import { establish } from './establish.ts';
+import { leavesChildOut } from './childless.ts';
+import { childrenFollow, establish } from './establish.ts';
 import { attemptFailed } from './ike-sa-init.ts';
 import { errorOf, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 
@@ -48,8 +49,7 @@ export function authSigned(
 ): void {
   if (result.type !== 'psk-sign') return giveUp(context, sa, ...secretFailure(result));
   const { tunnel } = tunnelOf(context, sa)!;
-  const [template] = tunnel.children;
-  const childSpi = drawEspSpi(context);
+  const childSpi = leavesChildOut(sa, tunnel) ? undefined : drawEspSpi(context);
   const known = sasOf(context, tunnel.name).some(({ state: { name } }) => name === 'established');
   const payloads: Payload[] = [
     { type: PAYLOAD.IDi, critical: false, ...encodeIdentity(tunnel.local.identity) },
@@ -57,16 +57,17 @@ export function authSigned(
     { type: PAYLOAD.AUTH, critical: false, method: AUTH_METHOD.SHARED_KEY_MIC, data: result.auth },
     // RFC 7296 §2.4: we hold no other SA with this peer.
     ...(known ? [] : [notifyPayload(NOTIFY.INITIAL_CONTACT)]),
-    {
-      type: PAYLOAD.SA,
-      critical: false,
-      proposals: toProposals(template!.proposals, PROTOCOL.ESP, spiBytes(childSpi), { keyExchange: false }),
-    },
-    ...selectorPayloads(template!.selectors, true),
+    ...(childSpi === undefined ? [] : firstChild(tunnel, childSpi)),
   ];
   sendRequest(context, sa, EXCHANGE.IKE_AUTH, payloads, state.secrets);
   const { attempt, secrets } = state;
-  sa.state = { name: 'auth-sent', attempt, secrets, childSpi };
+  sa.state = { name: 'auth-sent', attempt, secrets, ...(childSpi === undefined ? {} : { childSpi }) };
+}
+
+function firstChild(tunnel: Tunnel, spi: number): Payload[] {
+  const { proposals, selectors } = tunnel.children[0]!;
+  const offered = toProposals(proposals, PROTOCOL.ESP, spiBytes(spi), { keyExchange: false });
+  return [{ type: PAYLOAD.SA, critical: false, proposals: offered }, ...selectorPayloads(selectors, true)];
 }
 
 export function authAnswered(
@@ -110,8 +111,7 @@ export function authAnswered(
     octets: signedOctets(context, state.secrets, false, idBody(id)),
     auth: auth.method === AUTH_METHOD.SHARED_KEY_MIC ? auth.data : new Uint8Array(0),
   });
-  const { attempt, secrets, childSpi } = state;
-  sa.state = { name: 'auth-verifying', job, attempt, secrets, childSpi, response };
+  sa.state = { ...state, name: 'auth-verifying', job, response };
 }
 
 export function authVerified(
@@ -133,7 +133,9 @@ export function authVerified(
   const payloads = reopen(context, state.secrets, state.response);
   startJob(context, sa, { type: 'forget', handle: state.attempt.offer.handle });
   const established = establish(context, sa, tunnel, state.secrets, peer);
-  firstChildAnswered(context, sa, established, tunnel, state, payloads);
+  const { childSpi, secrets } = state;
+  if (childSpi === undefined) return childrenFollow(context, sa, established, tunnel);
+  firstChildAnswered(context, sa, established, tunnel, { childSpi, secrets }, payloads);
 }
 
 /** The responder's identity did not hold: it is told so in an exchange of its own (RFC 7296 §2.21.2). */
@@ -146,7 +148,7 @@ function firstChildAnswered(
   sa: IkeSa,
   established: Established,
   tunnel: Tunnel,
-  state: State & { name: 'auth-verifying' },
+  state: { childSpi: number; secrets: Secrets },
   payloads: Payload[],
 ): void {
   const template = tunnel.children[0]!;
@@ -156,9 +158,8 @@ function firstChildAnswered(
   const spiOut = chosen && spiNumber(chosen.proposal.spi);
   const selectors = answeredSelectors(payloads, template.selectors);
   if (!chosen || !spiOut || !selectors) {
-    return upDone(context, tunnel.name, childRefused(context, sa, tunnel, template.name, errorOf(payloads)));
+    return void childRefused(context, sa, tunnel, template.name, errorOf(payloads));
   }
-  upDone(context, tunnel.name, 'OK');
   const { child, changes } = makeChild(
     context,
     sa,

@@ -10,6 +10,7 @@ import { type Context, drawIkeSpi, reportFailure, startJob, tunnelOf } from '../
 import { exchangeFault, failureText } from '../failures.ts';
 import type { IkeSa, State } from '../sa.ts';
 import { sendResponse } from '../window.ts';
+import { childlessSupported } from './childless.ts';
 import { HALF_OPEN, noteVendor, secretsOf } from './ike-sa-init.ts';
 import { detectNat, natDetection, wantsUdp } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
@@ -106,6 +107,7 @@ export function initAnswerReady(
     { type: PAYLOAD.KE, critical: false, group, data: result.public },
     { type: PAYLOAD.Nonce, critical: false, data: nonce },
     ...natDetection(context, sa, wantsUdp(context, tunnel)),
+    ...childlessSupported(context, sa),
   ];
   const bytes = sendResponse(context, sa, EXCHANGE.IKE_SA_INIT, 0, answer);
   const secrets = secretsOf(context, sa, {

@@ -32,6 +32,7 @@ import { keysOf } from '../protect.ts';
 import type { Attempt, IkeSa, InitOffer, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
+import { noteChildless } from './childless.ts';
 import { detectNat, floatPort, natDetection, wantsUdp } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
@@ -116,12 +117,16 @@ export function initAnswered(
   const other = findNotify(payloads, NOTIFY.INVALID_KE_PAYLOAD);
   if (other) return retryWithGroup(context, sa, attempt.offer, other.data);
   const error = payloads.find((payload) => payload.type === PAYLOAD.N && payload.notifyType < 16384);
-  if (error?.type === PAYLOAD.N) return hint(context, sa, state, error.notifyType);
+  if (error?.type === PAYLOAD.N)
+    return hint(context, sa, state, ...refusalOf(tunnelOf(context, sa)!.tunnel, error.notifyType));
   const chosen = chosenBy(context, sa, attempt, message);
   if (!chosen) return;
+  if (lacksChildless(context, sa, payloads))
+    return hint(context, sa, state, 'PEER_NOT_CHILDLESS', { did: 'does not offer it' });
   const { suite, ke, nr } = chosen;
   sa.peerSpi = message.header.responderSpi;
   noteVendor(sa, payloads);
+  noteChildless(sa, payloads);
   detectNat(context, sa, message);
   floatPort(sa);
   const { group, handle } = attempt.offer;
@@ -212,7 +217,13 @@ function retryWithGroup(context: Context, sa: IkeSa, init: InitOffer, data: Uint
  * Reported once an attempt, however often it comes. When it comes again after a retransmission, whoever waits for the
  * outcome of `up` is told; the attempt itself goes on.
  */
-function hint(context: Context, sa: IkeSa, state: State & { name: 'init-sent' }, notify: number): void {
+function hint(
+  context: Context,
+  sa: IkeSa,
+  state: State & { name: 'init-sent' },
+  code: ReportCode,
+  detail: Record<string, unknown>,
+): void {
   const tunnelState = tunnelOf(context, sa)!;
   const { attempt } = state;
   if (attempt.hint !== undefined) {
@@ -220,14 +231,20 @@ function hint(context: Context, sa: IkeSa, state: State & { name: 'init-sent' },
       for (const command of tunnelState.waiting.splice(0)) commandDone(context, command, attempt.hint);
     return;
   }
-  const { tunnel } = tunnelState;
-  const remote = sa.remote.address;
-  const refused = notify === NOTIFY.NO_PROPOSAL_CHOSEN;
-  attempt.hint = refused ? 'PEER_REFUSED_PROPOSAL' : 'PEER_ERROR';
-  const detail = refused
-    ? { what: 'IKE SA', configured: tunnel.ike.proposals.map(templateText).join(' or ') }
-    : { exchange: 'IKE_SA_INIT', notify: nameOf(NOTIFY, notify) };
-  reportFailure(context, attempt.hint, tunnel.name, { remote, ...detail });
+  attempt.hint = code;
+  reportFailure(context, code, tunnelState.tunnel.name, { remote: sa.remote.address, ...detail });
+}
+
+function refusalOf({ ike }: Tunnel, notify: number): [ReportCode, Record<string, unknown>] {
+  return notify === NOTIFY.NO_PROPOSAL_CHOSEN
+    ? ['PEER_REFUSED_PROPOSAL', { what: 'IKE SA', configured: ike.proposals.map(templateText).join(' or ') }]
+    : ['PEER_ERROR', { exchange: 'IKE_SA_INIT', notify: nameOf(NOTIFY, notify) }];
+}
+
+/** Whoever answered may be anybody, so the attempt goes on; only no IKE_AUTH is sent. */
+function lacksChildless(context: Context, sa: IkeSa, payloads: readonly Payload[]): boolean {
+  const { tunnel } = tunnelOf(context, sa)!;
+  return tunnel.childless === 'require' && !findNotify(payloads, NOTIFY.CHILDLESS_IKEV2_SUPPORTED);
 }
 
 export function initFinished(

@@ -1,0 +1,144 @@
+// What RFC 5280 §6 and RFC 4945 §5 ask of each certificate of a path that already hangs together.
+
+import { KeyUsageFlags } from '@peculiar/asn1-x509';
+import { type Certificate, EXTENSIONS, nameOf } from './x509-certificate.ts';
+import { nameKey } from './x509-names.ts';
+import type { PathRules, Reason, ReasonCode } from './x509-rules.ts';
+import { keyProblem, type PublicKey, schemeOf } from './x509-signature.ts';
+
+/** A certificate with its key looked at once. */
+export interface Link {
+  certificate: Certificate;
+  key: PublicKey;
+}
+
+export interface Judged {
+  /** The leaf first, the anchor last where one was reached. */
+  path: readonly Link[];
+  anchored: boolean;
+  rules: PathRules;
+  /** Wall time, milliseconds. */
+  at: number;
+}
+
+type Check = (judged: Judged, index: number) => string | false | undefined;
+
+/** Each check says what is wrong with the certificate at an index, or nothing. */
+const CHECKS: readonly (readonly [ReasonCode, Check])[] = [
+  ['NOT_YET_VALID', notYetValid],
+  ['EXPIRED', expired],
+  ['WEAK_KEY', weakKey],
+  ['WEAK_SIGNATURE', weakSignature],
+  ['NOT_A_CA', notACa],
+  ['KEY_USAGE', keyUsage],
+  ['EXTENDED_KEY_USAGE', extendedKeyUsage],
+  ['PATH_TOO_LONG', pathLength],
+  ['CRITICAL_EXTENSION', criticalExtension],
+];
+
+export function checkPath(judged: Judged): Reason[] {
+  return judged.path.flatMap(({ certificate }, index) =>
+    CHECKS.flatMap(([code, check]) => {
+      const text = check(judged, index);
+      return text ? [{ code, certificate: nameOf(certificate), text }] : [];
+    }),
+  );
+}
+
+/** RFC 5280 §6.1: an issuer that names itself does not count, except as the last one. */
+export function isSelfIssued(certificate: Certificate): boolean {
+  return nameKey(certificate.issuer) === nameKey(certificate.subject);
+}
+
+function certificateAt({ path }: Judged, index: number): Certificate {
+  return path[index]!.certificate;
+}
+
+function notYetValid(judged: Judged, index: number) {
+  const { notBefore } = certificateAt(judged, index);
+  return (
+    judged.at + judged.rules.clockTolerance < notBefore &&
+    `it is valid from ${day(notBefore)} on, and our clock says ${day(judged.at)}: check the clock, or wait`
+  );
+}
+
+function expired(judged: Judged, index: number) {
+  const { notAfter } = certificateAt(judged, index);
+  return (
+    judged.at - judged.rules.clockTolerance > notAfter &&
+    `it ended on ${day(notAfter)}, and our clock says ${day(judged.at)}: have it issued again, or check the clock`
+  );
+}
+
+function day(time: number): string {
+  return new Date(time).toISOString().replace('.000', '');
+}
+
+function weakKey({ path, rules }: Judged, index: number) {
+  const problem = keyProblem(path[index]!.key, rules);
+  return problem && `its key ${problem}: have it issued with another key`;
+}
+
+/** The anchor is trusted for being ours, not for its signature. */
+function weakSignature({ path, anchored, rules }: Judged, index: number) {
+  if (anchored && index === path.length - 1) return undefined;
+  const { signatureAlgorithm } = path[index]!.certificate;
+  const scheme = schemeOf(signatureAlgorithm);
+  if (!scheme)
+    return `it is signed with ${signatureAlgorithm.oid}, which we do not accept: have it issued again`;
+  return (
+    scheme.hash !== 'identity' &&
+    !rules.signatureHashes.includes(scheme.hash) &&
+    `it is signed with ${scheme.name}, which is forgeable: have it issued again with SHA-256 or better`
+  );
+}
+
+/** RFC 5280 §6.1.4 (k). Versions 1 and 2 cannot say that they are a CA. */
+function notACa(judged: Judged, index: number) {
+  return (
+    index > 0 &&
+    certificateAt(judged, index).basicConstraints?.ca !== true &&
+    'it issued a certificate and is no CA by its basic constraints: the chain is forged or its CA is set up wrongly'
+  );
+}
+
+/** RFC 5280 §6.1.4 (n); RFC 4945 §5.1.3.2 for the leaf. */
+function keyUsage(judged: Judged, index: number) {
+  const { keyUsage: bits } = certificateAt(judged, index);
+  if (bits === undefined) return undefined;
+  if (index > 0)
+    return (bits & KeyUsageFlags.keyCertSign) === 0 && 'its key may not sign certificates (keyCertSign)';
+  return (
+    (bits & (KeyUsageFlags.digitalSignature | KeyUsageFlags.nonRepudiation)) === 0 &&
+    'its key may not sign (digitalSignature): have it issued with that key usage'
+  );
+}
+
+/** RFC 4945 §5.1.3.12: absence allows everything. A CA that is limited to other uses issues none of ours. */
+function extendedKeyUsage(judged: Judged, index: number) {
+  const { extendedKeyUsage: uses } = certificateAt(judged, index);
+  return (
+    uses !== undefined &&
+    !uses.some((use) => judged.rules.extendedKeyUsages.includes(use)) &&
+    'its extended key usage allows neither IKE nor TLS: have it issued with ipsecIKE, serverAuth or clientAuth'
+  );
+}
+
+/** RFC 5280 §6.1.4 (l), (m). */
+function pathLength({ path }: Judged, index: number) {
+  const limit = path[index]!.certificate.basicConstraints?.pathLength;
+  if (index === 0 || limit === undefined) return undefined;
+  const below = path.slice(1, index).filter(({ certificate }) => !isSelfIssued(certificate)).length;
+  return below > limit && `it allows ${limit} CAs below it, and there are ${below}`;
+}
+
+/** RFC 5280 §4.2. */
+function criticalExtension(judged: Judged, index: number) {
+  const unknown = [...certificateAt(judged, index).extensions]
+    .filter(([oid, { critical }]) => critical && !(oid in EXTENSIONS))
+    .map(([oid]) => oid);
+  return (
+    unknown.length > 0 &&
+    `it has a critical extension that we do not understand (${unknown.join(', ')}): have it issued without`
+  );
+}

@@ -85,6 +85,7 @@ function resolveTunnel(
   const children = childrenOf(name, entry, order, at);
   const ikeProposals = suitesOf(entry, 'ike-suites', 'ike', at);
   const ikeLifetime = duration(entry, 'ike-lifetime', at);
+  const { fragmentation = DEFAULTS.fragmentation } = entry;
   const [liveness, keepalive] = [duration(entry, 'liveness', at), duration(entry, 'keepalive', at)];
   if (!remotes || !local || !secret || !remoteId || !children || !ikeProposals) return undefined;
   return {
@@ -100,6 +101,7 @@ function resolveTunnel(
     retransmit: retransmitOf(entry, at),
     liveness: liveness ?? 0,
     keepalive: keepalive ?? 0,
+    ...(fragmentation === 'off' ? {} : { fragmentation }),
   };
 }
 

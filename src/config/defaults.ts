@@ -25,6 +25,8 @@ export const DEFAULTS = {
   liveness: '30s',
   /** RFC 3948 §4: 20 seconds. */
   keepalive: '20s',
+  /** Only what is larger than a fragment is cut, and only where the peer can join it. */
+  fragmentation: 'auto',
   mtu: 1500,
   /** Needs no ESP in the kernel, and waits for an SA instead of dropping. */
   dataplane: 'engine',

@@ -32,12 +32,13 @@ function effectOn(tunnel: Tunnel, before: Config, after: Config): Effect {
 }
 
 /** What an established IKE SA was made with and cannot change: who, where, and which packets. */
-function mustStay({ local, remote, auth, encapsulation, children }: Tunnel): unknown {
+function mustStay({ local, remote, auth, encapsulation, fragmentation, children }: Tunnel): unknown {
   return {
     local,
     remote,
     auth,
     encapsulation,
+    fragmentation,
     children: children.map(({ name, selectors }) => ({ name, selectors })),
   };
 }

@@ -88,6 +88,10 @@ const tunnelShape = {
     .optional()
     .describe('how a request without an answer is sent again'),
   keepalive: text.optional().describe('keep a NAT open with a byte after this time without traffic'),
+  fragmentation: z
+    .union([z.enum(['auto', 'off']), z.number().int().min(256).max(9000)])
+    .optional()
+    .describe('cut large IKE messages: as the path carries them, never, or into packets of so many bytes'),
 };
 
 const tunnel = z.strictObject(tunnelShape);

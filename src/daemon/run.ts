@@ -125,6 +125,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       }),
       drops: {
         ...Object.fromEntries(Object.entries(snapshot.drops).map(([name, count]) => [name, Number(count)])),
+        ...core.drops(),
         'cleartext-out': Number(stopped.out),
         'cleartext-in': Number(stopped.in),
       },

@@ -29,6 +29,7 @@ export function configure(context: Context, change: ConfigChange): void {
     sas: restored(context, tunnel.name),
   };
   state.tunnel = tunnel;
+  delete state.fragmentSize;
   delete state.removed;
   context.tunnels.set(tunnel.name, state);
   // Their timers are the tunnel's.

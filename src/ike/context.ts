@@ -24,6 +24,8 @@ export interface TunnelState {
   /** Failed attempts since it was last established. */
   attempt: number;
   retryAt?: Instant;
+  /** Of fragments that came through (RFC 7383): bytes of an IP packet. */
+  fragmentSize?: number;
   /** Commands that wait for the outcome of `up`. */
   waiting: number[];
   /** IKE SAs of this tunnel by SPI, the newest last. */
@@ -54,6 +56,10 @@ export interface Context {
   /** Which SA waits for the outcome of a job or a change. */
   waits: Map<number, string>;
   failures: NegotiationFailure[];
+  /** Datagrams dropped, by cause. */
+  drops: Record<string, number>;
+  /** Bytes that IKE SAs hold in fragments of messages that are not whole yet. */
+  held: { bytes: number; bySa: Map<string, number> };
   /** In the order of their moments: each waits equally long. */
   removals: { at: Instant; change: Change }[];
   /** The next moment of each IKE SA, by SPI, and of each tunnel, by name. */
@@ -104,6 +110,11 @@ export function reportFailure(
   report(context, code, tunnel, detail);
   context.failures.push({ at: context.now, code, ...(tunnel === undefined ? {} : { tunnel }), detail });
   if (context.failures.length > MOST_FAILURES) context.failures.shift();
+}
+
+/** Counted, and not told: whoever sends it could otherwise fill the log. */
+export function drop({ drops }: Context, cause: string): undefined {
+  drops[cause] = (drops[cause] ?? 0) + 1;
 }
 
 export function commandDone(context: Context, id: number | undefined, outcome: ReportCode): void {

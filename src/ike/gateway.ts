@@ -8,6 +8,7 @@ import type { Action, Core, Event, JobResult } from './boundary.ts';
 import { addressesChanged, command, configure, takeDown } from './commands.ts';
 import type { Context, NegotiationFailure, TunnelState } from './context.ts';
 import { Cookies } from './cookies.ts';
+import { heldBy } from './fragments.ts';
 import { planeEvent } from './plane-events.ts';
 import { receive } from './receive.ts';
 import type { Established, IkeSa } from './sa.ts';
@@ -44,6 +45,8 @@ export interface Memory extends Pick<Context, 'restored' | 'waits' | 'failures' 
 export interface Gateway extends Core {
   tunnels(): TunnelView[];
   failures(): readonly NegotiationFailure[];
+  /** Datagrams dropped since the start, by cause. */
+  drops(): Readonly<Record<string, number>>;
   /** Our IKE SPIs that are in use, 16 hex digits each. */
   spis(): string[];
   /** Of these, which came and which went since the last call. */
@@ -71,6 +74,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     sas: new SaTable(sas),
     saAgenda: new Agenda(),
     tunnelAgenda: new Agenda(),
+    drops: {},
+    held: heldBy(sas),
     actions: [],
   };
   for (const state of tunnels) context.tunnels.set(state.tunnel.name, state);
@@ -90,6 +95,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     takeSpiChanges: () => context.sas.takeChanges(),
     sas: () => [...context.sas.all()].map((sa) => structuredClone(sa)),
     failures: () => context.failures,
+    drops: () => context.drops,
     visits: () => context.sas.visits(),
     memory() {
       const { restored, waits, failures, removals, nextId } = context;

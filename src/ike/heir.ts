@@ -41,6 +41,7 @@ export function newIkeSa(
     nat: sa.nat,
     began: context.now,
     ...(sa.vendor === undefined ? {} : { vendor: sa.vendor }),
+    ...(sa.fragmentSize === undefined ? {} : { fragmentSize: sa.fragmentSize }),
     window: { nextRequest: 0, nextReceived: 0 },
     state: {
       name: 'established',

@@ -1,12 +1,20 @@
 // A datagram finds its IKE SA and its handler; a stranger's becomes a new SA only once it is paid for.
 
 import { WireError } from '../wire/codec.ts';
-import { decodeHeader, decodeMessage, type Message, NO_SPI, type Payload } from '../wire/ikev2.ts';
-import { EXCHANGE, NOTIFY } from '../wire/numbers.ts';
+import {
+  decodeHeader,
+  decodeMessage,
+  findPayload,
+  type Message,
+  NO_SPI,
+  type Payload,
+} from '../wire/ikev2.ts';
+import { EXCHANGE, NOTIFY, PAYLOAD } from '../wire/numbers.ts';
 import type { Endpoint } from './boundary.ts';
-import type { Context } from './context.ts';
+import { type Context, drop } from './context.ts';
+import { gather, rememberSize } from './fragments.ts';
 import { follow } from './mobility.ts';
-import { openMessage } from './protect.ts';
+import { openMessage, protectionOf } from './protect.ts';
 import type { IkeSa } from './sa.ts';
 import { dropBeside } from './tunnels.ts';
 import { createAnswered } from './v2/create-child-sa.ts';
@@ -17,7 +25,7 @@ import { initAnswered, keepAnswer } from './v2/ike-sa-init.ts';
 import { initRequested, refuse } from './v2/ike-sa-init-served.ts';
 import { informationalAnswered, informationalRequested } from './v2/informational.ts';
 import { notifyPayload } from './v2/payloads.ts';
-import { send, sendResponse } from './window.ts';
+import { repeatAnswer, send, sendResponse } from './window.ts';
 
 const HALF_OPEN_LIMIT = 1000;
 
@@ -26,6 +34,7 @@ export function receive(
   bytes: Uint8Array,
   path: { local: Endpoint; remote: Endpoint },
 ): void {
+  if (bytes.length === 1) return; // a NAT keepalive (RFC 3948 §4)
   try {
     const header = decodeHeader(bytes);
     if (header.major !== 2) return;
@@ -43,6 +52,7 @@ export function receive(
   } catch (error) {
     // What cannot be read is dropped; RangeError and the like are ours and must show.
     if (!(error instanceof WireError)) throw error;
+    drop(context, 'ike-unreadable');
   }
 }
 
@@ -110,21 +120,25 @@ function receiveResponse(context: Context, sa: IkeSa, message: Message, bytes: U
     else keepAnswer(context, sa, message, bytes);
     return;
   }
-  if (header.messageId !== sa.window.sent?.id) return;
+  const { sent } = sa.window;
+  if (header.messageId !== sent?.id) return;
   const protection =
     state.name === 'auth-sent' ? state.secrets : state.name === 'established' ? state : undefined;
   if (!protection || header.responderSpi === NO_SPI) return;
-  const payloads = openMessage(context.provider, protection.suite, protection.keys, message, bytes);
-  if (!payloads) return;
-  if (state.name === 'auth-sent') return authAnswered(context, sa, state, payloads, bytes);
+  const whole = gather(context, sa, sent, protection, message, bytes);
+  if (!whole) return;
+  const payloads = openMessage(context.provider, protection, whole);
+  if (!payloads) return drop(context, 'ike-forged');
+  if (state.name === 'auth-sent') return authAnswered(context, sa, state, payloads, whole);
   if (state.name !== 'established') return;
   state.lastHeard = context.now;
+  rememberSize(context, sa);
   dropBeside(context, state.tunnel);
   const { own } = state;
   if (own?.step !== 'sent') return;
   const { task } = own;
   if (task.type === 'create' || task.type === 'rekey-child' || task.type === 'rekey-ike') {
-    return createAnswered(context, sa, state, own, payloads, bytes);
+    return createAnswered(context, sa, state, own, payloads, whole);
   }
   informationalAnswered(context, sa, state, task);
 }
@@ -138,12 +152,18 @@ function receiveRequest(
 ): void {
   const { header } = message;
   const { window, state } = sa;
-  const protection = state.name === 'established' ? state : 'secrets' in state ? state.secrets : undefined;
+  const protection = protectionOf(sa);
   if (!protection) return;
-  if (header.messageId === window.answered?.id) return send(context, sa, window.answered.bytes);
+  if (header.messageId === window.answered?.id) {
+    // One of the fragments of a repeated request is enough to have its answer repeated (RFC 7383 §2.6.1).
+    const skf = findPayload(message.payloads, PAYLOAD.SKF);
+    return skf && skf.fragment !== 1 ? undefined : repeatAnswer(context, sa);
+  }
   if (header.messageId !== window.nextReceived) return;
-  const payloads = openMessage(context.provider, protection.suite, protection.keys, message, bytes);
-  if (!payloads) return;
+  const whole = gather(context, sa, window, protection, message, bytes);
+  if (!whole) return;
+  const payloads = openMessage(context.provider, protection, whole);
+  if (!payloads) return drop(context, 'ike-forged');
   follow(context, sa, path);
   const critical = unknownCritical(payloads);
   if (critical !== undefined) {
@@ -153,13 +173,14 @@ function receiveRequest(
   if (state.name === 'init-answered') {
     // CVE-2014-2338: before AUTH nothing but IKE_AUTH is heard.
     if (header.exchange === EXCHANGE.IKE_AUTH)
-      authRequested(context, sa, state, payloads, bytes, header.messageId);
+      authRequested(context, sa, state, payloads, whole, header.messageId);
     return;
   }
   if (state.name !== 'established' || state.serving) return;
   state.lastHeard = context.now;
+  rememberSize(context, sa);
   if (header.exchange === EXCHANGE.CREATE_CHILD_SA)
-    return createRequested(context, sa, state, payloads, bytes, header.messageId);
+    return createRequested(context, sa, state, payloads, whole, header.messageId);
   if (header.exchange === EXCHANGE.INFORMATIONAL)
     return informationalRequested(context, sa, state, payloads, header.messageId);
   sendResponse(

@@ -28,17 +28,35 @@ export interface IkeSa {
   vendor?: string;
   /** The peer can do without a child in IKE_AUTH (RFC 6023 §3). */
   childless?: true;
+  /** Largest IP packet with a fragment of ours, bytes; absent where the two sides did not agree on fragments. */
+  fragmentSize?: number;
   window: Window;
   state: State;
 }
 
-/** Message ids (RFC 7296 §2.2, §2.3); our window is one in each direction. */
+/**
+ * Message ids (RFC 7296 §2.2, §2.3); our window is one in each direction. `bytes` are a message as it travels: one
+ * datagram, or its fragments joined in their order (RFC 7383).
+ */
 export interface Window {
   nextRequest: number;
-  sent?: { id: number; bytes: Uint8Array; sends: number; due: Instant };
+  /** `assembly`: of the answer. */
+  sent?: { id: number; bytes: Uint8Array; sends: number; due: Instant; assembly?: Assembly };
   nextReceived: number;
-  /** Kept to be sent again, byte for byte (RFC 7296 §2.1). */
-  answered?: { id: number; bytes: Uint8Array };
+  /** Of the peer's next request. */
+  assembly?: Assembly;
+  /** Kept to be sent again, byte for byte (RFC 7296 §2.1), as often as it was asked for. */
+  answered?: { id: number; bytes: Uint8Array; repeats?: number };
+}
+
+/** Fragments of one message, kept as they came, by their number less one; `missing` is 0 once it was whole. */
+export interface Assembly {
+  total: number;
+  parts: (Uint8Array | null)[];
+  missing: number;
+  /** Held in `parts`. */
+  bytes: number;
+  since: Instant;
 }
 
 /** What both sides know once IKE_SA_INIT is done. */

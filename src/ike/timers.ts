@@ -5,6 +5,7 @@ import type { Instant } from '../policy/sad.ts';
 import { createLater } from './child.ts';
 import { connect, connectBeside } from './commands.ts';
 import { applyChanges, type Context, reportFailure } from './context.ts';
+import { ASSEMBLY_AGE, endAssembly } from './fragments.ts';
 import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
 import { mayBegin } from './tasks.ts';
 import { giveUp, retryDelay } from './tunnels.ts';
@@ -17,6 +18,8 @@ function timers(context: Context, sa: IkeSa): [Instant, () => void][] {
   const { state } = sa;
   const due: [Instant, () => void][] = [];
   if (sa.window.sent) due.push([sa.window.sent.due, () => retransmitOrEnd(context, sa)]);
+  const { assembly } = sa.window;
+  if (assembly) due.push([assembly.since + ASSEMBLY_AGE, () => endAssembly(context, sa)]);
   if ('until' in state) due.push([state.until, () => context.sas.delete(sa.spi)]);
   if (state.name === 'established') due.push(...establishedTimers(context, sa, state));
   return due;

@@ -1,12 +1,11 @@
 // Message ids, retransmission, cached answers (RFC 7296 §2.1 to §2.3).
 
-import type { IkeKeys } from '../crypto/keymat.ts';
-import type { ChosenSuite } from '../policy/proposal.ts';
 import type { Retransmit } from '../policy/tunnel.ts';
 import type { HeaderFields, Payload } from '../wire/ikev2.ts';
-import { encodeMessage } from '../wire/ikev2.ts';
+import { datagramsOf, encodeMessage, encodePayloads } from '../wire/ikev2.ts';
 import { type Context, jittered, tunnelOf } from './context.ts';
-import { sealMessage } from './protect.ts';
+import { endAssembly, narrowed, sealFitting } from './fragments.ts';
+import { type Protection, protectionOf } from './protect.ts';
 import type { IkeSa } from './sa.ts';
 
 /** When a tunnel is not known yet. */
@@ -20,11 +19,7 @@ export function isSilent({ window }: IkeSa): boolean {
   return (window.sent?.sends ?? 0) >= DOUBT;
 }
 
-interface Protection {
-  suite: ChosenSuite;
-  keys: IkeKeys;
-}
-
+/** What was sent; `plainOf` (protect.ts) gives what is inside. */
 export function sendRequest(
   context: Context,
   sa: IkeSa,
@@ -35,10 +30,11 @@ export function sendRequest(
   const id = sa.window.nextRequest++;
   const bytes = encode(context, sa, { exchange, id, response: false }, payloads, protection);
   sa.window.sent = { id, bytes, sends: 1, due: context.now + interval(context, sa, 1) };
-  send(context, sa, bytes);
+  sendMessage(context, sa, bytes);
   return bytes;
 }
 
+/** What was sent, as from `sendRequest`. */
 export function sendResponse(
   context: Context,
   sa: IkeSa,
@@ -50,8 +46,18 @@ export function sendResponse(
   const bytes = encode(context, sa, { exchange, id, response: true }, payloads, protection);
   sa.window.answered = { id, bytes };
   sa.window.nextReceived = id + 1;
-  send(context, sa, bytes);
+  endAssembly(context, sa);
+  sendMessage(context, sa, bytes);
   return bytes;
+}
+
+/** The peer asks again: its answer was lost, perhaps because it is too large for the path. */
+export function repeatAnswer(context: Context, sa: IkeSa): void {
+  const { answered } = sa.window;
+  if (!answered) return;
+  answered.repeats = (answered.repeats ?? 0) + 1;
+  answered.bytes = narrowed(context, sa, protectionOf(sa), answered.bytes, answered.repeats);
+  sendMessage(context, sa, answered.bytes);
 }
 
 /** False once the tries are used up. */
@@ -59,10 +65,17 @@ export function retransmit(context: Context, sa: IkeSa): boolean {
   const { sent } = sa.window;
   if (!sent) return true;
   if (sent.sends >= settings(context, sa).sends) return false;
+  // Where a part of the answer is here, the request came through as it is.
+  if (!sent.assembly) sent.bytes = narrowed(context, sa, protectionOf(sa), sent.bytes, sent.sends);
   sent.sends++;
   sent.due = context.now + interval(context, sa, sent.sends);
-  send(context, sa, sent.bytes);
+  sendMessage(context, sa, sent.bytes);
   return true;
+}
+
+/** Every datagram of a message. */
+function sendMessage(context: Context, sa: IkeSa, bytes: Uint8Array): void {
+  for (const datagram of datagramsOf(bytes)) send(context, sa, datagram);
 }
 
 export function send(context: Context, sa: IkeSa, bytes: Uint8Array): void {
@@ -85,7 +98,7 @@ function encode(
     messageId: message.id,
   };
   if (!protection) return encodeMessage(fields, payloads);
-  return sealMessage(context.provider, protection.suite, protection.keys, fields, payloads);
+  return sealFitting(context, sa, protection, fields, encodePayloads(payloads));
 }
 
 function settings(context: Context, sa: IkeSa): Retransmit {

@@ -29,6 +29,8 @@ export interface Tunnel {
   liveness: number;
   /** NAT keepalive interval (RFC 3948 §4). */
   keepalive: number;
+  /** Fragments of IKE messages (RFC 7383): sizes of our choice, or IP packets of so many bytes at most; absent: none. */
+  fragmentation?: 'auto' | number;
 }
 
 export interface ChildTemplate {

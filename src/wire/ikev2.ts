@@ -177,6 +177,17 @@ export function decodeMessage(message: Uint8Array, trace?: Field[]): Message {
   return { header: head, payloads: readPayloads(r, head.nextPayload, true) };
 }
 
+/** Messages that follow one another in `bytes`, each as long as its header says. */
+export function datagramsOf(bytes: Uint8Array): Uint8Array[] {
+  const found: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const { length } = decodeHeader(bytes.subarray(at));
+    found.push(bytes.subarray(at, at + Math.max(length, HEADER_BYTES)));
+    at += Math.max(length, HEADER_BYTES);
+  }
+  return found;
+}
+
 /** What was inside SK: a chain that begins with a payload of `firstType`. SK and SKF cannot stand inside. */
 export function decodePayloads(firstType: number, plain: Uint8Array, trace?: Field[]): Payload[] {
   return readPayloads(new Reader(plain, '', trace), firstType, false);

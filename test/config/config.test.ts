@@ -210,6 +210,7 @@ for (const [what, more, effect] of [
   ['a lifetime', '    lifetime: 2h\n', 'rekey'],
   ['the algorithms', '    esp-suites: [aes-gcm-16-256]\n', 'rekey'],
   ['who we are', '    id: other.example\n', 'restart'],
+  ['whether messages are cut', '    fragmentation: off\n', 'restart'],
 ] as const) {
   test(`a reload that changes ${what} leaves the tunnel ${effect}`, (t) => {
     const files = folder(t);
@@ -227,6 +228,12 @@ test('retransmission is set by the tunnel, each number by itself', (t) => {
   const config = good(t, '    retransmit: { first: 250ms, sends: 5 }\n');
   const { first, factor, cap, sends } = config.tunnels[0]!.retransmit;
   assert.deepEqual([first, factor, cap, sends], [250, 1.5, 16_000, 5]);
+});
+
+test('fragments of IKE messages: as the path carries them, never, or of so many bytes', (t) => {
+  assert.equal(good(t).tunnels[0]!.fragmentation, 'auto');
+  assert.equal(good(t, '    fragmentation: off\n').tunnels[0]!.fragmentation, undefined);
+  assert.equal(good(t, '    fragmentation: 576\n').tunnels[0]!.fragmentation, 576);
 });
 
 test('a reload names what is new and what is gone', (t) => {

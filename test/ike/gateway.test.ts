@@ -4,7 +4,7 @@ import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import { openMessage, sealMessage } from '../../src/ike/protect.ts';
 import type { IkeSa } from '../../src/ike/sa.ts';
 import { type Pair, type Side, sendPacket } from '../../src/sim/pair.ts';
-import { decodeHeader, decodeMessage, findNotify, type Payload } from '../../src/wire/ikev2.ts';
+import { decodeHeader, findNotify, type Payload } from '../../src/wire/ikev2.ts';
 import { EXCHANGE, NOTIFY } from '../../src/wire/numbers.ts';
 import { agree, established, sites, tunnel } from '../sim/sites.ts';
 
@@ -154,7 +154,7 @@ function exchange(pair: Pair, payloads: Payload[]): Payload[] {
     return false;
   };
   pair.inject(pair.b, bytes, { local: sa.remote, remote: sa.local });
-  return openMessage(provider, suite, keys, decodeMessage(answer), answer)!;
+  return openMessage(provider, { suite, keys }, answer)!;
 }
 
 test('an unknown payload: critical is refused by number, any other is passed over (RFC 7296 §2.5)', () => {

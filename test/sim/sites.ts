@@ -65,6 +65,7 @@ export function tunnel(side: 'a' | 'b', changes: Partial<Tunnel> = {}): Tunnel {
     retransmit: { first: 500, factor: 1.5, cap: 16_000, sends: 12, jitter: 0.1 },
     liveness: 30_000,
     keepalive: 20_000,
+    fragmentation: 'auto',
     ...changes,
   };
 }

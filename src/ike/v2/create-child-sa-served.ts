@@ -10,7 +10,7 @@ import {
   toAnswer,
 } from '../../policy/proposal.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
-import { decodeMessage, findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
+import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import type { JobResult } from '../boundary.ts';
 import {
@@ -28,7 +28,7 @@ import {
 import { type Context, drawEspSpi, drawIkeSpi, install, reportFailure, startJob } from '../context.ts';
 import { exchangeFault, failureText } from '../failures.ts';
 import { inherit, newIkeSa } from '../heir.ts';
-import { openMessage } from '../protect.ts';
+import { reopen } from '../protect.ts';
 import type { ChildSa, Established, IkeSa, Rival, Serving } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
@@ -163,7 +163,6 @@ export function createAnswerReady(
 ): void {
   delete established.serving;
   const { request: bytes, messageId } = serving;
-  const { provider } = context;
   if (established.replacedBy !== undefined)
     return refuseRequest(context, sa, established, messageId, NOTIFY.TEMPORARY_FAILURE);
   if (result.type !== 'answer') {
@@ -171,7 +170,7 @@ export function createAnswerReady(
     reportFailure(context, exchangeFault(result), established.tunnel, detail);
     return refuseRequest(context, sa, established, messageId, NOTIFY.INVALID_SYNTAX);
   }
-  const payloads = openMessage(provider, established.suite, established.keys, decodeMessage(bytes), bytes)!;
+  const payloads = reopen(context, established, bytes);
   const { group } = findPayload(payloads, PAYLOAD.KE)!;
   const ke: Payload = { type: PAYLOAD.KE, critical: false, group, data: result.public };
   answer(context, sa, established, { messageId, bytes, payloads }, result.secret, [ke]);

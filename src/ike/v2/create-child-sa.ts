@@ -13,7 +13,7 @@ import {
   toProposals,
 } from '../../policy/proposal.ts';
 import type { ChildTemplate, Tunnel } from '../../policy/tunnel.ts';
-import { decodeMessage, findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
+import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import type { JobResult } from '../boundary.ts';
 import {
@@ -39,7 +39,7 @@ import {
 } from '../context.ts';
 import { exchangeFault, failureText } from '../failures.ts';
 import { endReplaced, inherit, newIkeSa } from '../heir.ts';
-import { openMessage } from '../protect.ts';
+import { reopen } from '../protect.ts';
 import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Task } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
@@ -310,13 +310,7 @@ export function createFinished(
       message: failureText(result),
     });
   }
-  const payloads = openMessage(
-    context.provider,
-    established.suite,
-    established.keys,
-    decodeMessage(own.response),
-    own.response,
-  )!;
+  const payloads = reopen(context, established, own.response);
   finishCreate(context, sa, established, own, own.suite, result.secret, payloads);
 }
 

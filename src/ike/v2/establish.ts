@@ -5,6 +5,7 @@ import type { Tunnel } from '../../policy/tunnel.ts';
 import type { VerifiedPeer } from '../authenticate.ts';
 import { createLater, lifetimeFrom } from '../child.ts';
 import { type Context, report, reportFailure, sasOf } from '../context.ts';
+import { rememberSize } from '../fragments.ts';
 import type { Established, IkeSa, Secrets, Task } from '../sa.ts';
 import { tunnelEstablished } from '../tunnels.ts';
 import { isSilent } from '../window.ts';
@@ -19,6 +20,7 @@ export function establish(
   peer: VerifiedPeer,
 ): Established {
   sa.candidates = [tunnel.name];
+  rememberSize(context, sa);
   const established: Established = {
     peer,
     tunnel: tunnel.name,

@@ -8,6 +8,7 @@ import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import type { Endpoint, JobResult } from '../boundary.ts';
 import { type Context, drawIkeSpi, reportFailure, startJob, tunnelOf } from '../context.ts';
 import { exchangeFault, failureText } from '../failures.ts';
+import { agreeOnFragments, fragmentationNotify } from '../fragments.ts';
 import type { IkeSa, State } from '../sa.ts';
 import { sendResponse } from '../window.ts';
 import { childlessSupported } from './childless.ts';
@@ -67,6 +68,7 @@ export function initRequested(
   };
   context.sas.set(sa.spi, sa);
   noteVendor(sa, payloads);
+  agreeOnFragments(context, sa, payloads);
   detectNat(context, sa, message);
   const job = startJob(context, sa, { type: 'answer', group, public: ke.data });
   sa.state = {
@@ -108,6 +110,7 @@ export function initAnswerReady(
     { type: PAYLOAD.Nonce, critical: false, data: nonce },
     ...natDetection(context, sa, wantsUdp(context, tunnel)),
     ...childlessSupported(context, sa),
+    ...(sa.fragmentSize === undefined ? [] : fragmentationNotify(tunnelOf(context, sa)!)),
   ];
   const bytes = sendResponse(context, sa, EXCHANGE.IKE_SA_INIT, 0, answer);
   const secrets = secretsOf(context, sa, {

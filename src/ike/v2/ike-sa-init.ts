@@ -28,6 +28,7 @@ import {
 } from '../context.ts';
 import type { ReportCode } from '../errors.ts';
 import { exchangeFault, failureText } from '../failures.ts';
+import { agreeOnFragments, fragmentationNotify } from '../fragments.ts';
 import { keysOf } from '../protect.ts';
 import type { Attempt, IkeSa, InitOffer, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
@@ -96,6 +97,7 @@ function request(context: Context, sa: IkeSa, init: InitOffer): void {
     { type: PAYLOAD.KE, critical: false, group: init.group, data: init.public },
     { type: PAYLOAD.Nonce, critical: false, data: init.nonce },
     ...natDetection(context, sa, wantsUdp(context, tunnel)),
+    ...fragmentationNotify(tunnelOf(context, sa)!),
   ];
   sa.window.nextRequest = 0;
   const message = sendRequest(context, sa, EXCHANGE.IKE_SA_INIT, payloads);
@@ -127,6 +129,7 @@ export function initAnswered(
   sa.peerSpi = message.header.responderSpi;
   noteVendor(sa, payloads);
   noteChildless(sa, payloads);
+  agreeOnFragments(context, sa, payloads);
   detectNat(context, sa, message);
   floatPort(sa);
   const { group, handle } = attempt.offer;

@@ -2,7 +2,7 @@
 
 import { type Certificate, nameOf, sameBytes } from './x509-certificate.ts';
 import type { Judged, Link } from './x509-checks.ts';
-import { nameKey, printName } from './x509-names.ts';
+import { printName } from './x509-names.ts';
 import { PATH_BUDGET, type PathRules, type Reason } from './x509-rules.ts';
 import { keyProblem, schemeOf, verifies } from './x509-signature.ts';
 
@@ -82,14 +82,14 @@ function complete(state: State, path: readonly Link[]): boolean {
 /** Whoever has the name, unless it is in the path already: by key and name, so that loops of cross certificates end. */
 function issuersOf({ anchors, others }: Search, path: readonly Link[]): Link[] {
   const { certificate } = path.at(-1)!;
-  const wanted = nameKey(certificate.issuer);
+  const wanted = certificate.issuerKey;
   const inPath = (link: Link) =>
     path.some(
       (one) =>
         sameBytes(one.certificate.spki, link.certificate.spki) &&
-        nameKey(one.certificate.subject) === nameKey(link.certificate.subject),
+        one.certificate.subjectKey === link.certificate.subjectKey,
     );
-  const named = (link: Link) => nameKey(link.certificate.subject) === wanted && !inPath(link);
+  const named = (link: Link) => link.certificate.subjectKey === wanted && !inPath(link);
   const likely = (a: Link, b: Link) => unlikeliness(a, certificate) - unlikeliness(b, certificate);
   return [...anchors.filter(named).sort(likely), ...others.filter(named).sort(likely)];
 }

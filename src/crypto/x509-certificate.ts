@@ -4,7 +4,7 @@ import { AsnConvert } from '@peculiar/asn1-schema';
 import * as asn from '@peculiar/asn1-x509';
 import { hex } from './bytes.ts';
 import { childrenOf, type DerNode, oidOf, readDer, TAG } from './der.ts';
-import { type GeneralName, generalNamesOf, printName } from './x509-names.ts';
+import { type GeneralName, generalNamesOf, nameKey, printName } from './x509-names.ts';
 
 /** What is wrong with bytes that should be a certificate, CRL or OCSP answer. */
 export class MalformedError extends Error {
@@ -47,6 +47,9 @@ export interface Certificate extends Extensions {
   serial: string;
   issuer: Uint8Array;
   subject: Uint8Array;
+  /** One text for all spellings of the name (RFC 5280 §7.1). */
+  issuerKey: string;
+  subjectKey: string;
   /** Wall time, milliseconds. */
   notBefore: number;
   notAfter: number;
@@ -80,6 +83,8 @@ export function readCertificate(der: Uint8Array): Certificate {
     serial: serialOf(fields.serial!),
     issuer: fields.issuer!.raw,
     subject: fields.subject!.raw,
+    issuerKey: keyOf(fields.issuer!.raw),
+    subjectKey: keyOf(fields.subject!.raw),
     notBefore: timeOf(tbs.validity.notBefore, childrenOf(fields.validity, TAG.SEQUENCE, 'its validity')[0]),
     notAfter: timeOf(tbs.validity.notAfter, childrenOf(fields.validity, TAG.SEQUENCE, 'its validity')[1]),
     spki: fields.spki!.raw,
@@ -88,6 +93,12 @@ export function readCertificate(der: Uint8Array): Certificate {
     extensions,
     ...decodeExtensions(extensions),
   };
+}
+
+function keyOf(name: Uint8Array): string {
+  const key = nameKey(name);
+  if (key === undefined) throw new MalformedError('a name in it is none');
+  return key;
 }
 
 /** Printable subject, for operators; the serial number where there is no subject. */
@@ -215,8 +226,15 @@ export function extensionOf(item: DerNode): { oid: string; critical: boolean; va
 
 type ExtensionReader = (value: Uint8Array) => Extensions;
 
+interface ExtensionRow {
+  name: string;
+  read: ExtensionReader;
+  /** Where its own section leaves no choice. */
+  critical?: 'always' | 'never' | 'without subject';
+}
+
 /** What is understood; anything else that is critical refuses the certificate (RFC 5280 §4.2). */
-export const EXTENSIONS: Readonly<Record<string, { name: string; read: ExtensionReader }>> = {
+export const EXTENSIONS: Readonly<Record<string, ExtensionRow>> = {
   [asn.id_ce_basicConstraints]: { name: 'basicConstraints', read: basicConstraints },
   [asn.id_ce_keyUsage]: {
     name: 'keyUsage',
@@ -230,23 +248,34 @@ export const EXTENSIONS: Readonly<Record<string, { name: string; read: Extension
   },
   [asn.id_ce_subjectAltName]: {
     name: 'subjectAltName',
+    critical: 'without subject',
     read: (value) => ({ subjectAltName: generalNamesOf(readDer(value), 'subjectAltName') }),
   },
   [asn.id_ce_nameConstraints]: { name: 'nameConstraints', read: nameConstraints },
   [asn.id_ce_certificatePolicies]: { name: 'certificatePolicies', read: certificatePolicies },
   [asn.id_ce_policyMappings]: { name: 'policyMappings', read: policyMappings },
-  [asn.id_ce_policyConstraints]: { name: 'policyConstraints', read: policyConstraints },
+  [asn.id_ce_policyConstraints]: { name: 'policyConstraints', critical: 'always', read: policyConstraints },
   [asn.id_ce_inhibitAnyPolicy]: {
     name: 'inhibitAnyPolicy',
+    critical: 'always',
     read: (value) => ({ inhibitAnyPolicy: countOf(readDer(value), TAG.INTEGER) }),
   },
   [asn.id_ce_subjectKeyIdentifier]: {
     name: 'subjectKeyIdentifier',
+    critical: 'never',
     read: (value) => ({ subjectKeyId: octetsOf(readDer(value), TAG.OCTET_STRING, 'subjectKeyIdentifier') }),
   },
-  [asn.id_ce_authorityKeyIdentifier]: { name: 'authorityKeyIdentifier', read: authorityKeyIdentifier },
+  [asn.id_ce_authorityKeyIdentifier]: {
+    name: 'authorityKeyIdentifier',
+    critical: 'never',
+    read: authorityKeyIdentifier,
+  },
   [asn.id_ce_cRLDistributionPoints]: { name: 'cRLDistributionPoints', read: distributionPoints },
-  [asn.id_pe_authorityInfoAccess]: { name: 'authorityInfoAccess', read: authorityInfoAccess },
+  [asn.id_pe_authorityInfoAccess]: {
+    name: 'authorityInfoAccess',
+    critical: 'never',
+    read: authorityInfoAccess,
+  },
 };
 
 function decodeExtensions(extensions: Certificate['extensions']): Extensions {

@@ -2,7 +2,7 @@
 
 import { KeyUsageFlags } from '@peculiar/asn1-x509';
 import { type Certificate, EXTENSIONS, nameOf } from './x509-certificate.ts';
-import { nameKey } from './x509-names.ts';
+import { isEmptyName } from './x509-names.ts';
 import type { PathRules, Reason, ReasonCode } from './x509-rules.ts';
 import { keyProblem, type PublicKey, schemeOf } from './x509-signature.ts';
 
@@ -33,6 +33,7 @@ const CHECKS: readonly (readonly [ReasonCode, Check])[] = [
   ['KEY_USAGE', keyUsage],
   ['EXTENDED_KEY_USAGE', extendedKeyUsage],
   ['PATH_TOO_LONG', pathLength],
+  ['NAME_CONSTRAINTS', leafConstraints],
   ['CRITICAL_EXTENSION', criticalExtension],
 ];
 
@@ -47,7 +48,7 @@ export function checkPath(judged: Judged): Reason[] {
 
 /** RFC 5280 §6.1: an issuer that names itself does not count, except as the last one. */
 export function isSelfIssued(certificate: Certificate): boolean {
-  return nameKey(certificate.issuer) === nameKey(certificate.subject);
+  return certificate.issuerKey === certificate.subjectKey;
 }
 
 function certificateAt({ path }: Judged, index: number): Certificate {
@@ -95,17 +96,23 @@ function weakSignature({ path, anchored, rules }: Judged, index: number) {
 
 /** RFC 5280 §6.1.4 (k). Versions 1 and 2 cannot say that they are a CA. */
 function notACa(judged: Judged, index: number) {
+  const { basicConstraints, subject } = certificateAt(judged, index);
+  if (index === 0) return undefined;
+  // RFC 5280 §4.1.2.6: an issuer has a name.
+  if (isEmptyName(subject)) return 'it issued a certificate and has no name: its CA is set up wrongly';
   return (
-    index > 0 &&
-    certificateAt(judged, index).basicConstraints?.ca !== true &&
+    basicConstraints?.ca !== true &&
     'it issued a certificate and is no CA by its basic constraints: the chain is forged or its CA is set up wrongly'
   );
 }
 
 /** RFC 5280 §6.1.4 (n); RFC 4945 §5.1.3.2 for the leaf. */
 function keyUsage(judged: Judged, index: number) {
-  const { keyUsage: bits } = certificateAt(judged, index);
+  const { keyUsage: bits, basicConstraints } = certificateAt(judged, index);
   if (bits === undefined) return undefined;
+  // RFC 5280 §4.2.1.3: who signs certificates says that it is a CA.
+  if (index === 0 && bits & KeyUsageFlags.keyCertSign && !basicConstraints?.ca)
+    return 'its key may sign certificates (keyCertSign) although it is no CA: have it issued without';
   if (index > 0)
     return (bits & KeyUsageFlags.keyCertSign) === 0 && 'its key may not sign certificates (keyCertSign)';
   return (
@@ -132,13 +139,29 @@ function pathLength({ path }: Judged, index: number) {
   return below > limit && `it allows ${limit} CAs below it, and there are ${below}`;
 }
 
-/** RFC 5280 §4.2. */
-function criticalExtension(judged: Judged, index: number) {
-  const unknown = [...certificateAt(judged, index).extensions]
-    .filter(([oid, { critical }]) => critical && !(oid in EXTENSIONS))
-    .map(([oid]) => oid);
+/** RFC 5280 §4.2.1.10: only a CA constrains names. */
+function leafConstraints(judged: Judged, index: number) {
+  const { nameConstraints, basicConstraints } = certificateAt(judged, index);
   return (
-    unknown.length > 0 &&
-    `it has a critical extension that we do not understand (${unknown.join(', ')}): have it issued without`
+    index === 0 &&
+    nameConstraints &&
+    !basicConstraints?.ca &&
+    'it constrains names and is no CA: have it issued without'
+  );
+}
+
+/** RFC 5280 §4.2: what is critical and not understood refuses; so does what its own section has as the opposite. */
+function criticalExtension(judged: Judged, index: number) {
+  const { extensions, subject } = certificateAt(judged, index);
+  const wrong = [...extensions].flatMap(([oid, { critical }]) => {
+    const row = EXTENSIONS[oid];
+    if (!row) return critical ? [`${oid} is critical, and we do not understand it`] : [];
+    if (row.critical === 'never' && critical) return [`${row.name} is critical and may not be`];
+    // RFC 5280 §4.2.1.6: without a subject the alternative name is all there is.
+    const needed = row.critical === 'always' || (row.critical === 'without subject' && isEmptyName(subject));
+    return needed && !critical ? [`${row.name} is not critical and has to be`] : [];
+  });
+  return (
+    wrong.length > 0 && `its extensions are not as they should be (${wrong.join('; ')}): have it issued again`
   );
 }

@@ -17,7 +17,7 @@ export type GeneralName =
   | { type: 'dn'; value: Uint8Array }
   | { type: 'other'; tag: number };
 
-/** What a certificate calls its holder. No common name stands for anything here (RFC 6125 §6.4.4 ends that). */
+/** What a certificate calls its holder. No common name stands for anything here (RFC 9525 ended that). */
 export interface CertificateNames {
   /** DER of the Name; `30 00` where it is empty. */
   subject: Uint8Array;
@@ -55,7 +55,7 @@ export function namesOf(certificate: {
 export function bindsIdentity(names: CertificateNames, { idType, data }: IdentityBytes): boolean {
   switch (idType) {
     case ID_TYPE.ID_FQDN:
-      return matchesText(data, names.dns, lowerAscii);
+      return !data.includes(STAR) && matchesText(data, names.dns, lowerAscii);
     case ID_TYPE.ID_RFC822_ADDR:
       return matchesText(data, names.email, foldMailbox);
     case ID_TYPE.ID_IPV4_ADDR:
@@ -115,6 +115,20 @@ export function printName(name: Uint8Array): string {
   if (!rdns) return `#${hex(name)}`;
   const attribute = ({ oid, value }: Attribute) => `${ATTRIBUTE_NAMES[oid] ?? oid}=${printValue(value)}`;
   return rdns.map((rdn) => rdn.map(attribute).join('+')).join(', ');
+}
+
+/** For operators; what is not understood by its tag. */
+export function printGeneralName(name: GeneralName): string {
+  switch (name.type) {
+    case 'dn':
+      return printName(name.value);
+    case 'ip':
+      return formatAddress(name.value);
+    case 'other':
+      return `of kind ${name.tag & 0x1f}`;
+    default:
+      return name.value;
+  }
 }
 
 /** `C=DE, O=Example, CN=gw` to DER; undefined where the text is no name. `\,` and `\+` stand for themselves. */
@@ -231,7 +245,7 @@ function printValue({ tag, value, raw }: DerNode): string {
 
 function matchesText(data: Uint8Array, names: readonly string[], fold: (text: string) => string): boolean {
   const text = asciiOf(data);
-  if (text === undefined || text === '' || text.includes('*')) return false;
+  if (text === undefined || text === '') return false;
   return names.some((name) => fold(name) === fold(text));
 }
 
@@ -283,6 +297,7 @@ function rdnMatches(wanted: Attribute[], given: Attribute[]): boolean {
 }
 
 const ANYTHING = 't*';
+const STAR = '*'.charCodeAt(0);
 
 function splitUnescaped(text: string, separator: string): string[] {
   return text.match(separator === ',' ? /(\\.|[^,\\])+/g : /(\\.|[^+\\])+/g) ?? [];

@@ -14,6 +14,8 @@ export interface PathRules {
   clockTolerance: number;
   /** One of these, where a certificate says what its key is for (RFC 4945 §5.1.3.12); an issuer too. */
   extendedKeyUsages: readonly string[];
+  /** OIDs of certificate policies, one of which has to hold for the whole path; absent, none has to. */
+  acceptedPolicies?: readonly string[];
 }
 
 export const EKU = {

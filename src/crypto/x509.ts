@@ -3,8 +3,10 @@
 import { createHash } from 'node:crypto';
 import { type Budget, findPath, newBudget } from './x509-build.ts';
 import { type Certificate, nameOf, readCertificate, sameBytes } from './x509-certificate.ts';
-import { checkPath, type Link } from './x509-checks.ts';
+import { checkPath, type Judged, type Link } from './x509-checks.ts';
+import { checkNameConstraints } from './x509-constraints.ts';
 import { type CertificateNames, namesOf, printName } from './x509-names.ts';
+import { checkPolicies } from './x509-policies.ts';
 import { PATH_BUDGET, type PathRules, type Reason } from './x509-rules.ts';
 import { readPublicKey, schemeOf } from './x509-signature.ts';
 
@@ -59,7 +61,9 @@ export async function judgePath(question: PathQuestion): Promise<Verdict> {
   const budget = newBudget();
   const others = readLinks(question.certificates.slice(1));
   const anchors = readLinks(question.anchors);
-  const { rules, at } = question;
+  const { rules } = question;
+  // Certificates count whole seconds (RFC 5280 §4.1.2.5): the last one lasts until it is over.
+  const at = Math.floor(question.at / 1000) * 1000;
   const found = await findPath({
     leaf,
     others: others.links,
@@ -67,9 +71,9 @@ export async function judgePath(question: PathQuestion): Promise<Verdict> {
     rules,
     at,
     budget,
-    judge: checkPath,
+    judge,
   });
-  const reasons = found.reasons.length > 0 ? [...found.reasons, ...others.reasons] : [];
+  const reasons = found.reasons.length > 0 ? [...found.reasons, ...others.reasons, ...anchors.reasons] : [];
   const trusted = found.anchored && reasons.length === 0;
   const revocation = trusted ? revocationOf(question, found.path, budget) : { reasons: [], wanted: [] };
   reasons.push(...revocation.reasons);
@@ -82,6 +86,10 @@ export async function judgePath(question: PathQuestion): Promise<Verdict> {
     notAfter: Math.min(...found.path.map(({ certificate }) => certificate.notAfter)),
     wanted: revocation.wanted,
   };
+}
+
+function judge(judged: Judged): Reason[] {
+  return [...checkPath(judged), ...checkNameConstraints(judged), ...checkPolicies(judged)];
 }
 
 /** SHA-1 of SubjectPublicKeyInfo, as CERTREQ names a CA (RFC 7296 §3.7). A name here, no protection. */

@@ -1,8 +1,10 @@
 // A small CA for tests: certificates of every kind, right and wrong, made when they are needed.
 
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { derOf, encodeOid, TAG } from '../../src/crypto/der.ts';
 import { PATH_RULES, type PathQuestion, type PathRules, parseName } from '../../src/crypto/x509.ts';
 import * as issue from '../../src/crypto/x509-issue.ts';
+import type { GeneralName } from '../../src/crypto/x509-names.ts';
 
 export const NOON = Date.UTC(2030, 5, 1, 12);
 export const DAY = 86_400_000;
@@ -120,4 +122,36 @@ export function ask(
     ...more,
     rules: { ...PATH_RULES, revocation: 'off', ...more.rules },
   };
+}
+
+/** Bases as GeneralNames; an `ip` has its mask behind it. */
+export function nameConstraints(permitted: GeneralName[], excluded: GeneralName[] = []): Uint8Array {
+  const trees = (tag: number, bases: GeneralName[]) =>
+    bases.length === 0
+      ? []
+      : [derOf(tag, ...bases.map((one) => derOf(TAG.SEQUENCE, issue.encodeGeneralName(one))))];
+  const value = derOf(TAG.SEQUENCE, ...trees(0xa0, permitted), ...trees(0xa1, excluded));
+  return issue.extension('2.5.29.30', value, { critical: true });
+}
+
+export function policies(...oids: string[]): Uint8Array {
+  return issue.extension(
+    '2.5.29.32',
+    derOf(TAG.SEQUENCE, ...oids.map((oid) => derOf(TAG.SEQUENCE, encodeOid(oid)))),
+  );
+}
+
+export function policyMappings(...pairs: [string, string][]): Uint8Array {
+  const items = pairs.map(([from, to]) => derOf(TAG.SEQUENCE, encodeOid(from), encodeOid(to)));
+  return issue.extension('2.5.29.33', derOf(TAG.SEQUENCE, ...items), { critical: true });
+}
+
+export function policyConstraints(limits: { explicit?: number; mapping?: number }): Uint8Array {
+  const explicit = limits.explicit === undefined ? [] : [derOf(0x80, Uint8Array.of(limits.explicit))];
+  const mapping = limits.mapping === undefined ? [] : [derOf(0x81, Uint8Array.of(limits.mapping))];
+  return issue.extension('2.5.29.36', derOf(TAG.SEQUENCE, ...explicit, ...mapping), { critical: true });
+}
+
+export function inhibitAnyPolicy(count: number): Uint8Array {
+  return issue.extension('2.5.29.54', derOf(TAG.INTEGER, Uint8Array.of(count)), { critical: true });
 }

@@ -23,6 +23,9 @@ export interface Suite {
   rekeys?: true;
   /** How strongSwan shows the child; unchecked where nothing is said. */
   shown?: string;
+  /** Of our tunnel: keys of the configuration beside or instead of the usual ones. */
+  ours?: Record<string, unknown>;
+  theirs?: Partial<StrongswanTunnel>;
 }
 
 export interface Result {
@@ -64,21 +67,25 @@ export function createChecks(options: ChecksOptions) {
   const { site, peer, peerName, dataplane, psk } = options;
   const results: Result[] = [];
 
-  function configure({ outer, inner = 4, ike, esp, legacy, encapsulation }: Suite): void {
-    const [ours, theirs] = OUTER[outer];
-    site.configure(`gateway: { name: a, address: "${ours}", dataplane: ${dataplane} }
-tunnels:
-  office:
-    peer: "${theirs}"
-    auth: { psk: { file: ${site.folder}/office.psk } }
-    local: "${INNER[inner].ours}"
-    remote: "${INNER[inner].theirs}"
-    start: wait
-    encapsulation: ${encapsulation ?? options.encapsulation}
-    ike-suites: ${JSON.stringify(ike.split(', '))}
-    esp-suites: ["${esp}"]
-    legacy: ${legacy === true}
-`);
+  function configure(suite: Suite): void {
+    const { outer, inner = 4, ike, esp, legacy, encapsulation, ours } = suite;
+    const [address, peerAddress] = OUTER[outer];
+    const office = {
+      peer: peerAddress,
+      auth: { psk: { file: `${site.folder}/office.psk` } },
+      local: INNER[inner].ours,
+      remote: INNER[inner].theirs,
+      start: 'wait',
+      encapsulation: encapsulation ?? options.encapsulation,
+      'ike-suites': ike.split(', '),
+      'esp-suites': [esp],
+      legacy: legacy === true,
+      ...ours,
+    };
+    // JSON is YAML.
+    site.configure(
+      JSON.stringify({ gateway: { name: 'a', address, dataplane }, tunnels: { office } }, null, 2),
+    );
   }
 
   function theirs(suite: Suite, changed: Partial<StrongswanTunnel> = {}): StrongswanTunnel {
@@ -92,6 +99,7 @@ tunnels:
       remote: inner.ours,
       ike: suite.strongswanIke,
       esp: suite.strongswanEsp,
+      ...suite.theirs,
       ...changed,
     };
   }
@@ -224,7 +232,19 @@ tunnels:
     await site.kill('SIGTERM');
   }
 
-  return { results, configure, theirs, check, establish, passes, deleted, rekeyOnce, wholeSuite };
+  return {
+    results,
+    configure,
+    theirs,
+    check,
+    establish,
+    installed,
+    passes,
+    deleted,
+    underTraffic,
+    rekeyOnce,
+    wholeSuite,
+  };
 }
 
 export function resultLine({ dataplane, role, suite, check: name, result, detail }: Result): string {
@@ -234,6 +254,13 @@ export function resultLine({ dataplane, role, suite, check: name, result, detail
 
 function obeyed({ code, sentence }: Answer): void {
   demand(code === 'OK', `${sentence} [${code}]`);
+}
+
+/** The last line that the sentence fits. */
+export function sentenceIn(output: string, sentence: RegExp): string {
+  const found = output.split('\n').findLast((one) => sentence.test(one));
+  demand(found !== undefined, `no sentence that fits ${sentence}: ${output}`);
+  return found.trim();
 }
 
 export function demand(condition: boolean, what: string): asserts condition {

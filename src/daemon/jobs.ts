@@ -1,8 +1,11 @@
 // Carries out the core's jobs: key exchanges and everything that needs a long-term secret.
 
+import type { KeyObject } from 'node:crypto';
 import type { KeyExchanges } from '../crypto/node-key-exchange.ts';
 import { pskAuth } from '../crypto/node-provider.ts';
+import { signOctets } from '../crypto/node-signatures.ts';
 import type { Provider } from '../crypto/provider.ts';
+import { schemeRow } from '../crypto/signature-schemes.ts';
 import type { Job, JobResult } from '../ike/boundary.ts';
 
 export interface JobParts {
@@ -10,6 +13,10 @@ export interface JobParts {
   keyExchanges: KeyExchanges;
   /** The secret of that name, or undefined. */
   secret: (name: string) => Uint8Array | undefined;
+  /** The private key of that name, or undefined. */
+  key?: (name: string) => KeyObject | undefined;
+  /** Whether a peer is who it says. */
+  judge?: (question: Job & { type: 'verify' }) => Promise<JobResult & { type: 'verify' }>;
 }
 
 /** Never rejects: whatever goes wrong is a `failed` result that names who is at fault. */
@@ -23,7 +30,8 @@ export function createJobs(parts: JobParts): (job: Job) => Promise<JobResult> {
   };
 }
 
-async function carryOut(job: Job, { provider, keyExchanges, secret }: JobParts): Promise<JobResult> {
+async function carryOut(job: Job, parts: JobParts): Promise<JobResult> {
+  const { provider, keyExchanges, secret } = parts;
   switch (job.type) {
     case 'offer':
       return { type: 'offer', ...(await keyExchanges.offer(job.group)) };
@@ -39,6 +47,15 @@ async function carryOut(job: Job, { provider, keyExchanges, secret }: JobParts):
     case 'psk-verify': {
       const auth = pskAuth(provider, job.prf, known(secret, job.secret), job.octets);
       return { type: 'psk-verify', valid: provider.equal(auth, job.auth) };
+    }
+    case 'sign': {
+      const key = parts.key?.(job.key);
+      if (!key) throw new UnknownSecret(`no private key for ${job.key}`);
+      return { type: 'sign', signature: await signOctets(key, schemeRow(job.scheme), job.octets) };
+    }
+    case 'verify': {
+      if (!parts.judge) throw new UnknownSecret(`no trust anchors for ${job.trust}`);
+      return await parts.judge(job);
     }
   }
 }

@@ -5,20 +5,34 @@ import { authOctets, macedId } from '../crypto/keymat.ts';
 import type { Identity } from '../policy/tunnel.ts';
 import { addressBytes, formatAddress } from '../wire/address.ts';
 import { ID_TYPE } from '../wire/numbers.ts';
+import type { JobResult, PeerCredential } from './boundary.ts';
 import type { Context } from './context.ts';
 import type { IkeSa, Secrets } from './sa.ts';
 
 declare const verified: unique symbol;
 
 /** A peer that proved its identity. Only `verifiedPeer` makes one, so `established` cannot be built without it. */
-export type VerifiedPeer = { readonly identity: Identity; readonly [verified]: true };
+export type VerifiedPeer = {
+  readonly identity: Identity;
+  /** What it signed with; missing with a pre-shared key. */
+  readonly credential?: PeerCredential;
+  readonly [verified]: true;
+};
 
-/** The verdict of `psk-verify` is the proof. */
-export function verifiedPeer(
-  identity: Identity,
-  verdict: { type: 'psk-verify'; valid: boolean },
-): VerifiedPeer | undefined {
-  return verdict.valid ? ({ identity } as VerifiedPeer) : undefined;
+/** The verdict of `psk-verify` or `verify` on that identity is the proof. */
+export function verifiedPeer(identity: Identity, verdict: JobResult): VerifiedPeer | undefined {
+  switch (verdict.type) {
+    case 'psk-verify':
+      return verdict.valid ? ({ identity } as VerifiedPeer) : undefined;
+    case 'verify': {
+      // A verdict that says yes and gives reasons against it is none.
+      if (!verdict.valid || verdict.reasons.length > 0) return undefined;
+      const { credential } = verdict;
+      return { identity, ...(credential ? { credential } : {}) } as VerifiedPeer;
+    }
+    default:
+      return undefined;
+  }
 }
 
 /** The octets that the initiator or the responder signs. */

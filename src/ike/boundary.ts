@@ -2,7 +2,7 @@
 
 import type { PrfName } from '../crypto/suites.ts';
 import type { Change, DataPlaneEvent, Instant } from '../policy/sad.ts';
-import type { Tunnel } from '../policy/tunnel.ts';
+import type { Identity, Tunnel } from '../policy/tunnel.ts';
 import type { IpAddress } from '../wire/address.ts';
 import type { ReportCode } from './errors.ts';
 
@@ -52,6 +52,8 @@ export interface Failure {
  * `answer` takes a peer's public value, `finish` uses the handle, as often as answers come;
  * `forget` ends it. `group` is the IANA number of transform type 4.
  * PSK jobs compute prf(prf(secret, "Key Pad for IKEv2"), octets) (RFC 7296 §2.15); secrets are known by name only.
+ * `sign` and `verify` name rows of `crypto/signature-schemes.ts`. `verify` says whether the peer is who it says: its
+ * certificates lead to an anchor of `trust` (or its key is known there), prove the identity, and the signature is theirs.
  */
 export type Job =
   | { type: 'offer'; group: number }
@@ -59,7 +61,44 @@ export type Job =
   | { type: 'finish'; group: number; handle: string; public: Uint8Array }
   | { type: 'forget'; handle: string }
   | { type: 'psk-sign'; secret: string; prf: PrfName; octets: Uint8Array }
-  | { type: 'psk-verify'; secret: string; prf: PrfName; octets: Uint8Array; auth: Uint8Array };
+  | { type: 'psk-verify'; secret: string; prf: PrfName; octets: Uint8Array; auth: Uint8Array }
+  | { type: 'sign'; key: string; scheme: string; octets: Uint8Array }
+  | {
+      type: 'verify';
+      trust: string;
+      identity: Identity;
+      /** AUTH may mean any of these. */
+      schemes: string[];
+      octets: Uint8Array;
+      signature: Uint8Array;
+      /** As they came: the CERT payloads in their order. */
+      certificates: CertificateBytes[];
+    };
+
+/** Body of a CERT payload (RFC 7296 §3.6). */
+export interface CertificateBytes {
+  encoding: number;
+  data: Uint8Array;
+}
+
+/** Why a peer is not believed; `message` goes into the sentence of the code. */
+export interface Refusal {
+  code: ReportCode;
+  message: string;
+}
+
+/** What a peer proved itself with, for the operator. */
+export interface PeerCredential {
+  subject: string;
+  issuer?: string;
+  /** Wall time, milliseconds. */
+  notAfter?: number;
+  /** SHA-256, hex. */
+  fingerprint: string;
+  scheme: string;
+  /** What does not stop us and should be known: a revocation answer that could not be had. */
+  warnings: string[];
+}
 
 export type JobResult =
   | { type: 'offer'; public: Uint8Array; handle: string }
@@ -68,5 +107,7 @@ export type JobResult =
   | { type: 'forget' }
   | { type: 'psk-sign'; auth: Uint8Array }
   | { type: 'psk-verify'; valid: boolean }
-  /** `peer`: the peer's public value is not valid (RFC 6989); `secret`: unknown or unreadable; `ours`: anything else. */
+  | { type: 'sign'; signature: Uint8Array }
+  | { type: 'verify'; valid: boolean; reasons: Refusal[]; credential?: PeerCredential }
+  /** `peer`: the peer's public value is not valid (RFC 6989); `secret`: a key that is unknown or unreadable; `ours`: anything else. */
   | { type: 'failed'; fault: 'peer' | 'secret' | 'ours'; message: string };

@@ -27,7 +27,7 @@ export const REPORTS = {
   },
   TUNNEL_DOWN: { fault: 'config', sentence: 'the tunnel is not up: isthmus up TUNNEL' },
   PEER_DELETED: { fault: 'peer', sentence: 'the peer deleted the IKE SA before this was done' },
-  CONFIG_NO_SECRET: { fault: 'config', sentence: 'the pre-shared key cannot be used: {message}' },
+  CONFIG_NO_SECRET: { fault: 'config', sentence: 'our key cannot be used: {message}' },
   CONFIG_NO_ADDRESS: {
     fault: 'config',
     sentence: 'the tunnel has no peer address to connect to; it can only answer',
@@ -60,10 +60,73 @@ export const REPORTS = {
     fault: 'config',
     sentence: '{remote} could not prove to be {identity}: the pre-shared keys of the two sides differ',
   },
+  CONFIG_NO_SIGNATURE: {
+    fault: 'config',
+    sentence:
+      '{remote} can verify none of our signatures: it takes {offered}; we have {configured}. Give us a certificate with another kind of key, or update the peer',
+  },
+  PEER_AUTH_METHOD: {
+    fault: 'config',
+    sentence: '{remote} as {identity}: {message}. Configure the same way of authentication on both sides',
+  },
+  PEER_SIGNATURE_SCHEME: {
+    fault: 'config',
+    sentence:
+      '{remote} as {identity}: {message}. Let the peer sign with one of these, or add its own to auth: signatures here',
+  },
+  PEER_SIGNATURE_INVALID: {
+    fault: 'peer',
+    sentence:
+      '{remote} does not hold the private key of the certificate that it shows for {identity}, or something on the way changed its messages: {message}',
+  },
+  PEER_NO_CERTIFICATE: {
+    fault: 'config',
+    sentence:
+      '{remote} as {identity} sends no certificate: {message}. Let the peer always send it, not only when asked',
+  },
+  PEER_CERTIFICATE_KIND: {
+    fault: 'config',
+    sentence:
+      '{remote} as {identity}: {message}; only X.509 certificates and raw public keys are read. Let the peer send those',
+  },
+  PEER_CERTIFICATE_INVALID: {
+    fault: 'peer',
+    sentence:
+      '{remote} as {identity} sends a certificate that cannot be accepted: {message}. The peer needs another one',
+  },
+  PEER_CERTIFICATE_UNTRUSTED: {
+    fault: 'config',
+    sentence:
+      'the certificate of {remote} as {identity} leads to no CA that we trust: {message}. Add its CA to auth: ca here, or let the peer send the certificates between',
+  },
+  PEER_CERTIFICATE_EXPIRED: {
+    fault: 'peer',
+    sentence:
+      'the certificate of {remote} as {identity} is out of its time: {message}. Renew it there, and compare the clocks of both sides',
+  },
+  PEER_CERTIFICATE_REVOKED: {
+    fault: 'peer',
+    sentence: 'the certificate of {remote} as {identity} is revoked: {message}. The peer needs a new one',
+  },
+  PEER_REVOCATION_UNKNOWN: {
+    fault: 'config',
+    sentence:
+      'whether the certificate of {remote} as {identity} is revoked cannot be found out: {message}. Give a current crl, or set revocation: soft',
+  },
+  PEER_CERTIFICATE_NAME: {
+    fault: 'config',
+    sentence:
+      'the certificate of {remote} does not prove {identity}: {message}. Issue it for that name (subjectAltName), or set the id there and peer-id here to a name in it',
+  },
+  PEER_KEY_UNKNOWN: {
+    fault: 'config',
+    sentence:
+      '{remote} as {identity} shows a public key that is not the one in auth: public-key here: {message}',
+  },
   PEER_REFUSED_AUTH: {
     fault: 'config',
     sentence:
-      '{remote} refuses our authentication as {identity}: compare the pre-shared key and the identity on both sides',
+      '{remote} refuses our authentication as {identity}: compare the keys and the identities on both sides; the log there says more',
   },
   PEER_WRONG_IDENTITY: {
     fault: 'config',

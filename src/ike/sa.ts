@@ -3,6 +3,7 @@
 import type { IkeKeys } from '../crypto/keymat.ts';
 import type { ChosenSuite } from '../policy/proposal.ts';
 import type { Instant, SelectorSet } from '../policy/sad.ts';
+import type { Identity } from '../policy/tunnel.ts';
 import type { Payload } from '../wire/ikev2.ts';
 import type { VerifiedPeer } from './authenticate.ts';
 import type { Endpoint } from './boundary.ts';
@@ -30,9 +31,33 @@ export interface IkeSa {
   childless?: true;
   /** Largest IP packet with a fragment of ours, bytes; absent where the two sides did not agree on fragments. */
   fragmentSize?: number;
+  /** What it says about signatures, until it is verified. */
+  heard?: Announced;
   window: Window;
   state: State;
 }
+
+/** What the peer can verify, and which certificates it asks for. */
+export interface Announced {
+  /** SIGNATURE_HASH_ALGORITHMS (RFC 7427 §4); missing where the peer does not know RFC 7427. */
+  hashes?: number[];
+  /** SUPPORTED_AUTH_METHODS (RFC 9593). */
+  methods?: AnnouncedMethod[];
+  /** CERTREQ: encodings, and SHA-1 hashes of the public keys of its CAs (RFC 7296 §3.7). */
+  encodings: number[];
+  authorities: Uint8Array[];
+}
+
+/** RFC 9593 §3.2; `algorithm` is DER of an AlgorithmIdentifier. */
+export interface AnnouncedMethod {
+  method: number;
+  algorithm?: Uint8Array;
+}
+
+/** How we prove ourselves, while the job works on it. */
+export type ChosenProof =
+  | { method: 'psk' }
+  | { method: 'signature'; scheme: string; encoding: number; certificates: Uint8Array[] };
 
 /**
  * Message ids (RFC 7296 §2.2, §2.3); our window is one in each direction. `bytes` are a message as it travels: one
@@ -103,7 +128,7 @@ export type State =
       answer: Uint8Array;
       nr: Uint8Array;
     }
-  | { name: 'auth-signing'; job: number; attempt: Attempt; secrets: Secrets }
+  | { name: 'auth-signing'; job: number; proof: ChosenProof; attempt: Attempt; secrets: Secrets }
   /** `childSpi` is missing where the child was left out. */
   | { name: 'auth-sent'; attempt: Attempt; secrets: Secrets; childSpi?: number }
   | {
@@ -113,11 +138,27 @@ export type State =
       secrets: Secrets;
       childSpi?: number;
       response: Uint8Array;
+      claimed: Identity;
     }
   | { name: 'init-answering'; job: number; suite: ChosenSuite; request: Uint8Array; until: Instant }
   | { name: 'init-answered'; secrets: Secrets; until: Instant }
-  | { name: 'peer-verifying'; job: number; secrets: Secrets; request: Uint8Array; until: Instant }
-  | { name: 'answer-signing'; job: number; secrets: Secrets; request: Uint8Array; peer: VerifiedPeer }
+  | {
+      name: 'peer-verifying';
+      job: number;
+      /** What the peer calls itself; proven only by the outcome. */
+      claimed: Identity;
+      secrets: Secrets;
+      request: Uint8Array;
+      until: Instant;
+    }
+  | {
+      name: 'answer-signing';
+      job: number;
+      proof: ChosenProof;
+      secrets: Secrets;
+      request: Uint8Array;
+      peer: VerifiedPeer;
+    }
   | ({ name: 'established' } & Established)
   | { name: 'deleted' };
 

@@ -12,7 +12,7 @@ export interface Tunnel {
   local: { address: IpAddress; identity: Identity };
   /** Candidate addresses in order of preference; empty means any address, then the identity decides. */
   remote: { addresses: IpAddress[]; identity: Identity };
-  auth: { method: 'psk'; secret: string };
+  auth: Auth;
   encapsulation: 'auto' | 'udp' | 'esp';
   /**
    * IKE SAs without a first child (RFC 6023): never, as the peer likes, by us where the peer can, or no others.
@@ -60,4 +60,48 @@ export interface Retransmit {
 export interface Identity {
   type: 'ipv4' | 'ipv6' | 'fqdn' | 'email' | 'key-id';
   value: string;
+}
+
+/** How both sides prove who they are: by the same secret, or each in a way of its own. */
+export type Auth = SharedKey | { method: 'each'; own: OwnProof; peer: PeerProof };
+
+/** `secret` is a name; only jobs know what it stands for. */
+export interface SharedKey {
+  method: 'psk';
+  secret: string;
+}
+
+export type OwnProof = SharedKey | { method: 'signature'; keys: OwnKey[] };
+
+/** A private key by name, and what shows whose it is. */
+export interface OwnKey {
+  key: string;
+  /** Rows of `crypto/signature-schemes.ts` that it can sign with, the best first. */
+  schemes: string[];
+  /** DER. X.509: its own first, then those of the CAs below the root. Raw: one SubjectPublicKeyInfo (RFC 7670). */
+  certificates: Uint8Array[];
+  raw: boolean;
+  /** SHA-1 of the public key of each CA over it, as a CERTREQ names them (RFC 7296 §3.7). */
+  authorities: Uint8Array[];
+}
+
+/** What is taken as proof of the peer. `trust` names anchors, rules and known keys; only jobs know them. */
+export type PeerProof =
+  | SharedKey
+  | {
+      method: 'signature';
+      trust: string;
+      schemes: string[];
+      /** SHA-1 of the public key of each trust anchor; empty where only known keys are taken. */
+      authorities: Uint8Array[];
+      /** Raw public keys are known (RFC 7670). */
+      raw: boolean;
+    };
+
+export function ownProof(auth: Auth): OwnProof {
+  return auth.method === 'psk' ? auth : auth.own;
+}
+
+export function peerProof(auth: Auth): PeerProof {
+  return auth.method === 'psk' ? auth : auth.peer;
 }

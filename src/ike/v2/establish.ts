@@ -21,6 +21,7 @@ export function establish(
 ): Established {
   sa.candidates = [tunnel.name];
   rememberSize(context, sa);
+  delete sa.heard;
   const established: Established = {
     peer,
     tunnel: tunnel.name,

@@ -3,7 +3,7 @@
 import { toAnswer } from '../../policy/proposal.ts';
 import type { Identity, Tunnel } from '../../policy/tunnel.ts';
 import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
-import { AUTH_METHOD, EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
+import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import {
   decodeIdentity,
   encodeIdentity,
@@ -13,14 +13,17 @@ import {
   signedOctets,
   verifiedPeer,
 } from '../authenticate.ts';
-import type { JobResult } from '../boundary.ts';
+import type { JobResult, Refusal } from '../boundary.ts';
 import { makeChild, selectorPayloads } from '../child.ts';
 import { type Context, drawEspSpi, install, reportFailure, startJob, tunnelOf } from '../context.ts';
 import { secretReport } from '../failures.ts';
+import { chooseProof, proofPayloads, unsuited } from '../own-proof.ts';
+import { refusalOf, takesProof, verification } from '../peer-proof.ts';
 import { reopen } from '../protect.ts';
 import type { Established, IkeSa, Secrets, State } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
+import { heardFrom } from './announcements.ts';
 import { acceptChild } from './child-terms.ts';
 import { isChildless } from './childless.ts';
 import { childrenFollow, establish, forgetOthers } from './establish.ts';
@@ -38,25 +41,30 @@ export function authRequested(
   const [id, auth] = [findPayload(payloads, PAYLOAD.IDi), findPayload(payloads, PAYLOAD.AUTH)];
   const identity = id && decodeIdentity(id);
   const candidates = identity ? expecting(context, sa, identity) : [];
-  if (!id || !auth || auth.method !== AUTH_METHOD.SHARED_KEY_MIC || candidates.length === 0) {
+  if (!id || !auth || !identity || candidates.length === 0) {
     reportFailure(context, 'PEER_UNKNOWN', undefined, {
       remote: sa.remote.address,
       identity: identity ? `${identity.value} (${identity.type})` : 'nothing we can read',
     });
     return refuseAuth(context, sa, state.secrets, messageId);
   }
-  sa.candidates = preferAsked(context, candidates, payloads);
+  sa.candidates = preferAsked(context, preferMethod(context, candidates, auth.method), payloads);
+  sa.heard = heardFrom(payloads, sa.heard);
   const { tunnel } = tunnelOf(context, sa)!;
   if (tunnel.childless === 'never' && isChildless(payloads))
     return refuseAuth(context, sa, state.secrets, messageId, NOTIFY.INVALID_SYNTAX);
-  const job = startJob(context, sa, {
-    type: 'psk-verify',
-    secret: tunnel.auth.secret,
-    prf: state.secrets.suite.prf!,
-    octets: signedOctets(context, state.secrets, true, idBody(id)),
-    auth: auth.data,
-  });
-  sa.state = { name: 'peer-verifying', job, secrets: state.secrets, request, until: state.until };
+  const octets = signedOctets(context, state.secrets, true, idBody(id));
+  const judged = verification(tunnel, state.secrets, identity, octets, payloads);
+  if ('code' in judged) return peerRefused(context, sa, state.secrets, identity, judged, messageId);
+  const { secrets, until } = state;
+  const job = startJob(context, sa, judged);
+  sa.state = { name: 'peer-verifying', job, claimed: identity, secrets, request, until };
+}
+
+/** Tunnels that take such a proof; when none does, all, so that the reason can be said. */
+function preferMethod(context: Context, candidates: string[], method: number): string[] {
+  const matching = candidates.filter((name) => takesProof(context.tunnels.get(name)!.tunnel, method));
+  return matching.length > 0 ? matching : candidates;
 }
 
 /** IDr names which of our identities the peer wants (RFC 7296 §2.15). */
@@ -87,24 +95,35 @@ export function peerVerified(
   result: JobResult,
 ): void {
   const { tunnel } = tunnelOf(context, sa)!;
-  const peer = result.type === 'psk-verify' ? verifiedPeer(tunnel.remote.identity, result) : undefined;
+  const peer = verifiedPeer(state.claimed, result);
   if (!peer) {
-    if (result.type === 'failed') reportFailure(context, ...secretReport(tunnel.name, result));
-    else
-      reportFailure(context, 'PEER_AUTH_FAILED', tunnel.name, {
-        remote: sa.remote.address,
-        identity: tunnel.remote.identity.value,
-      });
+    if (result.type !== 'failed')
+      return peerRefused(context, sa, state.secrets, state.claimed, refusalOf(result), 1);
+    reportFailure(context, ...secretReport(tunnel.name, result));
     return refuseAuth(context, sa, state.secrets, 1);
   }
   const octets = signedOctets(context, state.secrets, false, idBody(encodeIdentity(tunnel.local.identity)));
-  const job = startJob(context, sa, {
-    type: 'psk-sign',
-    secret: tunnel.auth.secret,
-    prf: state.secrets.suite.prf!,
-    octets,
-  });
-  sa.state = { name: 'answer-signing', job, secrets: state.secrets, request: state.request, peer };
+  const chosen = chooseProof(tunnel, state.secrets, octets, sa.heard);
+  if (!chosen) {
+    const detail = { remote: sa.remote.address, ...unsuited(tunnel, sa.heard) };
+    reportFailure(context, 'CONFIG_NO_SIGNATURE', tunnel.name, detail);
+    return refuseAuth(context, sa, state.secrets, 1);
+  }
+  const { job, proof } = chosen;
+  const { secrets, request } = state;
+  sa.state = { name: 'answer-signing', job: startJob(context, sa, job), proof, secrets, request, peer };
+}
+
+function peerRefused(
+  context: Context,
+  sa: IkeSa,
+  secrets: Secrets,
+  { value: identity }: Identity,
+  { code, message }: Refusal,
+  messageId: number,
+): void {
+  reportFailure(context, code, sa.candidates[0], { remote: sa.remote.address, identity, message });
+  refuseAuth(context, sa, secrets, messageId);
 }
 
 export function answerSigned(
@@ -114,7 +133,8 @@ export function answerSigned(
   result: JobResult,
 ): void {
   const { tunnel } = tunnelOf(context, sa)!;
-  if (result.type !== 'psk-sign') {
+  const own = proofPayloads(state.proof, result);
+  if (!own) {
     reportFailure(context, ...secretReport(tunnel.name, result));
     return refuseAuth(context, sa, state.secrets, 1);
   }
@@ -124,7 +144,7 @@ export function answerSigned(
   if (findNotify(payloads, NOTIFY.INITIAL_CONTACT)) forgetOthers(context, sa, tunnel);
   const proof: Payload[] = [
     { type: PAYLOAD.IDr, critical: false, ...encodeIdentity(tunnel.local.identity) },
-    { type: PAYLOAD.AUTH, critical: false, method: AUTH_METHOD.SHARED_KEY_MIC, data: result.auth },
+    ...own,
   ];
   answerFirstChild(context, sa, established, tunnel, state, payloads, proof);
 }

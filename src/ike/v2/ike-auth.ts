@@ -1,12 +1,13 @@
-// IKE_AUTH with pre-shared keys, as initiator (RFC 7296 §1.2, §2.15).
+// IKE_AUTH as initiator (RFC 7296 §1.2, §2.15).
 //
-//   HDR, SK {IDi, [IDr,] AUTH, SAi2, TSi, TSr}  -->
-//                                               <--  HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
+//   HDR, SK {IDi, [CERT,] [CERTREQ,] [IDr,]
+//            AUTH, SAi2, TSi, TSr}  -->
+//                                   <--  HDR, SK {IDr, [CERT,] AUTH, SAr2, TSi, TSr}
 
 import { choose, toProposals } from '../../policy/proposal.ts';
-import type { Tunnel } from '../../policy/tunnel.ts';
+import type { Identity, Tunnel } from '../../policy/tunnel.ts';
 import { findPayload, type Payload } from '../../wire/ikev2.ts';
-import { AUTH_METHOD, EXCHANGE, NOTIFY, nameOf, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
+import { EXCHANGE, NOTIFY, nameOf, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import {
   decodeIdentity,
   encodeIdentity,
@@ -15,14 +16,17 @@ import {
   signedOctets,
   verifiedPeer,
 } from '../authenticate.ts';
-import type { JobResult } from '../boundary.ts';
+import type { JobResult, Refusal } from '../boundary.ts';
 import { makeChild, selectorPayloads } from '../child.ts';
 import { type Context, drawEspSpi, install, sasOf, startJob, tunnelOf } from '../context.ts';
 import { secretFailure } from '../failures.ts';
+import { chooseProof, proofPayloads, unsuited } from '../own-proof.ts';
+import { refusalOf, verification } from '../peer-proof.ts';
 import { reopen } from '../protect.ts';
 import type { Attempt, Established, IkeSa, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
+import { announcesMethods, certificateRequests, methodAnnouncement } from './announcements.ts';
 import { answeredSelectors, childRefused } from './child-terms.ts';
 import { leavesChildOut } from './childless.ts';
 import { childrenFollow, establish } from './establish.ts';
@@ -32,13 +36,13 @@ import { errorOf, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 export function beginAuth(context: Context, sa: IkeSa, attempt: Attempt, secrets: Secrets): void {
   const { tunnel } = tunnelOf(context, sa)!;
   const octets = signedOctets(context, secrets, true, idBody(encodeIdentity(tunnel.local.identity)));
-  const job = startJob(context, sa, {
-    type: 'psk-sign',
-    secret: tunnel.auth.secret,
-    prf: secrets.suite.prf!,
-    octets,
-  });
-  sa.state = { name: 'auth-signing', job, attempt, secrets };
+  const chosen = chooseProof(tunnel, secrets, octets, sa.heard);
+  if (!chosen) {
+    const detail = { remote: sa.remote.address, ...unsuited(tunnel, sa.heard) };
+    return attemptFailed(context, sa, 'CONFIG_NO_SIGNATURE', detail);
+  }
+  const { job, proof } = chosen;
+  sa.state = { name: 'auth-signing', job: startJob(context, sa, job), proof, attempt, secrets };
 }
 
 export function authSigned(
@@ -47,14 +51,18 @@ export function authSigned(
   state: State & { name: 'auth-signing' },
   result: JobResult,
 ): void {
-  if (result.type !== 'psk-sign') return giveUp(context, sa, ...secretFailure(result));
+  const proof = proofPayloads(state.proof, result);
+  if (!proof) return giveUp(context, sa, ...secretFailure(result));
   const { tunnel } = tunnelOf(context, sa)!;
   const childSpi = leavesChildOut(sa, tunnel) ? undefined : drawEspSpi(context);
   const known = sasOf(context, tunnel.name).some(({ state: { name } }) => name === 'established');
   const payloads: Payload[] = [
     { type: PAYLOAD.IDi, critical: false, ...encodeIdentity(tunnel.local.identity) },
+    ...proof.filter(({ type }) => type === PAYLOAD.CERT),
+    ...certificateRequests([tunnel]),
     { type: PAYLOAD.IDr, critical: false, ...encodeIdentity(tunnel.remote.identity) },
-    { type: PAYLOAD.AUTH, critical: false, method: AUTH_METHOD.SHARED_KEY_MIC, data: result.auth },
+    ...proof.filter(({ type }) => type === PAYLOAD.AUTH),
+    ...(announcesMethods(sa) ? methodAnnouncement([tunnel]) : []),
     // RFC 7296 §2.4: we hold no other SA with this peer.
     ...(known ? [] : [notifyPayload(NOTIFY.INITIAL_CONTACT)]),
     ...(childSpi === undefined ? [] : firstChild(tunnel, childSpi)),
@@ -104,14 +112,11 @@ export function authAnswered(
       expected,
     });
   }
-  const job = startJob(context, sa, {
-    type: 'psk-verify',
-    secret: tunnel.auth.secret,
-    prf: state.secrets.suite.prf!,
-    octets: signedOctets(context, state.secrets, false, idBody(id)),
-    auth: auth.method === AUTH_METHOD.SHARED_KEY_MIC ? auth.data : new Uint8Array(0),
-  });
-  sa.state = { ...state, name: 'auth-verifying', job, response };
+  const octets = signedOctets(context, state.secrets, false, idBody(id));
+  const judged = verification(tunnel, state.secrets, identity, octets, payloads);
+  if ('code' in judged) return peerRefused(context, sa, state.secrets, identity, judged);
+  const job = startJob(context, sa, judged);
+  sa.state = { ...state, name: 'auth-verifying', job, response, claimed: identity };
 }
 
 export function authVerified(
@@ -121,14 +126,10 @@ export function authVerified(
   result: JobResult,
 ): void {
   const { tunnel } = tunnelOf(context, sa)!;
-  const peer = result.type === 'psk-verify' ? verifiedPeer(tunnel.remote.identity, result) : undefined;
+  const peer = verifiedPeer(state.claimed, result);
   if (!peer) {
     if (result.type === 'failed') return giveUp(context, sa, ...secretFailure(result));
-    deleteUnverified(context, sa, state.secrets);
-    return attemptFailed(context, sa, 'PEER_AUTH_FAILED', {
-      remote: sa.remote.address,
-      identity: tunnel.remote.identity.value,
-    });
+    return peerRefused(context, sa, state.secrets, state.claimed, refusalOf(result));
   }
   const payloads = reopen(context, state.secrets, state.response);
   startJob(context, sa, { type: 'forget', handle: state.attempt.offer.handle });
@@ -139,8 +140,15 @@ export function authVerified(
 }
 
 /** The responder's identity did not hold: it is told so in an exchange of its own (RFC 7296 §2.21.2). */
-function deleteUnverified(context: Context, sa: IkeSa, secrets: Secrets): void {
+function peerRefused(
+  context: Context,
+  sa: IkeSa,
+  secrets: Secrets,
+  { value: identity }: Identity,
+  { code, message }: Refusal,
+): void {
   sendRequest(context, sa, EXCHANGE.INFORMATIONAL, [notifyPayload(NOTIFY.AUTHENTICATION_FAILED)], secrets);
+  attemptFailed(context, sa, code, { remote: sa.remote.address, identity, message });
 }
 
 function firstChildAnswered(

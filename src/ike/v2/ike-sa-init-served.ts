@@ -11,6 +11,12 @@ import { exchangeFault, failureText } from '../failures.ts';
 import { agreeOnFragments, fragmentationNotify } from '../fragments.ts';
 import type { IkeSa, State } from '../sa.ts';
 import { sendResponse } from '../window.ts';
+import {
+  certificateRequests,
+  hashAnnouncement,
+  methodAnnouncement,
+  noteAnnouncements,
+} from './announcements.ts';
 import { childlessSupported } from './childless.ts';
 import { HALF_OPEN, noteVendor, secretsOf } from './ike-sa-init.ts';
 import { detectNat, natDetection, wantsUdp } from './nat-detection.ts';
@@ -69,6 +75,7 @@ export function initRequested(
   context.sas.set(sa.spi, sa);
   noteVendor(sa, payloads);
   agreeOnFragments(context, sa, payloads);
+  noteAnnouncements(sa, payloads);
   detectNat(context, sa, message);
   const job = startJob(context, sa, { type: 'answer', group, public: ke.data });
   sa.state = {
@@ -99,6 +106,7 @@ export function initAnswerReady(
   const { tunnel } = tunnelOf(context, sa)!;
   const chosen = choose(tunnel.ike.proposals, proposals, PROTOCOL.IKE, { keyExchange: true })!;
   const nonce = context.provider.random(NONCE_BYTES);
+  const meant = sa.candidates.flatMap((name) => context.tunnels.get(name)?.tunnel ?? []);
   const group = KEY_EXCHANGE.find(({ name }) => name === state.suite.keyExchange)!.id;
   const answer: Payload[] = [
     {
@@ -109,6 +117,9 @@ export function initAnswerReady(
     { type: PAYLOAD.KE, critical: false, group, data: result.public },
     { type: PAYLOAD.Nonce, critical: false, data: nonce },
     ...natDetection(context, sa, wantsUdp(context, tunnel)),
+    ...certificateRequests(meant),
+    ...hashAnnouncement(meant),
+    ...methodAnnouncement(meant),
     ...childlessSupported(context, sa),
     ...(sa.fragmentSize === undefined ? [] : fragmentationNotify(tunnelOf(context, sa)!)),
   ];

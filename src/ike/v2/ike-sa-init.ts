@@ -33,6 +33,7 @@ import { keysOf } from '../protect.ts';
 import type { Attempt, IkeSa, InitOffer, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
+import { hashAnnouncement, noteAnnouncements } from './announcements.ts';
 import { noteChildless } from './childless.ts';
 import { detectNat, floatPort, natDetection, wantsUdp } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
@@ -98,6 +99,7 @@ function request(context: Context, sa: IkeSa, init: InitOffer): void {
     { type: PAYLOAD.Nonce, critical: false, data: init.nonce },
     ...natDetection(context, sa, wantsUdp(context, tunnel)),
     ...fragmentationNotify(tunnelOf(context, sa)!),
+    ...hashAnnouncement([tunnel]),
   ];
   sa.window.nextRequest = 0;
   const message = sendRequest(context, sa, EXCHANGE.IKE_SA_INIT, payloads);
@@ -128,6 +130,7 @@ export function initAnswered(
   const { suite, ke, nr } = chosen;
   sa.peerSpi = message.header.responderSpi;
   noteVendor(sa, payloads);
+  noteAnnouncements(sa, payloads);
   noteChildless(sa, payloads);
   agreeOnFragments(context, sa, payloads);
   detectNat(context, sa, message);

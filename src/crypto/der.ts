@@ -58,6 +58,15 @@ export function childrenOf(node: DerNode | undefined, tag: number, what: string)
   return node.children;
 }
 
+/** Elements one after the other, without what is in them: for lists too long for a tree. Throws DerError. */
+export function* elementsOf(bytes: Uint8Array): Generator<Omit<DerNode, 'children'>> {
+  for (let at = 0; at < bytes.length; ) {
+    const { tag, start, end } = readHeader(bytes, at, bytes.length);
+    yield { tag, raw: bytes.subarray(at, end), value: bytes.subarray(start, end) };
+    at = end;
+  }
+}
+
 /** Whole content as text of single bytes below 128. */
 export function asciiOf(value: Uint8Array): string | undefined {
   return value.every((byte) => byte < 0x80) ? String.fromCharCode(...value) : undefined;

@@ -1,9 +1,9 @@
-// A certificate as plain values: decoded by the @peculiar schemas, held to strict DER and to the profile of RFC 5280 §4.
+// A certificate as plain values: fields by place from strict DER, extensions by the @peculiar schemas (RFC 5280 §4).
 
 import { AsnConvert } from '@peculiar/asn1-schema';
 import * as asn from '@peculiar/asn1-x509';
 import { hex } from './bytes.ts';
-import { childrenOf, type DerNode, oidOf, readDer, TAG } from './der.ts';
+import { asciiOf, childrenOf, type DerNode, oidOf, readDer, TAG } from './der.ts';
 import { type GeneralName, generalNamesOf, nameKey, printName } from './x509-names.ts';
 
 /** What is wrong with bytes that should be a certificate, CRL or OCSP answer. */
@@ -70,7 +70,7 @@ export function readCertificate(der: Uint8Array): Certificate {
   );
   if (more.length > 0) throw new MalformedError('something follows its signature');
   const { fields, version } = tbsFields(tbsNode);
-  const tbs = decode(tbsNode!.raw, asn.TBSCertificate, 'the signed part');
+  const [notBefore, notAfter] = childrenOf(fields.validity, TAG.SEQUENCE, 'its validity');
   const signatureAlgorithm = algorithmOf(algorithmNode);
   // RFC 5280 §4.1.1.2: both places say the same, else one of them is not signed.
   if (!sameBytes(fields.signature!.raw, signatureAlgorithm.raw))
@@ -85,8 +85,8 @@ export function readCertificate(der: Uint8Array): Certificate {
     subject: fields.subject!.raw,
     issuerKey: keyOf(fields.issuer!.raw),
     subjectKey: keyOf(fields.subject!.raw),
-    notBefore: timeOf(tbs.validity.notBefore, childrenOf(fields.validity, TAG.SEQUENCE, 'its validity')[0]),
-    notAfter: timeOf(tbs.validity.notAfter, childrenOf(fields.validity, TAG.SEQUENCE, 'its validity')[1]),
+    notBefore: timeOf(notBefore),
+    notAfter: timeOf(notAfter),
     spki: fields.spki!.raw,
     signatureAlgorithm,
     signature: bitsOf(signatureNode, 'its signature'),
@@ -144,16 +144,18 @@ export function attempt<T>(work: () => T, what: string): T {
 }
 
 /** RFC 5280 §4.1.2.5: whole seconds in UTC; UTCTime through 2049, GeneralizedTime from 2050. */
-export function timeOf(time: asn.Time, node: DerNode | undefined): number {
-  const text = String.fromCharCode(...(node?.value ?? []));
+export function timeOf(node: Pick<DerNode, 'tag' | 'value'> | undefined): number {
+  const text = asciiOf(node?.value ?? new Uint8Array()) ?? '';
   const utc = node?.tag === TAG.UTC_TIME;
   if (utc ? !/^\d{12}Z$/.test(text) : node?.tag !== TAG.GENERALIZED_TIME || !/^\d{14}Z$/.test(text))
     throw new MalformedError('a date is not written as RFC 5280 has it');
   const digits = utc ? `${Number(text.slice(0, 2)) < 50 ? '20' : '19'}${text}` : text;
   const part = (at: number, length = 2) => Number(digits.slice(at, at + length));
-  const at = Date.UTC(part(0, 4), part(4) - 1, part(6), part(8), part(10), part(12));
+  const date = new Date(Date.UTC(2000, part(4) - 1, part(6), part(8), part(10), part(12)));
+  // Date.UTC takes years below 100 for those of the last century.
+  const at = date.setUTCFullYear(part(0, 4), part(4) - 1, part(6));
   const written = new Date(at).toISOString().replace(/[-:T]|\.000/g, '');
-  if (written !== digits || !time) throw new MalformedError('a date does not exist');
+  if (written !== digits) throw new MalformedError('a date does not exist');
   return at;
 }
 

@@ -12,6 +12,8 @@ export interface PathRules {
   longestPath: number;
   /** Milliseconds by which a clock, ours or the CA's, may be wrong. */
   clockTolerance: number;
+  /** Milliseconds by which a list or an answer may be younger than our clock: responders sign on demand. */
+  revocationSkew: number;
   /** One of these, where a certificate says what its key is for (RFC 4945 §5.1.3.12); an issuer too. */
   extendedKeyUsages: readonly string[];
   /** OIDs of certificate policies, one of which has to hold for the whole path; absent, none has to. */
@@ -38,6 +40,7 @@ export const PATH_RULES: PathRules = {
   signatureHashes: ['sha256', 'sha384', 'sha512', 'sha3-256', 'sha3-384', 'sha3-512'],
   longestPath: 8,
   clockTolerance: 0,
+  revocationSkew: 5 * 60_000,
   extendedKeyUsages: [EKU.any, EKU.ipsecIke, EKU.serverAuth, EKU.clientAuth, EKU.ikeIntermediate],
 };
 

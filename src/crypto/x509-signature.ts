@@ -245,3 +245,16 @@ export function verifies(
     }
   });
 }
+
+/** By a key and a scheme that the rules allow; false for everything else. */
+export async function isSignedBy(
+  { kind, key, ...rest }: PublicKey,
+  algorithm: Algorithm,
+  signed: Signed,
+  rules: { minimumRsaBits: number; signatureHashes: readonly string[] },
+): Promise<boolean> {
+  const scheme = schemeOf(algorithm);
+  if (!scheme || !key || kind === 'unknown' || keyProblem({ kind, ...rest }, rules)) return false;
+  const allowed = scheme.hash === 'identity' || rules.signatureHashes.includes(scheme.hash);
+  return allowed && scheme.keys.includes(kind) && verifies(key, scheme, signed);
+}

@@ -1,12 +1,13 @@
 // Certificate paths: bytes and a time in, a verdict out. Nothing is read, fetched or remembered here.
 
 import { createHash } from 'node:crypto';
-import { type Budget, findPath, newBudget } from './x509-build.ts';
-import { type Certificate, nameOf, readCertificate, sameBytes } from './x509-certificate.ts';
+import { findPath, newBudget } from './x509-build.ts';
+import { readCertificate, sameBytes } from './x509-certificate.ts';
 import { checkPath, type Judged, type Link } from './x509-checks.ts';
 import { checkNameConstraints } from './x509-constraints.ts';
 import { type CertificateNames, namesOf, printName } from './x509-names.ts';
 import { checkPolicies } from './x509-policies.ts';
+import { checkRevocation, type Wanted } from './x509-revocation.ts';
 import { PATH_BUDGET, type PathRules, type Reason } from './x509-rules.ts';
 import { readPublicKey, schemeOf } from './x509-signature.ts';
 
@@ -27,15 +28,6 @@ export interface PathQuestion {
   /** Wall time, milliseconds. */
   at: number;
   rules: PathRules;
-}
-
-/** Where an answer about revocation could be had, for a certificate whose path to an anchor was verified. */
-export interface Wanted {
-  type: 'crl' | 'ocsp';
-  url: string;
-  /** DER. */
-  certificate: Uint8Array;
-  issuer: Uint8Array;
 }
 
 export interface Verdict {
@@ -75,7 +67,10 @@ export async function judgePath(question: PathQuestion): Promise<Verdict> {
   });
   const reasons = found.reasons.length > 0 ? [...found.reasons, ...others.reasons, ...anchors.reasons] : [];
   const trusted = found.anchored && reasons.length === 0;
-  const revocation = trusted ? revocationOf(question, found.path, budget) : { reasons: [], wanted: [] };
+  const evidence = { crls: question.crls, ocsp: question.ocsp, at, rules };
+  const revocation = trusted
+    ? await checkRevocation(found.path, evidence, budget)
+    : { reasons: [], wanted: [] };
   reasons.push(...revocation.reasons);
   return {
     valid: found.anchored && reasons.length === 0,
@@ -181,32 +176,5 @@ function refused(reason: Reason): Verdict {
     names: namesOf({ subject: Uint8Array.of(0x30, 0) }),
     notAfter: 0,
     wanted: [],
-  };
-}
-
-/** The anchor is not asked about: whoever trusts it removes it. */
-function revocationOf({ rules }: PathQuestion, path: readonly Link[], _budget: Budget) {
-  if (rules.revocation === 'off') return { reasons: [], wanted: [] };
-  const below = path
-    .slice(0, -1)
-    .map(({ certificate }, i) => ({ certificate, issuer: path[i + 1]!.certificate }));
-  const wanted = below.flatMap(wantedFor);
-  const unknown = below.map(({ certificate }) => unknownReason(certificate));
-  return { reasons: rules.revocation === 'hard' ? unknown : [], wanted };
-}
-
-function wantedFor({ certificate, issuer }: { certificate: Certificate; issuer: Certificate }): Wanted[] {
-  const both = { certificate: certificate.der, issuer: issuer.der };
-  return [
-    ...(certificate.ocspUrls ?? []).map((url) => ({ type: 'ocsp' as const, url, ...both })),
-    ...(certificate.crlUrls ?? []).map((url) => ({ type: 'crl' as const, url, ...both })),
-  ];
-}
-
-function unknownReason(certificate: Certificate): Reason {
-  return {
-    code: 'REVOCATION_UNKNOWN',
-    certificate: nameOf(certificate),
-    text: 'whether it was withdrawn is not known, and the configuration demands to know',
   };
 }

@@ -66,10 +66,6 @@ const EXCLUDED: Record<string, string> = {
   'webpki::nc::nc-permits-dns-san-pattern': WILDCARD,
   'webpki::san::leftmost-wildcard-san': WILDCARD,
   'online::docs.python.org': WILDCARD,
-  'crl::certificate-not-on-crl': 'lists are not read yet',
-  'crl::certificate-serial-on-crl-different-issuer': 'lists are not read yet',
-  'crl::issuer-no-keyusage-extension': 'lists are not read yet',
-  'crl::issuer-valid-crlsign-and-keycertsign': 'lists are not read yet',
 };
 
 const file = new URL('../vectors/x509-limbo.json.gz', import.meta.url);

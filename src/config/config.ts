@@ -7,8 +7,10 @@ import type { ChildTemplate, Identity, Retransmit, Tunnel } from '../policy/tunn
 import { canonicalAddress, familyOf, type IpAddress } from '../wire/address.ts';
 import { type Complaint, complain, type Path, type Source } from './complaint.ts';
 import { DEFAULTS, RETRANSMIT } from './defaults.ts';
+import { firstOverlaps } from './overlaps.ts';
 import type { File, TunnelEntry } from './schema.ts';
 import { readSecret } from './secret.ts';
+import { sharing } from './share.ts';
 
 export interface Config {
   name: string;
@@ -59,7 +61,7 @@ export function resolveConfig(
   if (file.gateway.dataplane === 'xfrm') complaints.push(...beyondKernel(tunnels, entries));
   const { name, mtu = DEFAULTS.mtu, dataplane = DEFAULTS.dataplane, engine = {} } = file.gateway;
   const { workers = DEFAULTS.workers, spin = DEFAULTS.spin } = engine;
-  return { name, addresses, mtu, dataplane, engine: { workers, spin }, tunnels, secrets };
+  return { name, addresses, mtu, dataplane, engine: { workers, spin }, tunnels: sharing(tunnels), secrets };
 }
 
 /** `local` and `remote` of the defaults are for tunnels that name no children of their own. */
@@ -321,8 +323,9 @@ function duration(
 
 /** The kernel copies DSCP, and copies or clears DF. */
 function beyondKernel(tunnels: readonly Tunnel[], entries: readonly Entry[]): Complaint[] {
+  const byName = new Map(tunnels.map((tunnel) => [tunnel.name, tunnel]));
   return entries.flatMap(({ name, source }) => {
-    const children = tunnels.find((tunnel) => tunnel.name === name)?.children ?? [];
+    const children = byName.get(name)?.children ?? [];
     const strange = children.find(({ outer }) => outer.df === 'set' || outer.dscp !== 'copy');
     if (!strange) return [];
     const problem = `${strange.name}: with dataplane: xfrm, dscp can only be copy, and df clear or copy; leave them out or use dataplane: engine`;
@@ -332,20 +335,16 @@ function beyondKernel(tunnels: readonly Tunnel[], entries: readonly Entry[]): Co
 
 /** Two children that claim the same packets: the first in the file gets them. */
 function overlaps(tunnels: readonly Tunnel[], entries: readonly Entry[]): Complaint[] {
+  const sources = new Map(entries.map(({ name, source }) => [name, source]));
   const all = tunnels.flatMap((tunnel) => tunnel.children.map((child) => ({ tunnel, child })));
-  return all.flatMap(({ tunnel, child }, index) => {
-    const earlier = all.slice(0, index).find((other) => overlap(other.child.selectors, child.selectors));
-    const entry = entries.find(({ name }) => name === tunnel.name);
-    if (!earlier || !entry) return [];
+  return firstOverlaps(all.map(({ child }) => child.selectors)).flatMap((first, index) => {
+    const { tunnel, child } = all[index]!;
+    const source = sources.get(tunnel.name);
+    if (first === undefined || !source) return [];
+    const earlier = all[first]!;
     const problem = `${textOf(child.selectors)} overlaps ${earlier.tunnel.name}: ${textOf(earlier.child.selectors)}; packets of both go to ${earlier.tunnel.name}, which stands first`;
-    return [complain(entry.source, ['tunnels', tunnel.name], problem, { level: 'warning' })];
+    return [complain(source, ['tunnels', tunnel.name], problem, { level: 'warning' })];
   });
-}
-
-function overlap(a: SelectorSet, b: SelectorSet): boolean {
-  const meet = (left: readonly Selector[], right: readonly Selector[]) =>
-    left.some((one) => right.some((other) => intersect(one, other)));
-  return meet(a.local, b.local) && meet(a.remote, b.remote);
 }
 
 function textOf({ local, remote }: SelectorSet): string {

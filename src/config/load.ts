@@ -7,6 +7,7 @@ import type { z } from 'zod';
 import { type Complaint, complain, nearest, type Source } from './complaint.ts';
 import { type Config, type Entry, resolveConfig } from './config.ts';
 import { type File, includedSchema, schema } from './schema.ts';
+import { repeatedKeys } from './unique-keys.ts';
 
 export interface Loaded {
   /** Missing when there is an error among the complaints. */
@@ -57,13 +58,17 @@ function readFile<S extends z.ZodType>(
     complaints.push({ file, line: 1, column: 1, level: 'error', problem: `cannot be read: ${why}` });
     return undefined;
   }
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
   const source: Source = { file, document, lines };
-  for (const error of document.errors) {
-    const { line, col } = lines.linePos(error.pos[0]);
-    complaints.push({ file, line, column: col, level: 'error', problem: error.message });
+  const errors = [
+    ...document.errors.map(({ pos, message }) => ({ at: pos[0], problem: message })),
+    ...repeatedKeys(document).map((at) => ({ at, problem: 'Map keys must be unique' })),
+  ];
+  for (const { at, problem } of errors) {
+    const { line, col } = lines.linePos(at);
+    complaints.push({ file, line, column: col, level: 'error', problem });
   }
-  if (document.errors.length > 0) return undefined;
+  if (errors.length > 0) return undefined;
   const parsed = shape.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
   if (parsed.success) return { value: parsed.data, source };
   complaints.push(...parsed.error.issues.flatMap((issue) => issueComplaints(issue, source)));

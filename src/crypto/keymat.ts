@@ -54,6 +54,8 @@ export interface ChildKeyInput extends KeySizes {
   nr: Uint8Array;
 }
 
+const NOTHING = new Uint8Array();
+
 /** SKEYSEED = prf(Ni | Nr, g^ir), RFC 7296 §2.14. */
 export function skeyseed(
   provider: Provider,
@@ -158,12 +160,12 @@ function spiBytes(spi: string): Uint8Array {
   return Uint8Array.from({ length: 8 }, (_, i) => Number.parseInt(spi.slice(2 * i, 2 * i + 2), 16));
 }
 
-/** Copies, so that no key keeps its neighbours alive. */
+/** Views of one piece: the keys of an SA come and go together. Empty ones are all the same. */
 function cut(bytes: Uint8Array, sizes: readonly number[]): Uint8Array[] {
   let end = 0;
   return sizes.map((size) => {
     end += size;
-    return bytes.slice(end - size, end);
+    return size === 0 ? NOTHING : bytes.subarray(end - size, end);
   });
 }
 

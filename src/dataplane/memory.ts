@@ -12,7 +12,15 @@ import type {
   Snapshot,
 } from '../policy/sad.ts';
 import { type DataPlane, DataPlaneError } from './dataplane.ts';
-import { newSa, protect, type ReferenceSa, type ReferenceTables, unprotect } from './reference.ts';
+import {
+  newSa,
+  newTables,
+  protect,
+  type ReferencePolicy,
+  type ReferenceSa,
+  type ReferenceTables,
+  unprotect,
+} from './reference.ts';
 
 const CAPABILITIES: Capabilities = {
   encryption: ESP_ENCRYPTION,
@@ -34,7 +42,7 @@ export interface MemoryPlane extends DataPlane {
 }
 
 export function createMemoryPlane(provider: Provider): MemoryPlane {
-  const tables: ReferenceTables = { policies: [], inbound: new Map(), outbound: new Map() };
+  const tables = newTables();
   const drops: Record<string, bigint> = {};
   const asked = new Set<string>();
   let listener: (event: DataPlaneEvent) => void = () => {};
@@ -59,6 +67,7 @@ export function createMemoryPlane(provider: Provider): MemoryPlane {
     },
     async close() {
       tables.policies = [];
+      tables.byId.clear();
       tables.inbound.clear();
       tables.outbound.clear();
     },
@@ -110,15 +119,12 @@ export function applyChange(tables: ReferenceTables, change: Change): void {
   switch (change.type) {
     case 'add-policy': {
       const { policy } = change;
-      const old = tables.policies.find((entry) => entry.policy.id === policy.id);
-      const others = tables.policies.filter((entry) => entry !== old);
-      const entry = { policy, ...(old?.use ? { use: old.use } : {}) };
-      tables.policies = [...others, entry].sort((a, b) => a.policy.order - b.policy.order);
-      return;
+      const use = tables.byId.get(policy.id)?.use;
+      removePolicy(tables, policy.id);
+      return addPolicy(tables, { policy, ...(use ? { use } : {}) });
     }
     case 'remove-policy':
-      tables.policies = tables.policies.filter(({ policy }) => policy.id !== change.policy);
-      return;
+      return removePolicy(tables, change.policy);
     case 'add-inbound':
       return addSa(tables.inbound, change.sa);
     case 'add-outbound':
@@ -140,6 +146,25 @@ export function applyChange(tables: ReferenceTables, change: Change): void {
   }
 }
 
+/** Behind those of the same order. */
+function addPolicy({ policies, byId }: ReferenceTables, entry: ReferencePolicy): void {
+  let [low, high] = [0, policies.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (policies[middle]!.policy.order <= entry.policy.order) low = middle + 1;
+    else high = middle;
+  }
+  policies.splice(low, 0, entry);
+  byId.set(entry.policy.id, entry);
+}
+
+function removePolicy({ policies, byId }: ReferenceTables, id: string): void {
+  const entry = byId.get(id);
+  if (!entry) return;
+  byId.delete(id);
+  policies.splice(policies.indexOf(entry), 1);
+}
+
 function movedPort({ udp }: SaParameters, remotePort: number): Pick<SaParameters, 'udp'> {
   return udp ? { udp: { ...udp, remotePort } } : {};
 }
@@ -155,7 +180,7 @@ function addSa(sas: Map<number, ReferenceSa>, parameters: SaParameters): void {
 
 function useOutbound(tables: ReferenceTables, policy: string, spi: number): void {
   const sa = tables.outbound.get(spi);
-  const entry = tables.policies.find((one) => one.policy.id === policy);
+  const entry = tables.byId.get(policy);
   if (!sa || !entry) throw new DataPlaneError('refused', 'there is no such SA or no such policy');
   entry.use = sa;
 }
@@ -164,7 +189,8 @@ function remove(tables: ReferenceTables, { direction, spi }: { direction: 'in' |
   if (direction === 'in') return void tables.inbound.delete(spi);
   const sa = tables.outbound.get(spi);
   tables.outbound.delete(spi);
-  for (const entry of tables.policies) if (sa && entry.use === sa) delete entry.use;
+  const entry = sa && tables.byId.get(sa.parameters.policy);
+  if (entry?.use === sa) delete entry?.use;
 }
 
 function snapshotOf(tables: ReferenceTables, drops: Record<string, bigint>): Snapshot {

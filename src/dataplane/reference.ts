@@ -26,8 +26,8 @@ export interface ReferenceSa {
   parameters: SaParameters;
   /** The last one sent, or the highest one received. */
   sequence: bigint;
-  /** Inbound: the numbers received. */
-  seen: Set<bigint>;
+  /** Inbound: the numbers received, from the first on. */
+  seen?: Set<bigint>;
   packets: bigint;
   bytes: bigint;
 }
@@ -40,6 +40,7 @@ export interface ReferencePolicy {
 export interface ReferenceTables {
   /** In order. */
   policies: ReferencePolicy[];
+  byId: Map<string, ReferencePolicy>;
   inbound: Map<number, ReferenceSa>;
   outbound: Map<number, ReferenceSa>;
 }
@@ -69,8 +70,12 @@ const ECT_0 = 2;
 const CE = 3;
 const DF = 0x40;
 
+export function newTables(): ReferenceTables {
+  return { policies: [], byId: new Map(), inbound: new Map(), outbound: new Map() };
+}
+
 export function newSa(parameters: SaParameters): ReferenceSa {
-  return { parameters, sequence: 0n, seen: new Set(), packets: 0n, bytes: 0n };
+  return { parameters, sequence: 0n, packets: 0n, bytes: 0n };
 }
 
 /** One IP packet towards the network. `iv` gives the IV where it must be unpredictable (RFC 3602 §3). */
@@ -151,6 +156,7 @@ export function unprotect(
   const text = openEsp(provider, sa.parameters, sequence, esp);
   if (!text) return dropped('authentication');
   // RFC 4303 §3.4.3: only what was authentic moves the window.
+  sa.seen ??= new Set();
   sa.seen.add(sequence);
   if (sequence > sa.sequence) sa.sequence = sequence;
   return innerOf(sa, text, ecn);
@@ -208,7 +214,7 @@ function fullNumber({ parameters, sequence }: ReferenceSa, low: bigint): bigint 
 
 function isFresh({ parameters, sequence, seen }: ReferenceSa, number: bigint): boolean {
   if (number === 0n) return false;
-  return number > sequence - BigInt(parameters.replayWindow) && !seen.has(number);
+  return number > sequence - BigInt(parameters.replayWindow) && !seen?.has(number);
 }
 
 function inSelectors(

@@ -1,6 +1,7 @@
 // What the operator wants: configuration, commands, attempts at a tunnel.
 
-import { capable, templateText } from '../policy/proposal.ts';
+import { capable, type ProposalTemplate, templateText } from '../policy/proposal.ts';
+import type { Capabilities } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import type { ConfigChange, Event } from './boundary.ts';
 import { policyId } from './child.ts';
@@ -64,18 +65,32 @@ function restored(context: Context, tunnel: string): string[] {
 function offerable(context: Context, tunnel: Tunnel): Tunnel | undefined {
   const { capabilities } = context;
   if (!capabilities) return tunnel;
-  const children = tunnel.children.map((child) => ({
-    ...child,
-    proposals: capable(child.proposals, capabilities),
-  }));
+  const children = tunnel.children.map((child) => {
+    const proposals = possible(context, capabilities, child.proposals);
+    return proposals === child.proposals ? child : { ...child, proposals };
+  });
   const without = children.find(({ proposals }) => proposals.length === 0);
-  if (!without) return { ...tunnel, children };
+  if (!without)
+    return children.every((child, index) => child === tunnel.children[index])
+      ? tunnel
+      : { ...tunnel, children };
   const configured = tunnel.children.find(({ name }) => name === without.name)!.proposals;
   reportFailure(context, 'CONFIG_NOT_CAPABLE', tunnel.name, {
     child: without.name,
     configured: configured.map(templateText).join(' or '),
   });
   return undefined;
+}
+
+/** The same for the same: thousands of tunnels may share them. */
+function possible(
+  { capable: known }: Context,
+  capabilities: Capabilities,
+  proposals: ProposalTemplate[],
+): ProposalTemplate[] {
+  const left = known.get(proposals) ?? capable(proposals, capabilities);
+  known.set(proposals, left);
+  return left;
 }
 
 /** Addresses of this machine came or went: a tunnel that waited for its own is tried at once. */
@@ -199,7 +214,7 @@ function attempt(context: Context, state: TunnelState): string | undefined {
   if (state.attempt === 0) state.startedAt = context.now;
   state.attempt++;
   const sa = initiate(context, tunnel, { transport: 'udp', address, port: 500 });
-  state.sas.push(sa.spi);
+  state.sas = [...state.sas, sa.spi];
   reportConnecting(context, sa, state.attempt);
   return sa.spi;
 }

@@ -2,6 +2,7 @@
 
 import { hex } from '../crypto/bytes.ts';
 import type { Provider } from '../crypto/provider.ts';
+import type { ProposalTemplate } from '../policy/proposal.ts';
 import type { Capabilities, Change, Instant } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import type { Agenda } from './agenda.ts';
@@ -46,6 +47,8 @@ export interface Context {
   now: Instant;
   provider: Provider;
   capabilities: Capabilities | undefined;
+  /** What the data plane can do of the proposals of children. */
+  capable: WeakMap<ProposalTemplate[], ProposalTemplate[]>;
   cookies: Cookies;
   /** Half-open SAs from which on strangers need a cookie. */
   cookieThreshold: number;

@@ -68,6 +68,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     now: 0,
     provider: options.provider,
     capabilities: options.capabilities,
+    capable: new WeakMap(),
     cookies: new Cookies(options.provider),
     cookieThreshold: options.cookieThreshold ?? COOKIE_THRESHOLD,
     tunnels: new TunnelTable(),

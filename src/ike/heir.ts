@@ -58,7 +58,8 @@ export function newIkeSa(
     },
   };
   context.sas.set(spi, next);
-  context.tunnels.get(established.tunnel)!.sas.push(spi);
+  const tunnel = context.tunnels.get(established.tunnel)!;
+  tunnel.sas = [...tunnel.sas, spi];
   return next;
 }
 

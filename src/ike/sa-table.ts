@@ -1,6 +1,7 @@
 // The IKE SAs by our SPI, and the ways to find one. An event may change only the SAs that it was handed, so only those are
 // looked at when it is done, however many there are.
 
+import { compact, isAtRest } from './compact.ts';
 import type { IkeSa } from './sa.ts';
 
 /** An SA and what it is found by, as of the last `index`. */
@@ -10,6 +11,8 @@ interface Row {
   begunBy?: string;
   spisIn: readonly number[];
   spisOut: readonly number[];
+  /** Compact: nothing has been under way since. */
+  atRest: boolean;
 }
 
 const NONE: readonly number[] = [];
@@ -44,7 +47,7 @@ export class SaTable {
   }
 
   set(spi: string, sa: IkeSa): void {
-    this.#rows.set(spi, { sa, spisIn: NONE, spisOut: NONE });
+    this.#rows.set(spi, { sa, spisIn: NONE, spisOut: NONE, atRest: false });
     this.#touched.add(spi);
     if (!this.#went.delete(spi)) this.#came.add(spi);
   }
@@ -92,6 +95,7 @@ export class SaTable {
       const row = this.#rows.get(spi);
       if (!row) continue;
       this.#unindex(spi, row);
+      rest(row);
       this.#describe(row);
       this.#index(spi, row);
     }
@@ -144,6 +148,12 @@ export class SaTable {
     for (const each of spisIn) forget(this.#bySpiIn, each, spi);
     for (const each of spisOut) forget(this.#bySpiOut, each, spi);
   }
+}
+
+function rest(row: Row): void {
+  const atRest = isAtRest(row.sa);
+  if (atRest && !row.atRest) compact(row.sa);
+  row.atRest = atRest;
 }
 
 /** Unless the key has come to stand for another SA. */

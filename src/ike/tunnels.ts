@@ -20,7 +20,7 @@ export function tunnelEstablished(context: Context, sa: IkeSa, name: string): vo
   const state = context.tunnels.get(name)!;
   state.attempt = 0;
   delete state.retryAt;
-  if (!state.sas.includes(sa.spi)) state.sas.push(sa.spi);
+  if (!state.sas.includes(sa.spi)) state.sas = [...state.sas, sa.spi];
   // The peer was first: an attempt of ours that it cannot have taken up is not needed any more.
   for (const other of sasOf(context, name))
     if (UNKNOWN_TO_PEER.includes(other.state.name)) abandon(context, other);

@@ -69,12 +69,12 @@ export function toProposals(
   }));
 }
 
-/** What a data plane can do of the templates; a template of which nothing is left is gone. */
+/** What a data plane can do of the templates, the very same where that is all; a template of which nothing is left is gone. */
 export function capable(
-  templates: readonly ProposalTemplate[],
+  templates: ProposalTemplate[],
   { encryption, integrity, esn }: Capabilities,
 ): ProposalTemplate[] {
-  return templates.flatMap((template) => {
+  const possible = templates.flatMap((template) => {
     const left = {
       ...template,
       encryption: template.encryption.filter(({ name }) => encryption.includes(name)),
@@ -84,6 +84,14 @@ export function capable(
     const lost = template.integrity.length > 0 && left.integrity.length === 0;
     return lost || left.encryption.length === 0 || left.esn.length === 0 ? [] : [left];
   });
+  const isAll =
+    possible.length === templates.length &&
+    possible.every((left, index) => alternatives(left) === alternatives(templates[index]!));
+  return isAll ? templates : possible;
+}
+
+function alternatives({ encryption, integrity, esn }: ProposalTemplate): number {
+  return encryption.length + integrity.length + esn.length;
 }
 
 /**

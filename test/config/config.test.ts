@@ -47,6 +47,11 @@ for (const [what, text, complaint] of [
     'gateway.address has no address of the family of this peer',
   ],
   [
+    'a tunnel that stands twice',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16 }\n  t: { ${TUNNEL}, local: 10.3.0.0/16, remote: 10.4.0.0/16 }\n`,
+    'isthmus.yaml:4:3: Map keys must be unique',
+  ],
+  [
     'an algorithm that nobody knows',
     `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, esp-suites: [des-56] }\n`,
     'unknown algorithm "des-56"',

@@ -15,6 +15,7 @@ import { createEngine, type Engine } from '../../src/dataplane/engine.ts';
 import { applyChange } from '../../src/dataplane/memory.ts';
 import { packetsOf, plainFrame } from '../../src/dataplane/offload.ts';
 import {
+  newTables,
   type OuterBits,
   protect,
   type ReferenceTables,
@@ -77,7 +78,7 @@ function createTwo(): Two {
   const addon = loadAddon();
   const plane = addon.create(1, 0);
   const engine = createEngine(addon, plane);
-  const tables: ReferenceTables = { policies: [], inbound: new Map(), outbound: new Map() };
+  const tables = newTables();
   return {
     addon,
     plane,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { isAtRest } from '../../src/ike/compact.ts';
 import type { IkeSa } from '../../src/ike/sa.ts';
 import { SaTable } from '../../src/ike/sa-table.ts';
 import { established, sites } from '../sim/sites.ts';
@@ -67,4 +68,20 @@ test('the SPIs that came and went: one that did both is not worth a word', () =>
   table.delete(begun.spi);
   assert.deepEqual(table.takeChanges(), { came: [], went: [begun.spi] });
   assert.deepEqual(table.takeChanges(), { came: [], went: [] });
+});
+
+test('an SA that comes to rest is the same data in objects of its own; one that is busy is left alone', () => {
+  const sa = structuredClone(begun);
+  assert.ok(sa.state.name === 'established' && isAtRest(sa));
+  const before = structuredClone(sa);
+  const { state } = sa;
+  state.tasks.push({ type: 'liveness' });
+  const table = new SaTable([sa]);
+  table.index();
+  assert.equal(sa.state, state);
+  state.tasks.pop();
+  table.touch(sa.spi);
+  table.index();
+  assert.notEqual(sa.state, state);
+  assert.deepEqual(sa, before);
 });

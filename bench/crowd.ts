@@ -1,0 +1,184 @@
+// So many tunnels up in one process, on the memory data plane: what loading, coming up and a status take, and how much
+// memory stays. A process of its own for each size: `node --expose-gc bench/crowd.ts TUNNELS`, which prints a `Crowd`.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Config } from '../src/config/config.ts';
+import { loadConfig } from '../src/config/load.ts';
+import { createKeyExchanges } from '../src/crypto/node-key-exchange.ts';
+import { createNodeProvider } from '../src/crypto/node-provider.ts';
+import { createDaemon, type Daemon } from '../src/daemon/daemon.ts';
+import { createJobs } from '../src/daemon/jobs.ts';
+import { createTraffic, statusOfTunnel } from '../src/daemon/status.ts';
+import { createMemoryPlane } from '../src/dataplane/memory.ts';
+import type { Action } from '../src/ike/boundary.ts';
+import { createGateway, type Gateway } from '../src/ike/gateway.ts';
+import type { Tunnel } from '../src/policy/tunnel.ts';
+
+export interface Crowd {
+  tunnels: number;
+  /** Milliseconds: the file read and resolved, wall time. */
+  load: number;
+  /** From the configuration to all children up on both sides, which share the process. */
+  up: number;
+  upCpu: number;
+  status: number;
+  /** Bytes that stay: the configuration alone, then with the gateway and its data plane. */
+  config: number;
+  established: number;
+  visits: number;
+}
+
+interface Node {
+  core: Gateway;
+  daemon: Daemon;
+  up: number;
+  failed: Map<string, number>;
+}
+
+const HUB = '192.0.2.1';
+
+function addressOf(index: number): string {
+  return `10.${index >> 16}.${(index >> 8) & 0xff}.${index & 0xff}`;
+}
+
+function networks(index: number): { hub: string; spoke: string } {
+  const low = `${(index >> 6) & 0xff}.${(index & 63) << 2}/30`;
+  return { hub: '172.16.0.0/16', spoke: `172.${17 + (index >> 14)}.${low}` };
+}
+
+/** Half of the tunnels are begun by either side. */
+function configure(folder: string, count: number): string {
+  const tunnels = Array.from({ length: count }, (_, index) => {
+    const secret = join(folder, `${index}.psk`);
+    writeFileSync(secret, `a secret of ${index} that nobody else has\n`, { mode: 0o600 });
+    const { hub, spoke } = networks(index);
+    return `  site-${index}:
+    peer: ${addressOf(index)}
+    auth: { psk: { file: ${secret} } }
+    local: ${hub}
+    remote: ${spoke}
+    start: ${index % 2 === 0 ? 'now' : 'wait'}`;
+  });
+  const file = join(folder, 'isthmus.yaml');
+  writeFileSync(file, `gateway: { name: hub, address: ${HUB} }\ntunnels:\n${tunnels.join('\n')}\n`);
+  return file;
+}
+
+/** The same tunnels, seen from the other ends. */
+function mirrored(tunnel: Tunnel): Tunnel {
+  const [address] = tunnel.remote.addresses;
+  return {
+    ...tunnel,
+    start: tunnel.start === 'now' ? 'wait' : 'now',
+    local: { address: address!, identity: tunnel.remote.identity },
+    remote: { addresses: [tunnel.local.address], identity: tunnel.local.identity },
+    children: tunnel.children.map((child) => ({
+      ...child,
+      selectors: { local: child.selectors.remote, remote: child.selectors.local },
+    })),
+  };
+}
+
+function node(
+  secrets: ReadonlyMap<string, () => Uint8Array>,
+  send: (action: Action & { type: 'send' }) => void,
+): Node {
+  const provider = createNodeProvider();
+  const plane = createMemoryPlane(provider);
+  const core = createGateway({ provider, capabilities: plane.capabilities });
+  const failed = new Map<string, number>();
+  const made: Node = { core, failed, up: 0, daemon: undefined as never };
+  made.daemon = createDaemon({
+    core,
+    plane,
+    send,
+    runJob: createJobs({
+      provider,
+      keyExchanges: createKeyExchanges(),
+      secret: (name) => secrets.get(name)?.(),
+    }),
+    clock: () => Math.round(performance.now()),
+    log: ({ code }) => {
+      if (code === 'CHILD_ESTABLISHED') made.up++;
+      else failed.set(code, (failed.get(code) ?? 0) + 1);
+    },
+  });
+  return made;
+}
+
+function bytesInUse(): number {
+  for (let round = 0; round < 4; round++) globalThis.gc!();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Both sides in this process; the other one is gone when it ends. */
+async function allUp({ secrets, tunnels }: Config): Promise<{ hub: Node; up: number; upCpu: number }> {
+  const ends: { hub?: Node; spokes?: Node } = {};
+  const towards = (to: 'hub' | 'spokes') => (action: Action & { type: 'send' }) => {
+    const { local: remote, remote: local } = action;
+    const bytes = action.bytes.slice();
+    setImmediate(() => ends[to]?.daemon.feed({ type: 'datagram', bytes, local, remote }));
+  };
+  const hub = node(secrets, towards('spokes'));
+  const spokes = node(secrets, towards('hub'));
+  Object.assign(ends, { hub, spokes });
+  const [begin, cpu] = [performance.now(), process.cpuUsage()];
+  set(spokes, tunnels.map(mirrored));
+  set(hub, tunnels);
+  while (hub.up < tunnels.length || spokes.up < tunnels.length) await pause(20);
+  const up = performance.now() - begin;
+  const { user, system } = process.cpuUsage(cpu);
+  Object.assign(ends, { hub: undefined, spokes: undefined });
+  await spokes.daemon.stop(0);
+  return { hub, up, upCpu: (user + system) / 1000 };
+}
+
+function set({ daemon }: Node, tunnels: readonly Tunnel[]): void {
+  daemon.feed({ type: 'configure', changes: tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })) });
+}
+
+/** Milliseconds, and how long the text is. */
+async function askStatus({ core, daemon }: Node, { tunnels }: Config): Promise<[number, number]> {
+  const begin = performance.now();
+  const traffic = createTraffic();
+  traffic.update(await daemon.refresh());
+  const byName = new Map(tunnels.map((tunnel) => [tunnel.name, tunnel]));
+  const text = JSON.stringify(
+    core.tunnels().map((view) => statusOfTunnel(view, byName.get(view.name)!, traffic, undefined, 0)),
+  );
+  return [performance.now() - begin, text.length];
+}
+
+async function measure(count: number): Promise<Crowd> {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-crowd-'));
+  try {
+    loadConfig(configure(folder, 1)); // so that the reader itself is not counted
+    const file = configure(folder, count);
+    const before = bytesInUse();
+    const begin = performance.now();
+    const { config, complaints } = loadConfig(file);
+    const load = performance.now() - begin;
+    if (!config) throw new Error(complaints[0]?.problem);
+    const configBytes = bytesInUse() - before;
+    const { hub, up, upCpu } = await allUp(config);
+    const [status] = await askStatus(hub, config);
+    await pause(100);
+    const establishedBytes = bytesInUse() - before;
+    return {
+      ...{ tunnels: count, load, up, upCpu, status },
+      ...{ config: configBytes, established: establishedBytes, visits: hub.core.visits() },
+      ...{ failed: [...hub.failed] },
+    };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+console.log(JSON.stringify(await measure(Number(process.argv[2]))));
+if (process.argv[3]) (await import('node:v8')).writeHeapSnapshot(process.argv[3]);
+process.exit(0);

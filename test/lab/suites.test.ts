@@ -11,6 +11,9 @@ const ABSENT: Record<string, string> = {
   'aes-gmac-128': 'negotiated, then refused by libipsec: the row UNABLE',
   'aes-gmac-192': 'as aes-gmac-128',
   'aes-gmac-256': 'as aes-gmac-128',
+  'ml-kem-512': 'strongSwan has ML-KEM from 6.0 on',
+  'ml-kem-768': 'as ml-kem-512',
+  'ml-kem-1024': 'as ml-kem-512',
   'hmac-sha2-256-96': 'no plugin of Debian cuts HMAC-SHA2-256 to 96 bits; only the kernel does',
 };
 

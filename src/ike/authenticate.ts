@@ -4,10 +4,11 @@ import { concat } from '../crypto/bytes.ts';
 import { authOctets, macedId } from '../crypto/keymat.ts';
 import type { Identity } from '../policy/tunnel.ts';
 import { addressBytes, formatAddress } from '../wire/address.ts';
-import { ID_TYPE } from '../wire/numbers.ts';
+import { encodeMessage, type HeaderFields } from '../wire/ikev2.ts';
+import { ID_TYPE, PAYLOAD } from '../wire/numbers.ts';
 import type { JobResult, PeerCredential } from './boundary.ts';
 import type { Context } from './context.ts';
-import type { IkeSa, Secrets } from './sa.ts';
+import type { IkeSa, IntAuth, Secrets } from './sa.ts';
 
 declare const verified: unique symbol;
 
@@ -45,9 +46,48 @@ export function signedOctets(
   const prf = secrets.suite.prf!;
   const skP = byInitiator ? secrets.keys.pi : secrets.keys.pr;
   const mac = macedId(context.provider, prf, skP, idBody);
-  return byInitiator
+  const octets = byInitiator
     ? authOctets(secrets.initiatorMessage, secrets.nr, mac)
     : authOctets(secrets.responderMessage, secrets.ni, mac);
+  return secrets.intAuth ? concat([octets, intAuthOctets(secrets.intAuth)]) : octets;
+}
+
+/** IntAuth = IntAuth_iN | IntAuth_rN | IKE_AUTH_MID, RFC 9242 §3.3.2; IKE_AUTH follows the last intermediate exchange. */
+function intAuthOctets({ initiator, responder, exchanges }: IntAuth): Uint8Array {
+  const messageId = new Uint8Array(4);
+  new DataView(messageId.buffer).setUint32(0, exchanges + 1);
+  return concat([initiator, responder, messageId]);
+}
+
+const NOTHING = new Uint8Array(0);
+
+/**
+ * IntAuth after an intermediate exchange (RFC 9242 §3.3.2): each message as its header, the header of its encrypted payload
+ * and the payloads inside, both lengths as if nothing else was sent. `secrets` are those that protected the exchange.
+ */
+export function addIntAuth(
+  context: Context,
+  { suite, keys, intAuth }: Secrets,
+  request: Plain,
+  response: Plain,
+): IntAuth {
+  const chunk = (key: Uint8Array, before: Uint8Array, { header, first, bytes }: Plain) => {
+    const sk = { type: PAYLOAD.SK, critical: false, nextPayload: first, body: bytes, offset: 0 } as const;
+    return context.provider.prf(suite.prf!, key, concat([before, encodeMessage(header, [sk])]));
+  };
+  const { initiator = NOTHING, responder = NOTHING, exchanges = 0 } = intAuth ?? {};
+  return {
+    initiator: chunk(keys.pi, initiator, request),
+    responder: chunk(keys.pr, responder, response),
+    exchanges: exchanges + 1,
+  };
+}
+
+/** A message of an intermediate exchange in the clear. */
+interface Plain {
+  header: HeaderFields;
+  first: number;
+  bytes: Uint8Array;
 }
 
 /** The ID payload without its generic header: type, three reserved bytes, data (RFC 7296 §3.5). */

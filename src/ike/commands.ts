@@ -13,7 +13,7 @@ import {
   reportFailure,
   type TunnelState,
 } from './context.ts';
-import type { Established } from './sa.ts';
+import type { Established, State } from './sa.ts';
 import { abandon } from './tunnels.ts';
 import { initiate, reportConnecting } from './v2/ike-sa-init.ts';
 
@@ -114,12 +114,15 @@ function removeTunnel(context: Context, name: string): void {
   else state.removed = true;
 }
 
+/** Before the identity of the peer is known. */
+const UNDECIDED: State['name'][] = ['init-answering', 'init-answered', 'intermediate-answering'];
+
 /** A negotiation that may still become this tunnel must become another, or ends. */
 function noCandidate(context: Context, spi: string, name: string): void {
   const sa = context.sas.get(spi);
   if (!sa || sa.state.name === 'established' || !sa.candidates.includes(name)) return;
   sa.candidates = sa.candidates.filter((candidate) => candidate !== name);
-  const chosen = sa.state.name !== 'init-answering' && sa.state.name !== 'init-answered';
+  const chosen = !UNDECIDED.includes(sa.state.name);
   if (chosen || sa.candidates.length === 0) context.sas.delete(sa.spi);
 }
 

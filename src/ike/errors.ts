@@ -141,6 +141,11 @@ export const REPORTS = {
     sentence:
       '{remote} answered IKE_SA_INIT with {suite}, and IKE_AUTH not at all after {sends} tries: UDP port {port} is filtered on the way, or the peer cannot go on with what it chose, which its log will say; trying again in {seconds} s',
   },
+  PEER_SILENT_IN_INTERMEDIATE: {
+    fault: 'peer',
+    sentence:
+      '{remote} answered IKE_SA_INIT with {suite}, and IKE_INTERMEDIATE not at all after {sends} tries: UDP port {port} is filtered on the way, or packets as large as this key exchange needs are lost on it; trying again in {seconds} s',
+  },
   PEER_VANISHED: { fault: 'peer', sentence: '{remote} does not answer any more after {sends} tries' },
   PEER_NOT_CHILDLESS: {
     fault: 'config',

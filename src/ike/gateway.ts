@@ -18,8 +18,10 @@ import { nextTimeout, settle, timeout } from './timers.ts';
 import { TunnelTable } from './tunnel-table.ts';
 import { createFinished, createInstalled, createOffered } from './v2/create-child-sa.ts';
 import { answerInstalled, createAnswerReady } from './v2/create-child-sa-served.ts';
-import { authSigned, authVerified, beginAuth } from './v2/ike-auth.ts';
+import { authSigned, authVerified } from './v2/ike-auth.ts';
 import { answerSigned, peerVerified } from './v2/ike-auth-served.ts';
+import { afterExchange, intermediateFinished, intermediateOffered } from './v2/ike-intermediate.ts';
+import { intermediateAnswerReady } from './v2/ike-intermediate-served.ts';
 import { initFinished, offered } from './v2/ike-sa-init.ts';
 import { initAnswerReady } from './v2/ike-sa-init-served.ts';
 import { type TunnelView, viewOf } from './view.ts';
@@ -161,8 +163,14 @@ function jobDone(context: Context, sa: IkeSa, id: number, result: JobResult): vo
       return offered(context, sa, state, result);
     case 'init-finishing': {
       const secrets = initFinished(context, sa, state, result);
-      return secrets && beginAuth(context, sa, state.attempt, secrets);
+      return secrets && afterExchange(context, sa, state.attempt, secrets);
     }
+    case 'intermediate-offering':
+      return intermediateOffered(context, sa, state, result);
+    case 'intermediate-finishing':
+      return intermediateFinished(context, sa, state, result);
+    case 'intermediate-answering':
+      return intermediateAnswerReady(context, sa, state, result);
     case 'auth-signing':
       return authSigned(context, sa, state, result);
     case 'auth-verifying':

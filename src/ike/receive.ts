@@ -21,6 +21,8 @@ import { createAnswered } from './v2/create-child-sa.ts';
 import { createRequested } from './v2/create-child-sa-served.ts';
 import { authAnswered } from './v2/ike-auth.ts';
 import { authRequested } from './v2/ike-auth-served.ts';
+import { intermediateAnswered, nextGroup } from './v2/ike-intermediate.ts';
+import { intermediateRequested } from './v2/ike-intermediate-served.ts';
 import { initAnswered, keepAnswer } from './v2/ike-sa-init.ts';
 import { initRequested, refuse } from './v2/ike-sa-init-served.ts';
 import { informationalAnswered, informationalRequested } from './v2/informational.ts';
@@ -95,7 +97,8 @@ function answeredBefore(
 ): IkeSa | undefined {
   const sa = context.sas.begunBy(header.initiatorSpi);
   const same = sa?.remote.address === remote.address && sa.remote.port === remote.port;
-  return same && sa.state.name === 'init-answered' ? sa : undefined;
+  const isLatest = sa?.state.name === 'init-answered' && sa.window.answered?.id === 0;
+  return same && isLatest ? sa : undefined;
 }
 
 function receiveFor(
@@ -123,12 +126,17 @@ function receiveResponse(context: Context, sa: IkeSa, message: Message, bytes: U
   const { sent } = sa.window;
   if (header.messageId !== sent?.id) return;
   const protection =
-    state.name === 'auth-sent' ? state.secrets : state.name === 'established' ? state : undefined;
+    state.name === 'auth-sent' || state.name === 'intermediate-sent'
+      ? state.secrets
+      : state.name === 'established'
+        ? state
+        : undefined;
   if (!protection || header.responderSpi === NO_SPI) return;
   const whole = gather(context, sa, sent, protection, message, bytes);
   if (!whole) return;
   const payloads = openMessage(context.provider, protection, whole);
   if (!payloads) return drop(context, 'ike-forged');
+  if (state.name === 'intermediate-sent') return intermediateAnswered(context, sa, state, payloads, whole);
   if (state.name === 'auth-sent') return authAnswered(context, sa, state, payloads, whole);
   if (state.name !== 'established') return;
   state.lastHeard = context.now;
@@ -171,10 +179,11 @@ function receiveRequest(
     return void sendResponse(context, sa, header.exchange, header.messageId, [notify], protection);
   }
   if (state.name === 'init-answered') {
-    // CVE-2014-2338: before AUTH nothing but IKE_AUTH is heard.
-    if (header.exchange === EXCHANGE.IKE_AUTH)
-      authRequested(context, sa, state, payloads, whole, header.messageId);
-    return;
+    // CVE-2014-2338: before AUTH nothing is heard but what was agreed on, in its order.
+    const due = nextGroup(state.secrets) === undefined ? EXCHANGE.IKE_AUTH : EXCHANGE.IKE_INTERMEDIATE;
+    if (header.exchange !== due) return;
+    if (due === EXCHANGE.IKE_INTERMEDIATE) return intermediateRequested(context, sa, state, payloads, whole);
+    return authRequested(context, sa, state, payloads, whole, header.messageId);
   }
   if (state.name !== 'established' || state.serving) return;
   state.lastHeard = context.now;

@@ -8,6 +8,7 @@ import type { Payload } from '../wire/ikev2.ts';
 import type { VerifiedPeer } from './authenticate.ts';
 import type { Endpoint } from './boundary.ts';
 import type { ReportCode } from './errors.ts';
+import type { Protection } from './protect.ts';
 
 export interface IkeSa {
   version: 1;
@@ -70,8 +71,11 @@ export interface Window {
   nextReceived: number;
   /** Of the peer's next request. */
   assembly?: Assembly;
-  /** Kept to be sent again, byte for byte (RFC 7296 §2.1), as often as it was asked for. */
-  answered?: { id: number; bytes: Uint8Array; repeats?: number };
+  /**
+   * Kept to be sent again, byte for byte (RFC 7296 §2.1), as often as it was asked for. `protection`: what it is under, where
+   * that is not what the next message is under.
+   */
+  answered?: { id: number; bytes: Uint8Array; repeats?: number; protection?: Protection };
 }
 
 /** Fragments of one message, kept as they came, by their number less one; `missing` is 0 once it was whole. */
@@ -93,6 +97,15 @@ export interface Secrets {
   responderMessage: Uint8Array;
   ni: Uint8Array;
   nr: Uint8Array;
+  /** Absent before the first intermediate exchange. */
+  intAuth?: IntAuth;
+}
+
+/** What AUTH covers of the intermediate exchanges so far (RFC 9242 §3.3.2), and how many there were. */
+export interface IntAuth {
+  initiator: Uint8Array;
+  responder: Uint8Array;
+  exchanges: number;
 }
 
 /** Our half of a first exchange. */
@@ -128,6 +141,9 @@ export type State =
       answer: Uint8Array;
       nr: Uint8Array;
     }
+  | { name: 'intermediate-offering'; job: number; attempt: Attempt; secrets: Secrets; group: number }
+  | { name: 'intermediate-sent'; attempt: Attempt; secrets: Secrets; group: number; handle: string }
+  | { name: 'intermediate-finishing'; job: number; attempt: Attempt; secrets: Secrets; handle: string }
   | { name: 'auth-signing'; job: number; proof: ChosenProof; attempt: Attempt; secrets: Secrets }
   /** `childSpi` is missing where the child was left out. */
   | { name: 'auth-sent'; attempt: Attempt; secrets: Secrets; childSpi?: number }
@@ -141,7 +157,9 @@ export type State =
       claimed: Identity;
     }
   | { name: 'init-answering'; job: number; suite: ChosenSuite; request: Uint8Array; until: Instant }
+  /** Waits for an intermediate exchange, or for IKE_AUTH where all are done. */
   | { name: 'init-answered'; secrets: Secrets; until: Instant }
+  | { name: 'intermediate-answering'; job: number; secrets: Secrets; request: Uint8Array; until: Instant }
   | {
       name: 'peer-verifying';
       job: number;

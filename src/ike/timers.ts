@@ -79,8 +79,7 @@ function rekeyOnce(state: Established, task: Task, done: () => void): void {
 }
 
 function retransmitOrEnd(context: Context, sa: IkeSa): void {
-  if (sa.state.name === 'auth-sent' && sa.window.sent!.sends >= PATIENCE && tryOtherAnswer(context, sa))
-    return;
+  if (isUnderKeys(sa) && sa.window.sent!.sends >= PATIENCE && tryOtherAnswer(context, sa)) return;
   const repeated = retransmit(context, sa);
   const { sends } = sa.window.sent!;
   if (repeated) return sends >= DOUBT ? doubt(context, sa) : undefined;
@@ -94,14 +93,20 @@ function retransmitOrEnd(context: Context, sa: IkeSa): void {
   noAnswer(context, sa, sends);
 }
 
-/** To IKE_SA_INIT nobody answered, or somebody did and IKE_AUTH is not answered: two different faults. */
+/** An answer to IKE_SA_INIT is in use, and what follows is not answered yet. */
+function isUnderKeys({ state }: IkeSa): boolean {
+  return state.name === 'auth-sent' || state.name === 'intermediate-sent';
+}
+
+/** To IKE_SA_INIT nobody answered, or somebody did and what follows is not answered: different faults. */
 function noAnswer(context: Context, sa: IkeSa, sends: number): void {
   const { address: remote, port } = sa.remote;
   const seconds = Math.round(retryDelay(context.tunnels.get(sa.candidates[0]!)!) / 1000);
-  if (sa.state.name !== 'auth-sent')
+  if (sa.state.name !== 'auth-sent' && sa.state.name !== 'intermediate-sent')
     return giveUp(context, sa, 'PEER_UNREACHABLE', { remote, sends, seconds });
   const suite = suiteText(sa.state.secrets.suite);
-  giveUp(context, sa, 'PEER_SILENT_IN_AUTH', { remote, port, suite, sends, seconds });
+  const code = sa.state.name === 'auth-sent' ? 'PEER_SILENT_IN_AUTH' : 'PEER_SILENT_IN_INTERMEDIATE';
+  giveUp(context, sa, code, { remote, port, suite, sends, seconds });
 }
 
 /** Transmissions of IKE_AUTH after which another answer to IKE_SA_INIT is tried, where one came. */

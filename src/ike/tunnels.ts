@@ -44,6 +44,7 @@ export function tunnelLost(context: Context, sa: IkeSa, name: string): void {
 export function abandon(context: Context, sa: IkeSa): void {
   const { state } = sa;
   if ('attempt' in state) startJob(context, sa, { type: 'forget', handle: state.attempt.offer.handle });
+  if ('handle' in state) startJob(context, sa, { type: 'forget', handle: state.handle });
   context.sas.delete(sa.spi);
   sa.state = { name: 'deleted' };
   const tunnel = tunnelOf(context, sa);
@@ -72,7 +73,15 @@ export function dropBeside(context: Context, tunnel: string): void {
   if (sa && UNKNOWN_TO_PEER.includes(sa.state.name)) abandon(context, sa);
 }
 
-const UNKNOWN_TO_PEER: State['name'][] = ['offering', 'init-sent', 'init-finishing', 'auth-signing'];
+const UNKNOWN_TO_PEER: State['name'][] = [
+  'offering',
+  'init-sent',
+  'init-finishing',
+  'intermediate-offering',
+  'intermediate-sent',
+  'intermediate-finishing',
+  'auth-signing',
+];
 
 function scheduleRetry(context: Context, state: TunnelState): void {
   if (state.wanted && state.sas.length === 0)

@@ -56,7 +56,8 @@ export function repeatAnswer(context: Context, sa: IkeSa): void {
   const { answered } = sa.window;
   if (!answered) return;
   answered.repeats = (answered.repeats ?? 0) + 1;
-  answered.bytes = narrowed(context, sa, protectionOf(sa), answered.bytes, answered.repeats);
+  const protection = answered.protection ?? protectionOf(sa);
+  answered.bytes = narrowed(context, sa, protection, answered.bytes, answered.repeats);
   sendMessage(context, sa, answered.bytes);
 }
 

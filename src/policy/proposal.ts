@@ -17,6 +17,16 @@ import {
 } from '../crypto/suites.ts';
 import type { Proposal, Transform } from '../wire/ikev2.ts';
 import { PROTOCOL, TRANSFORM } from '../wire/numbers.ts';
+import {
+  type AdditionalChoice,
+  type AdditionalMethod,
+  additionalMethods,
+  additionalTransform,
+  additionalTransforms,
+  chooseAdditional,
+  isAdditional,
+  MOST_ADDITIONAL,
+} from './additional.ts';
 import type { Capabilities } from './sad.ts';
 
 /** Alternatives of one proposal, each list in order of preference. */
@@ -29,7 +39,7 @@ export interface ProposalTemplate {
   /** For IKE at least one; for a child empty means no PFS. */
   keyExchange: KeyExchangeName[];
   /** Further key exchanges (RFC 9370), transform types 6 to 12 in order; empty lists are not offered. */
-  additionalKeyExchange: KeyExchangeName[][];
+  additionalKeyExchange: AdditionalMethod[][];
   /** Child only, in order of preference: true is extended sequence numbers. */
   esn: boolean[];
 }
@@ -40,6 +50,8 @@ export interface ChosenSuite {
   integrity?: IntegrityName;
   prf?: PrfName;
   keyExchange?: KeyExchangeName;
+  /** In the order of their types; absent where nothing of the kind was negotiated. */
+  additionalKeyExchange?: AdditionalChoice[];
   esn?: boolean;
 }
 
@@ -62,6 +74,7 @@ export function toProposals(
         type: TRANSFORM.KE,
         id: keyExchangeRow(name).id,
       })),
+      ...(options.keyExchange ? additionalTransforms(template.additionalKeyExchange) : []),
       ...(protocol === PROTOCOL.IKE
         ? []
         : template.esn.map((esn) => ({ type: TRANSFORM.ESN, id: esn ? 1 : 0 }))),
@@ -113,7 +126,9 @@ export function toAnswer(suite: ChosenSuite, number: number, protocol: number, s
     additionalKeyExchange: [],
     esn: suite.esn === undefined ? [] : [suite.esn],
   };
-  return { ...toProposals([template], protocol, spi, { keyExchange: true })[0]!, number };
+  const [answer] = toProposals([template], protocol, spi, { keyExchange: true });
+  const additional = (suite.additionalKeyExchange ?? []).map(additionalTransform);
+  return { ...answer!, number, transforms: [...answer!.transforms, ...additional] };
 }
 
 /** AES needs its key length named; ChaCha20 has one only and must not (RFC 7634 §4). */
@@ -141,6 +156,14 @@ export function choose(
   return undefined;
 }
 
+const KNOWN: readonly number[] = [
+  TRANSFORM.ENCR,
+  TRANSFORM.PRF,
+  TRANSFORM.INTEG,
+  TRANSFORM.KE,
+  TRANSFORM.ESN,
+];
+
 function match(
   template: ProposalTemplate,
   { transforms }: Proposal,
@@ -148,9 +171,8 @@ function match(
   options: { keyExchange: boolean },
 ): ChosenSuite | undefined {
   const ids = (type: number) => transforms.filter((transform) => transform.type === type).map(({ id }) => id);
-  const known: number[] = [TRANSFORM.ENCR, TRANSFORM.PRF, TRANSFORM.INTEG, TRANSFORM.KE, TRANSFORM.ESN];
   // RFC 7296 §3.3.6: a transform type nobody knows makes the whole proposal unacceptable.
-  if (transforms.some(({ type }) => !known.includes(type))) return undefined;
+  if (transforms.some(({ type }) => !KNOWN.includes(type) && !isAdditional(type))) return undefined;
   const encryption = template.encryption.find((wanted) =>
     transforms.some((offered) => isSame(wanted, offered)),
   );
@@ -160,14 +182,9 @@ function match(
     ? undefined
     : template.integrity.find((name) => ids(TRANSFORM.INTEG).includes(integrityRow(name).id));
   if (!combined && !integrity) return undefined;
-  const suite: ChosenSuite = { encryption, ...(integrity ? { integrity } : {}) };
-  if (options.keyExchange) {
-    const offered = ids(TRANSFORM.KE);
-    const keyExchange = template.keyExchange.find((name) => offered.includes(keyExchangeRow(name).id));
-    if (keyExchange) suite.keyExchange = keyExchange;
-    else if (template.keyExchange.length > 0 || (offered.length > 0 && !offered.includes(0)))
-      return undefined;
-  }
+  const exchanges = options.keyExchange ? matchExchanges(template, transforms) : {};
+  if (!exchanges) return undefined;
+  const suite: ChosenSuite = { encryption, ...(integrity ? { integrity } : {}), ...exchanges };
   if (protocol === PROTOCOL.IKE) {
     const prf = template.prf.find((name) => ids(TRANSFORM.PRF).includes(prfRow(name).id));
     return prf && suite.keyExchange ? { ...suite, prf } : undefined;
@@ -176,6 +193,37 @@ function match(
   const offered = ids(TRANSFORM.ESN).length === 0 ? [0] : ids(TRANSFORM.ESN);
   const esn = template.esn.find((wanted) => offered.includes(wanted ? 1 : 0));
   return esn === undefined ? undefined : { ...suite, esn };
+}
+
+/** The key exchange and the additional ones; additional ones need a first (RFC 9370 §2.2.4). */
+function matchExchanges(
+  template: ProposalTemplate,
+  transforms: readonly Transform[],
+): Pick<ChosenSuite, 'keyExchange' | 'additionalKeyExchange'> | undefined {
+  const offered = transforms.filter(({ type }) => type === TRANSFORM.KE).map(({ id }) => id);
+  const keyExchange = template.keyExchange.find((name) => offered.includes(keyExchangeRow(name).id));
+  const without = template.keyExchange.length === 0 && (offered.length === 0 || offered.includes(0));
+  const additional = chooseAdditional(template.additionalKeyExchange, transforms);
+  if (!additional || (!keyExchange && (!without || additional.some(({ method }) => method !== 'none'))))
+    return undefined;
+  return {
+    ...(keyExchange ? { keyExchange } : {}),
+    ...(additional.length > 0 ? { additionalKeyExchange: additional } : {}),
+  };
+}
+
+/** The first key exchange of each template alone. */
+export function firstExchangeOnly(templates: readonly ProposalTemplate[]): ProposalTemplate[] {
+  return templates.map((template) => ({ ...template, additionalKeyExchange: [] }));
+}
+
+/** What is left for a peer that knows no additional key exchanges: templates that can do without. */
+export function withoutAdditional(templates: readonly ProposalTemplate[]): ProposalTemplate[] {
+  return templates
+    .filter(({ additionalKeyExchange: lists }) =>
+      lists.every((methods) => methods.length === 0 || methods.includes('none')),
+    )
+    .map((template) => ({ ...template, additionalKeyExchange: [] }));
 }
 
 function isSame(wanted: { name: EncryptionName; keyBits: number }, offered: Transform): boolean {
@@ -192,7 +240,7 @@ export function suiteText(suite: ChosenSuite): string {
     sized(suite.encryption.name, suite.encryption.keyBits),
     suite.integrity,
     suite.prf && `prf-${suite.prf}`,
-    suite.keyExchange,
+    [suite.keyExchange, ...additionalMethods(suite)].filter((name) => name).join(' + '),
     suite.esn ? 'esn' : undefined,
   ];
   return parts.filter((part) => part).join(' / ');
@@ -203,7 +251,7 @@ export function templateText(template: ProposalTemplate): string {
     template.encryption.map(({ name, keyBits }) => sized(name, keyBits)),
     template.integrity,
     template.prf.map((name) => `prf-${name}`),
-    template.keyExchange,
+    exchangeLists([template.keyExchange, ...template.additionalKeyExchange]),
   ];
   return lists
     .filter((list) => list.length > 0)
@@ -214,12 +262,21 @@ export function templateText(template: ProposalTemplate): string {
 export function proposalText({ transforms }: Proposal): string {
   const named = (type: number) =>
     transforms.filter((transform) => transform.type === type).map(transformText);
-  const types = [TRANSFORM.ENCR, TRANSFORM.INTEG, TRANSFORM.PRF, TRANSFORM.KE];
-  return types
-    .map(named)
+  const additional = Array.from({ length: MOST_ADDITIONAL }, (_, index) => named(TRANSFORM.ADDKE1 + index));
+  const lists = [TRANSFORM.ENCR, TRANSFORM.INTEG, TRANSFORM.PRF].map(named);
+  return [...lists, exchangeLists([named(TRANSFORM.KE), ...additional])]
     .filter((list) => list.length > 0)
     .map((list) => list.join('|'))
     .join(' / ');
+}
+
+/** `x25519|ecp-256 + ml-kem-768|none` as one item, or no item. */
+function exchangeLists(lists: readonly (readonly string[])[]): string[] {
+  const text = lists
+    .filter((names) => names.length > 0)
+    .map((names) => names.join('|'))
+    .join(' + ');
+  return text === '' ? [] : [text];
 }
 
 const TABLES: Readonly<Record<number, readonly { id: number; name: string }[]>> = {
@@ -229,8 +286,11 @@ const TABLES: Readonly<Record<number, readonly { id: number; name: string }[]>> 
   [TRANSFORM.KE]: KEY_EXCHANGE,
 };
 
+const ADDITIONAL: readonly { id: number; name: string }[] = [{ id: 0, name: 'none' }, ...KEY_EXCHANGE];
+
 function transformText({ type, id, keyBits }: Transform): string {
-  const name = TABLES[type]?.find((row) => row.id === id)?.name ?? `unknown-${id}`;
+  const table = isAdditional(type) ? ADDITIONAL : (TABLES[type] ?? []);
+  const name = table.find((row) => row.id === id)?.name ?? `unknown-${id}`;
   const prefixed = type === TRANSFORM.PRF ? `prf-${name}` : name;
   return keyBits === undefined ? prefixed : sized(prefixed, keyBits);
 }
@@ -264,8 +324,8 @@ const PREFERRED_PRF = unnamed<PrfName>(PRF);
 const PREFERRED_KEY_EXCHANGE = unnamed<KeyExchangeName>(KEY_EXCHANGE);
 
 /**
- * `aes-gcm-16-256 / prf-hmac-sha2-384 / x25519 | ecp-256`: the kinds in any order, alternatives of one kind by `|`.
- * An IKE suite without a PRF or a group takes the usual ones. A complaint where the text names what we cannot do or the
+ * `aes-gcm-16-256 / prf-hmac-sha2-384 / x25519 | ecp-256 + ml-kem-768`: the kinds in any order, alternatives of one kind by
+ * `|`, further key exchanges by `+` in their order, `none` among them where one may be left out (RFC 9370). An IKE suite without a PRF or a group takes the usual ones. A complaint where the text names what we cannot do or the
  * tunnel does not allow.
  */
 export function parseTemplate(
@@ -281,13 +341,48 @@ export function parseTemplate(
     additionalKeyExchange: [],
     esn: kind === 'esp' ? [true, false] : [],
   };
-  for (const token of text.split(/[/|]/).map((part) => part.trim())) {
-    const complaint = addToken(template, token, kind, allowed);
+  for (const part of text.split('/')) {
+    const complaint = addPart(template, part, kind, allowed);
     if (complaint) return { complaint };
   }
   if (kind === 'esp' && allowed.quirks.includes('hmac-sha2-256-96'))
     template.integrity = [...new Set(template.integrity.map(cutTo96))];
   return completed(template, kind, text);
+}
+
+/** Alternatives of one kind; further key exchanges behind a `+`. */
+function addPart(
+  template: ProposalTemplate,
+  part: string,
+  kind: SuiteKind,
+  allowed: Allowed,
+): string | undefined {
+  const [first, ...further] = part.split('+').map((text) => text.split('|').map((token) => token.trim()));
+  const had = template.keyExchange.length;
+  for (const token of first!) {
+    const complaint = addToken(template, token, kind, allowed);
+    if (complaint) return complaint;
+  }
+  if (further.length === 0) return undefined;
+  if (template.additionalKeyExchange.length > 0) return `"${part.trim()}": write one list with +`;
+  if (template.keyExchange.length === had)
+    return `"${part.trim()}": a key exchange stands before the first +`;
+  if (further.length > MOST_ADDITIONAL)
+    return `"${part.trim()}": at most ${MOST_ADDITIONAL} key exchanges more`;
+  for (const tokens of further) {
+    const methods = tokens.map((token) => additionalMethod(token, allowed));
+    const complaint = methods.find((method) => typeof method === 'object');
+    if (complaint) return complaint.complaint;
+    template.additionalKeyExchange.push(methods as AdditionalMethod[]);
+  }
+  return undefined;
+}
+
+function additionalMethod(token: string, allowed: Allowed): AdditionalMethod | { complaint: string } {
+  if (token === 'none') return 'none';
+  const row = KEY_EXCHANGE.find(({ name }) => name === token);
+  const complaint = row ? refusal(row, token, allowed) : `"${token}" behind a + is not a key exchange`;
+  return complaint === undefined ? row!.name : { complaint };
 }
 
 /** Both have the same number on the wire: a tunnel can mean only one of them. */

@@ -5,6 +5,7 @@ import { keyExchangeRow } from '../../crypto/suites.ts';
 import {
   type ChosenSuite,
   choose,
+  firstExchangeOnly,
   keepingPrf,
   type ProposalTemplate,
   toAnswer,
@@ -125,7 +126,7 @@ function unknownChild({ own }: Established, spiOut: number | undefined): number 
 function chooseIke(tunnel: Tunnel, { suite }: Established, payloads: Payload[]) {
   const { proposals } = findPayload(payloads, PAYLOAD.SA)!;
   const fitting = (templates: readonly ProposalTemplate[]) =>
-    choose(templates, proposals, PROTOCOL.IKE, { keyExchange: true });
+    choose(firstExchangeOnly(templates), proposals, PROTOCOL.IKE, { keyExchange: true });
   return fitting(keepingPrf(tunnel.ike.proposals, suite.prf!)) ?? fitting(tunnel.ike.proposals);
 }
 

@@ -8,6 +8,7 @@ import { keyExchangeRow } from '../../crypto/suites.ts';
 import {
   type ChosenSuite,
   choose,
+  firstExchangeOnly,
   keepingPrf,
   type ProposalTemplate,
   toProposals,
@@ -99,8 +100,8 @@ function templateOf(tunnel: Tunnel, task: CreateTask): ChildTemplate | undefined
 }
 
 function proposalsFor(tunnel: Tunnel, { suite }: Established, task: CreateTask): ProposalTemplate[] {
-  if (task.type === 'rekey-ike') return keepingPrf(tunnel.ike.proposals, suite.prf!);
-  return templateOf(tunnel, task)?.proposals ?? [];
+  if (task.type === 'rekey-ike') return firstExchangeOnly(keepingPrf(tunnel.ike.proposals, suite.prf!));
+  return firstExchangeOnly(templateOf(tunnel, task)?.proposals ?? []);
 }
 
 export function createOffered(

@@ -98,16 +98,23 @@ export function peerVerified(
   const peer = verifiedPeer(state.claimed, result);
   if (!peer) {
     if (result.type !== 'failed')
-      return peerRefused(context, sa, state.secrets, state.claimed, refusalOf(result), 1);
+      return peerRefused(
+        context,
+        sa,
+        state.secrets,
+        state.claimed,
+        refusalOf(result),
+        sa.window.nextReceived,
+      );
     reportFailure(context, ...secretReport(tunnel.name, result));
-    return refuseAuth(context, sa, state.secrets, 1);
+    return refuseAuth(context, sa, state.secrets, sa.window.nextReceived);
   }
   const octets = signedOctets(context, state.secrets, false, idBody(encodeIdentity(tunnel.local.identity)));
   const chosen = chooseProof(tunnel, state.secrets, octets, sa.heard);
   if (!chosen) {
     const detail = { remote: sa.remote.address, ...unsuited(tunnel, sa.heard) };
     reportFailure(context, 'CONFIG_NO_SIGNATURE', tunnel.name, detail);
-    return refuseAuth(context, sa, state.secrets, 1);
+    return refuseAuth(context, sa, state.secrets, sa.window.nextReceived);
   }
   const { job, proof } = chosen;
   const { secrets, request } = state;
@@ -136,7 +143,7 @@ export function answerSigned(
   const own = proofPayloads(state.proof, result);
   if (!own) {
     reportFailure(context, ...secretReport(tunnel.name, result));
-    return refuseAuth(context, sa, state.secrets, 1);
+    return refuseAuth(context, sa, state.secrets, sa.window.nextReceived);
   }
   const payloads = reopen(context, state.secrets, state.request);
   const established = establish(context, sa, tunnel, state.secrets, state.peer);
@@ -158,8 +165,9 @@ function answerFirstChild(
   payloads: Payload[],
   proof: Payload[],
 ): void {
+  const messageId = sa.window.nextReceived;
   const answer = (more: Payload[]) =>
-    sendResponse(context, sa, EXCHANGE.IKE_AUTH, 1, [...proof, ...more], state.secrets);
+    sendResponse(context, sa, EXCHANGE.IKE_AUTH, messageId, [...proof, ...more], state.secrets);
   if (isChildless(payloads)) {
     answer([]);
     return childrenFollow(context, sa, established, tunnel);
@@ -192,7 +200,7 @@ function answerFirstChild(
   );
   established.serving = {
     step: 'installing',
-    messageId: 1,
+    messageId,
     request: state.request,
     job: install(context, sa, changes),
     child,

@@ -1,6 +1,7 @@
 // IKE_SA_INIT as responder (RFC 7296 §1.2, §2.6, §2.7); the diagram stands in ike-sa-init.ts.
 
 import { KEY_EXCHANGE, keyExchangeRow } from '../../crypto/suites.ts';
+import { additionalMethods } from '../../policy/additional.ts';
 import { choose, proposalText, templateText, toAnswer } from '../../policy/proposal.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
 import { findPayload, type Message, NO_SPI, type Payload } from '../../wire/ikev2.ts';
@@ -18,7 +19,8 @@ import {
   noteAnnouncements,
 } from './announcements.ts';
 import { childlessSupported } from './childless.ts';
-import { HALF_OPEN, noteVendor, secretsOf } from './ike-sa-init.ts';
+import { intermediateSupported } from './ike-intermediate.ts';
+import { allowedBy, HALF_OPEN, noteVendor, secretsOf } from './ike-sa-init.ts';
 import { detectNat, natDetection, wantsUdp } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
@@ -40,7 +42,9 @@ export function initRequested(
   if (!saPayload || !ke || !nonce || !isNonce(nonce.data))
     return refuse(context, message, path, NOTIFY.INVALID_SYNTAX);
   const fits = candidates.flatMap((tunnel) => {
-    const chosen = choose(tunnel.ike.proposals, saPayload.proposals, PROTOCOL.IKE, { keyExchange: true });
+    const chosen = choose(allowedBy(tunnel, payloads), saPayload.proposals, PROTOCOL.IKE, {
+      keyExchange: true,
+    });
     return chosen ? [{ tunnel, ...chosen }] : [];
   });
   const [best] = fits;
@@ -104,7 +108,7 @@ export function initAnswerReady(
   }
   const proposals = findPayload(request.payloads, PAYLOAD.SA)!.proposals;
   const { tunnel } = tunnelOf(context, sa)!;
-  const chosen = choose(tunnel.ike.proposals, proposals, PROTOCOL.IKE, { keyExchange: true })!;
+  const chosen = choose(allowedBy(tunnel, request.payloads), proposals, PROTOCOL.IKE, { keyExchange: true })!;
   const nonce = context.provider.random(NONCE_BYTES);
   const meant = sa.candidates.flatMap((name) => context.tunnels.get(name)?.tunnel ?? []);
   const group = KEY_EXCHANGE.find(({ name }) => name === state.suite.keyExchange)!.id;
@@ -122,6 +126,7 @@ export function initAnswerReady(
     ...methodAnnouncement(meant),
     ...childlessSupported(context, sa),
     ...(sa.fragmentSize === undefined ? [] : fragmentationNotify(tunnelOf(context, sa)!)),
+    ...(additionalMethods(state.suite).length > 0 ? [intermediateSupported()] : []),
   ];
   const bytes = sendResponse(context, sa, EXCHANGE.IKE_SA_INIT, 0, answer);
   const secrets = secretsOf(context, sa, {

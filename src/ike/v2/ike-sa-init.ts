@@ -5,7 +5,14 @@
 
 import { skeyseed } from '../../crypto/keymat.ts';
 import { keyExchangeRow } from '../../crypto/suites.ts';
-import { type ChosenSuite, choose, templateText, toProposals } from '../../policy/proposal.ts';
+import {
+  type ChosenSuite,
+  choose,
+  type ProposalTemplate,
+  templateText,
+  toProposals,
+  withoutAdditional,
+} from '../../policy/proposal.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
 import {
   decodeMessage,
@@ -35,6 +42,7 @@ import { giveUp } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
 import { hashAnnouncement, noteAnnouncements } from './announcements.ts';
 import { noteChildless } from './childless.ts';
+import { intermediateSupported, supportsIntermediate } from './ike-intermediate.ts';
 import { detectNat, floatPort, natDetection, wantsUdp } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
@@ -86,6 +94,15 @@ export function offered(
   });
 }
 
+function offersAdditional({ ike }: Tunnel): boolean {
+  return ike.proposals.some(({ additionalKeyExchange: lists }) => lists.some((list) => list.length > 0));
+}
+
+/** Without the intermediate exchange, which both sides have to name, there are no additional key exchanges. */
+export function allowedBy({ ike }: Tunnel, payloads: readonly Payload[]): readonly ProposalTemplate[] {
+  return supportsIntermediate(payloads) ? ike.proposals : withoutAdditional(ike.proposals);
+}
+
 function request(context: Context, sa: IkeSa, init: InitOffer): void {
   const { tunnel } = tunnelOf(context, sa)!;
   const payloads: Payload[] = [
@@ -100,6 +117,8 @@ function request(context: Context, sa: IkeSa, init: InitOffer): void {
     ...natDetection(context, sa, wantsUdp(context, tunnel)),
     ...fragmentationNotify(tunnelOf(context, sa)!),
     ...hashAnnouncement([tunnel]),
+    // RFC 9370 §2.2.1: whoever offers additional key exchanges offers the exchange that carries them.
+    ...(offersAdditional(tunnel) ? [intermediateSupported()] : []),
   ];
   sa.window.nextRequest = 0;
   const message = sendRequest(context, sa, EXCHANGE.IKE_SA_INIT, payloads);
@@ -153,7 +172,9 @@ function chosenBy(
   const nonce = findPayload(payloads, PAYLOAD.Nonce);
   if (!saPayload || ke?.group !== group || !nonce || !isNonce(nonce.data)) return undefined;
   const { tunnel } = tunnelOf(context, sa)!;
-  const chosen = choose(tunnel.ike.proposals, saPayload.proposals, PROTOCOL.IKE, { keyExchange: true });
+  const chosen = choose(allowedBy(tunnel, payloads), saPayload.proposals, PROTOCOL.IKE, {
+    keyExchange: true,
+  });
   const fits = chosen && keyExchangeRow(chosen.suite.keyExchange!).id === group;
   return fits && header.responderSpi !== NO_SPI
     ? { suite: chosen.suite, ke: ke.data, nr: nonce.data }

@@ -98,7 +98,7 @@ function resolveTunnel(
     auth: { method: 'psk', secret },
     encapsulation: entry.encapsulation ?? DEFAULTS.encapsulation,
     childless: entry.childless ?? DEFAULTS.childless,
-    ike: { proposals: ikeProposals, lifetime: ikeLifetime ?? 0 },
+    ike: { proposals: ikeProposals, lifetime: ikeLifetime ?? 0, ...reauthenticationOf(entry, at) },
     children,
     retransmit: retransmitOf(entry, at),
     liveness: liveness ?? 0,
@@ -320,6 +320,18 @@ function duration(
   if (key.endsWith('lifetime') && value < 10_000) return at([key], `${text} is too short: 10s at least`);
   return value;
 }
+
+function reauthenticationOf(entry: TunnelEntry, at: Complain): { reauthentication?: number } {
+  const text = entry.reauthentication ?? DEFAULTS.reauthentication;
+  if (text === 'never') return {};
+  const reauthentication = milliseconds(text);
+  if (reauthentication === undefined || reauthentication < LEAST_PROOF)
+    at(['reauthentication'], `"${text}" is neither never nor 5m or more, such as 24h`);
+  return { reauthentication: reauthentication ?? LEAST_PROOF };
+}
+
+/** Enough is left for a renewal that has to be tried again. */
+const LEAST_PROOF = 300_000;
 
 /** The kernel copies DSCP, and copies or clears DF. */
 function beyondKernel(tunnels: readonly Tunnel[], entries: readonly Entry[]): Complaint[] {

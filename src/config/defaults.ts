@@ -19,6 +19,8 @@ export const DEFAULTS = {
   legacy: false,
   /** Vendors' usual values: 8 h or 24 h for IKE, 1 h for children; the earlier side rekeys. */
   'ike-lifetime': '4h',
+  /** A rekey renews the keys; who is there is asked again only where a rule demands it. */
+  reauthentication: 'never',
   lifetime: '1h',
   /** Reordering on fast links easily passes 64 packets. */
   'replay-window': 1024,

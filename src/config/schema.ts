@@ -74,6 +74,11 @@ const tunnelShape = {
     .describe('let suites name what is weak by now, for a peer that has nothing better'),
   quirks: z.array(z.enum(QUIRKS)).min(1).optional().describe('faults of the peer to share; see below'),
   'ike-lifetime': text.optional().describe('rekey the IKE SA after this time'),
+  reauthentication: text
+    .optional()
+    .describe(
+      'both sides prove again who they are after this time, such as `24h`, without a packet lost; or never',
+    ),
   ...limits,
   ...outer,
   liveness: text.optional().describe('ask a silent peer after this time; 0s never'),

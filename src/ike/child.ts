@@ -10,8 +10,9 @@ import type { ChildTemplate, Tunnel } from '../policy/tunnel.ts';
 import { familyOf } from '../wire/address.ts';
 import type { Payload, TrafficSelector } from '../wire/ikev2.ts';
 import { PAYLOAD, TS_TYPE } from '../wire/numbers.ts';
-import { applyChanges, type Context, jittered, report } from './context.ts';
+import { applyChanges, type Context, jittered, report, sasOf } from './context.ts';
 import { type ChildSa, type Established, type IkeSa, inUdp, type Task } from './sa.ts';
+import { isSilent } from './window.ts';
 
 /** The SPD entry of a child. */
 export function policyId(tunnel: string, child: string): string {
@@ -159,8 +160,9 @@ function limits(template: ChildTemplate, suite: ChosenSuite): SaParameters['life
 /** Sends with this child from now on. */
 export function useChild(context: Context, sa: IkeSa, established: Established, child: ChildSa): void {
   if (child.used) return;
-  for (const other of established.children) if (other.name === child.name) other.used = false;
+  for (const other of generations(context, established, child)) other.used = false;
   child.used = true;
+  delete child.useAt;
   applyChanges(context, [
     {
       type: 'use-outbound',
@@ -169,6 +171,29 @@ export function useChild(context: Context, sa: IkeSa, established: Established, 
       remote: sa.remote.address,
     },
   ]);
+}
+
+/** Every SA of that child, on whichever IKE SA of the tunnel. */
+export function generations(context: Context, { tunnel }: Established, { name }: ChildSa): ChildSa[] {
+  return sasOf(context, tunnel).flatMap(({ state }) =>
+    state.name === 'established' ? state.children.filter((child) => child.name === name) : [],
+  );
+}
+
+/** After so long the peer has what it asked for, whether it sends anything or not. */
+const TAKE_OVER = 5000;
+
+/** A new child of the peer's. Where another IKE SA carries it, the peer says by its packets when it is ready. */
+export function useOrWait(context: Context, sa: IkeSa, established: Established, child: ChildSa): void {
+  const carried = sasOf(context, established.tunnel).some(
+    (other) =>
+      other !== sa &&
+      other.state.name === 'established' &&
+      !isSilent(other) &&
+      other.state.children.some(({ name, used }) => name === child.name && used),
+  );
+  if (carried) child.useAt = context.now + TAKE_OVER;
+  else useChild(context, sa, established, child);
 }
 
 /** Takes the child out: outbound at once, inbound after the drain. */

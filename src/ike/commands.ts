@@ -3,6 +3,7 @@
 import { capable, type ProposalTemplate, templateText } from '../policy/proposal.ts';
 import type { Capabilities } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
+import type { IpAddress } from '../wire/address.ts';
 import type { ConfigChange, Event } from './boundary.ts';
 import { policyId } from './child.ts';
 import {
@@ -204,8 +205,8 @@ export function connectBeside(context: Context, state: TunnelState): void {
   state.beside = attempt(context, state);
 }
 
-/** The SPI of the new SA. */
-function attempt(context: Context, state: TunnelState): string | undefined {
+/** The SPI of the new SA. `preferred`: the address to try first, where it is one of the peer's. */
+export function attempt(context: Context, state: TunnelState, preferred?: IpAddress): string | undefined {
   const { tunnel } = state;
   const { addresses } = tunnel.remote;
   if (addresses.length === 0) {
@@ -213,7 +214,8 @@ function attempt(context: Context, state: TunnelState): string | undefined {
     for (const waiting of state.waiting.splice(0)) commandDone(context, waiting, 'CONFIG_NO_ADDRESS');
     return undefined;
   }
-  const address = addresses[state.attempt % addresses.length]!;
+  const known = addresses.find((one) => one === preferred);
+  const address = known ?? addresses[state.attempt % addresses.length]!;
   if (state.attempt === 0) state.startedAt = context.now;
   state.attempt++;
   const sa = initiate(context, tunnel, { transport: 'udp', address, port: 500 });

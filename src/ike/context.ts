@@ -33,6 +33,8 @@ export interface TunnelState {
   sas: string[];
   /** The attempt that is made beside an established SA which has become silent. */
   beside?: string;
+  /** The attempt that renews what the peer has proven. */
+  renewal?: string;
 }
 
 /** A failed negotiation, for the operator. */

@@ -13,6 +13,10 @@ export const REPORTS = {
   IKE_ESTABLISHED: { fault: 'info', sentence: 'IKE SA with {peer} established, {suite}' },
   IKE_REKEYED: { fault: 'info', sentence: 'IKE SA rekeyed, {suite}' },
   IKE_DELETED: { fault: 'info', sentence: 'IKE SA with {remote} deleted by {by}' },
+  IKE_REAUTHENTICATED: {
+    fault: 'info',
+    sentence: '{remote} was authenticated anew; every child has gone over, and the old IKE SA goes',
+  },
   CHILD_ESTABLISHED: { fault: 'info', sentence: 'child {child} established, {suite}, {local} to {remote}' },
   CHILD_REKEYED: { fault: 'info', sentence: 'child {child} rekeyed, {suite}' },
   CHILD_DELETED: { fault: 'info', sentence: 'child {child} deleted by {by}' },
@@ -151,6 +155,16 @@ export const REPORTS = {
     fault: 'config',
     sentence:
       'childless: require wants IKE SAs without a first child (RFC 6023), and {remote} {did}: write childless: prefer here, or switch it on there',
+  },
+  REAUTHENTICATION_FAILED: {
+    fault: 'peer',
+    sentence:
+      '{remote} could not be authenticated anew: {why}. The IKE SA goes on {until}, and it is tried again',
+  },
+  REAUTHENTICATION_MISSED: {
+    fault: 'peer',
+    sentence:
+      '{remote} was not authenticated anew in time: the IKE SA ends, as reauthentication here or there demands',
   },
   PEER_ERROR: { fault: 'peer', sentence: '{remote} answered {exchange} with {notify}' },
   PEER_SYNTAX: { fault: 'peer', sentence: '{remote} sent a message that cannot be read: {message}' },

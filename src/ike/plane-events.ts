@@ -2,7 +2,7 @@
 
 import type { DataPlaneEvent } from '../policy/sad.ts';
 import { exactly } from '../policy/selector.ts';
-import { useChild } from './child.ts';
+import { generations, useChild } from './child.ts';
 import { connect, establishedOf } from './commands.ts';
 import type { Context } from './context.ts';
 import { moveTo } from './mobility.ts';
@@ -11,9 +11,10 @@ import type { ChildSa, Established, IkeSa } from './sa.ts';
 export function planeEvent(context: Context, event: DataPlaneEvent): void {
   switch (event.type) {
     case 'first-inbound':
-      return withChild(context, { direction: 'in', spi: event.spi }, (sa, state, child) =>
-        useChild(context, sa, state, child),
-      );
+      return withChild(context, { direction: 'in', spi: event.spi }, (sa, state, child) => {
+        // An older child is only being drained.
+        if (isNewest(context, state, child)) useChild(context, sa, state, child);
+      });
     case 'expire':
       return withChild(context, event, (_sa, state, child) => {
         const { spiIn, name } = child;
@@ -26,7 +27,7 @@ export function planeEvent(context: Context, event: DataPlaneEvent): void {
         withChild(context, event, (sa, state, child) => {
           state.lastHeard = Math.max(state.lastHeard, event.last);
           // Where the plane does not tell of a first packet, its counters do. An older child is only being drained.
-          if (isNewest(state, child)) useChild(context, sa, state, child);
+          if (isNewest(context, state, child)) useChild(context, sa, state, child);
         });
       }
       return;
@@ -39,8 +40,8 @@ export function planeEvent(context: Context, event: DataPlaneEvent): void {
   }
 }
 
-function isNewest({ children }: Established, { name, since }: ChildSa): boolean {
-  return children.every((other) => other.name !== name || other.since <= since);
+function isNewest(context: Context, state: Established, child: ChildSa): boolean {
+  return generations(context, state, child).every(({ since }) => since <= child.since);
 }
 
 function withChild(

@@ -189,6 +189,12 @@ export interface Established {
   rekeyAt: Instant;
   /** The end of its lifetime: it is deleted and made anew. */
   endsAt: Instant;
+  /** How long what the peer proved holds: when to ask for a new proof, and its end. Goes over to a rekeyed SA. */
+  proof: { renewAt: Instant; endsAt: Instant };
+  /** An IKE SA with a newer proof, to which the children go over. */
+  renewedBy?: string;
+  /** The SAs that this one renews. */
+  renews?: string[];
   lastHeard: Instant;
   lastSent: Instant;
   children: ChildSa[];
@@ -216,6 +222,8 @@ export interface ChildSa {
   udp: boolean;
   /** The policy sends with it. */
   used: boolean;
+  /** Another IKE SA carries the same child: this one is used once the peer does so, or from then on. */
+  useAt?: Instant;
   /** The peer has rekeyed it; it only waits for its DELETE. */
   replaced?: boolean;
 }

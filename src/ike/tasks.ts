@@ -1,6 +1,7 @@
 // Own exchanges, one at a time: our window is one (RFC 7296 §2.3).
 
 import { type Context, commandDone } from './context.ts';
+import { finishHandOver } from './renewal.ts';
 import type { Established, IkeSa, Task } from './sa.ts';
 import { beginCreate } from './v2/create-child-sa.ts';
 import { beginInformational } from './v2/informational.ts';
@@ -9,7 +10,10 @@ import { beginInformational } from './v2/informational.ts';
 export function runTasks(context: Context): void {
   for (const spi of context.sas.touched()) {
     const sa = context.sas.get(spi);
-    if (sa?.state.name === 'established') startNext(context, sa, sa.state);
+    if (sa?.state.name !== 'established') continue;
+    for (const old of finishHandOver(context, sa.state))
+      if (old.state.name === 'established') startNext(context, old, old.state);
+    startNext(context, sa, sa.state);
   }
 }
 

@@ -2,10 +2,11 @@
 
 import { suiteText } from '../policy/proposal.ts';
 import type { Instant } from '../policy/sad.ts';
-import { createLater } from './child.ts';
+import { createLater, useChild } from './child.ts';
 import { connect, connectBeside } from './commands.ts';
 import { applyChanges, type Context, reportFailure } from './context.ts';
 import { ASSEMBLY_AGE, endAssembly } from './fragments.ts';
+import { proofEnded, renewProof } from './renewal.ts';
 import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
 import { mayBegin } from './tasks.ts';
 import { giveUp, retryDelay } from './tunnels.ts';
@@ -33,14 +34,19 @@ function establishedTimers(context: Context, sa: IkeSa, state: Established): [In
   if (later.length > 0 && mayBegin(sa, state)) due.push([Math.min(...later), () => {}]);
   due.push([state.endsAt, () => endIke(state)]);
   if (state.replacedBy !== undefined) return due;
+  due.push([state.proof.endsAt, () => proofEnded(context, sa, state)]);
+  const stays = state.renewedBy === undefined;
+  if (stays) due.push([state.proof.renewAt, () => renewProof(context, sa, state)]);
   const tunnel = context.tunnels.get(state.tunnel)?.tunnel;
-  due.push([
-    state.rekeyAt,
-    () => rekeyOnce(state, { type: 'rekey-ike' }, () => (state.rekeyAt = Number.POSITIVE_INFINITY)),
-  ]);
+  if (stays)
+    due.push([
+      state.rekeyAt,
+      () => rekeyOnce(state, { type: 'rekey-ike' }, () => (state.rekeyAt = Number.POSITIVE_INFINITY)),
+    ]);
   for (const child of state.children) {
     if (Number.isFinite(child.endsAt)) due.push([child.endsAt, () => endChild(context, state, child)]);
-    if (!child.used) continue;
+    if (child.useAt !== undefined) due.push([child.useAt, () => useChild(context, sa, state, child)]);
+    if (!child.used || !stays) continue;
     due.push([
       child.rekeyAt,
       () =>

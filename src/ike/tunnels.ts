@@ -54,16 +54,37 @@ export function abandon(context: Context, sa: IkeSa): void {
 /** An attempt of ours failed. */
 export function giveUp(context: Context, sa: IkeSa, code: ReportCode, detail: Record<string, unknown>): void {
   const state = tunnelOf(context, sa);
+  const renewing = state?.renewal === sa.spi;
   abandon(context, sa);
   reportFailure(context, code, sa.candidates[0], detail);
   if (!state) return;
+  if (renewing) return renewalFailed(context, state, code);
   upDone(context, state.tunnel.name, code);
   scheduleRetry(context, state);
+}
+
+/** A failed renewal is tried again after about that time, sooner where less is left. */
+const RENEW_AGAIN = 60_000;
+
+/** The SA that was to be renewed goes on, to the end of what was proven. */
+function renewalFailed(context: Context, state: TunnelState, code: ReportCode): void {
+  for (const { state: old, remote } of sasOf(context, state.tunnel.name)) {
+    if (old.name !== 'established' || old.replacedBy !== undefined) continue;
+    const left = old.proof.endsAt - context.now;
+    old.proof.renewAt = context.now + jittered(context, Math.min(RENEW_AGAIN, left / 2), 0.5);
+    const until = Number.isFinite(left) ? `for ${Math.round(left / 1000)} s at most` : 'as it is';
+    reportFailure(context, 'REAUTHENTICATION_FAILED', state.tunnel.name, {
+      remote: remote.address,
+      why: code,
+      until,
+    });
+  }
 }
 
 function forget(state: TunnelState, spi: string): void {
   state.sas = state.sas.filter((other) => other !== spi);
   if (state.beside === spi) delete state.beside;
+  if (state.renewal === spi) delete state.renewal;
 }
 
 /** The silent SA answered: the attempt beside it ends, unless the peer may already hold the new SA. */

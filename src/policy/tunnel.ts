@@ -22,6 +22,8 @@ export interface Tunnel {
     proposals: ProposalTemplate[];
     /** Rekey after this time, less jitter. */
     lifetime: number;
+    /** Both sides prove again who they are after this time (RFC 7296 §2.8.3); missing: never. */
+    reauthentication?: number;
   };
   children: ChildTemplate[];
   retransmit: Retransmit;

@@ -52,6 +52,11 @@ for (const [what, text, complaint] of [
     'isthmus.yaml:4:3: Map keys must be unique',
   ],
   [
+    'a proof that would not outlive its renewal',
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, reauthentication: 30s }\n`,
+    '"30s" is neither never nor 5m or more, such as 24h',
+  ],
+  [
     'an algorithm that nobody knows',
     `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, esp-suites: [des-56] }\n`,
     'unknown algorithm "des-56"',

@@ -24,7 +24,7 @@ import {
   retryRekey,
   selectorPayloads,
   selectorsText,
-  useChild,
+  useOrWait,
 } from '../child.ts';
 import { type Context, drawEspSpi, drawIkeSpi, install, reportFailure, startJob } from '../context.ts';
 import { exchangeFault, failureText } from '../failures.ts';
@@ -307,7 +307,7 @@ export function answerInstalled(
   sendResponse(context, sa, exchange, messageId, answer, established);
   // A rekey keeps sending on the old SA until the peer shows that it has the new one.
   if (serving.replaces === undefined) {
-    useChild(context, sa, established, child);
+    useOrWait(context, sa, established, child);
     deleteOthers(established, child);
     upDone(context, established.tunnel, 'OK');
   }

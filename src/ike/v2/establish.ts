@@ -6,6 +6,7 @@ import type { VerifiedPeer } from '../authenticate.ts';
 import { createLater, lifetimeFrom } from '../child.ts';
 import { type Context, report, reportFailure, sasOf } from '../context.ts';
 import { rememberSize } from '../fragments.ts';
+import { beginHandOver, proofFrom } from '../renewal.ts';
 import type { Established, IkeSa, Secrets, Task } from '../sa.ts';
 import { tunnelEstablished } from '../tunnels.ts';
 import { isSilent } from '../window.ts';
@@ -29,6 +30,7 @@ export function establish(
     keys: secrets.keys,
     since: context.now,
     ...lifetimeFrom(context, tunnel.ike.lifetime),
+    proof: proofFrom(context, tunnel, sa.initiator),
     lastHeard: context.now,
     lastSent: context.now,
     children: [],
@@ -41,7 +43,8 @@ export function establish(
   });
   const replaced = replaceSilent(context, sa, tunnel);
   tunnelEstablished(context, sa, tunnel.name);
-  if (!replaced) dropDouble(context, sa, tunnel);
+  const renewed = beginHandOver(context, sa, sa.state);
+  if (!replaced && !renewed) dropDouble(context, sa, tunnel);
   return sa.state;
 }
 
@@ -86,16 +89,17 @@ function endSilent(context: Context, silent: IkeSa, tunnel: string): void {
   deleteIke(context, silent, 'us');
 }
 
-/** SAs made within this time of each other were begun by both sides at once. */
-const AT_ONCE = 60_000;
 /** Until both sides have both SAs and their children. */
 const SETTLE = 3000;
 
-/** Both sides began at once: of the two IKE SAs the one with the lower initiator's SPI goes, by its initiator. */
+/**
+ * Both sides began at once, neither knowing of the other: of the two IKE SAs the one with the lower initiator's SPI goes,
+ * by its initiator. One that was begun when the other was there already is meant to be beside it.
+ */
 function dropDouble(context: Context, sa: IkeSa, { name }: Tunnel): void {
   for (const other of sasOf(context, name)) {
     if (other.state.name !== 'established' || other.state.replacedBy !== undefined) continue;
-    if (other.initiator === sa.initiator || context.now - other.state.since > AT_ONCE) continue;
+    if (other.initiator === sa.initiator || other.state.since < sa.began) continue;
     const [ours, theirs] = sa.initiator ? [sa, other] : [other, sa];
     if (ours.state.name === 'established' && ours.spi < theirs.peerSpi)
       ours.state.tasks.push({ type: 'delete-ike', notBefore: context.now + SETTLE });

@@ -24,6 +24,7 @@ import type { Established, IkeSa, Secrets, State } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
 import { heardFrom } from './announcements.ts';
+import { authLifetime } from './auth-lifetime.ts';
 import { acceptChild } from './child-terms.ts';
 import { isChildless } from './childless.ts';
 import { childrenFollow, establish, forgetOthers } from './establish.ts';
@@ -152,6 +153,7 @@ export function answerSigned(
   const proof: Payload[] = [
     { type: PAYLOAD.IDr, critical: false, ...encodeIdentity(tunnel.local.identity) },
     ...own,
+    ...authLifetime(tunnel),
   ];
   answerFirstChild(context, sa, established, tunnel, state, payloads, proof);
 }

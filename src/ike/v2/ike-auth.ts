@@ -27,6 +27,7 @@ import type { Attempt, Established, IkeSa, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
 import { announcesMethods, certificateRequests, methodAnnouncement } from './announcements.ts';
+import { noteAuthLifetime } from './auth-lifetime.ts';
 import { answeredSelectors, childRefused } from './child-terms.ts';
 import { leavesChildOut } from './childless.ts';
 import { childrenFollow, establish } from './establish.ts';
@@ -134,6 +135,7 @@ export function authVerified(
   const payloads = reopen(context, state.secrets, state.response);
   startJob(context, sa, { type: 'forget', handle: state.attempt.offer.handle });
   const established = establish(context, sa, tunnel, state.secrets, peer);
+  noteAuthLifetime(context, sa, established, payloads);
   const { childSpi, secrets } = state;
   if (childSpi === undefined) return childrenFollow(context, sa, established, tunnel);
   firstChildAnswered(context, sa, established, tunnel, { childSpi, secrets }, payloads);

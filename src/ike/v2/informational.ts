@@ -8,9 +8,11 @@ import { EXCHANGE, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import { createLater, dropChild, isLeaving, removeChild, useChild } from '../child.ts';
 import { applyChanges, type Context, commandDone, report, sasOf } from '../context.ts';
 import { inherit } from '../heir.ts';
+import { handOverFailed } from '../renewal.ts';
 import type { ChildSa, Established, IkeSa, Task } from '../sa.ts';
 import { tunnelLost } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';
+import { noteAuthLifetime } from './auth-lifetime.ts';
 import { spiBytes, spiNumber } from './payloads.ts';
 
 type InformationalTask = Extract<Task, { type: 'delete-child' | 'delete-ike' | 'liveness' }>;
@@ -68,6 +70,7 @@ export function informationalRequested(
   payloads: Payload[],
   messageId: number,
 ): void {
+  noteAuthLifetime(context, sa, established, payloads);
   const remove = findPayload(payloads, PAYLOAD.D);
   const removed =
     remove?.protocol === PROTOCOL.ESP ? removeChildren(context, sa, established, remove.spis) : [];
@@ -137,6 +140,8 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
   if (sa.state.name !== 'established') return;
   const established = sa.state;
   const { tunnel, children } = established;
+  // Before its own SA goes, a child's traffic has another.
+  for (const child of children) if (child.used) useElsewhere(context, tunnel, child);
   for (const child of children) removeChild(context, established, child);
   for (const exchange of [established.own, established.serving])
     if (exchange?.step === 'installing') dropChild(context, exchange.child);
@@ -150,7 +155,7 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
     established.own?.task.type === 'delete-ike' ? 'OK' : cut,
   );
   sa.state = { name: 'deleted' };
-  for (const child of children) if (child.used) useElsewhere(context, tunnel, child);
+  handOverFailed(context, established);
   tunnelLost(context, sa, tunnel);
 }
 

@@ -66,9 +66,9 @@ export function createKernel(addon: Addon): Kernel {
     const target = wanted.routes.map(({ throughTunnel, ...route }) =>
       throughTunnel ? { ...route, link } : route,
     );
-    const standing = routes();
-    for (const route of missing(target, standing)) ask(addRoute(route), `route ${routeText(route)}`);
-    for (const route of missing(standing, target)) ask(deleteRoute(route), `old route ${routeText(route)}`);
+    for (const route of missing(target, routes())) ask(addRoute(route), `route ${routeText(route)}`);
+    // A route with another source but the same place has taken the place of the old one.
+    for (const route of missing(routes(), target)) ask(deleteRoute(route), `old route ${routeText(route)}`);
   }
 
   function applyRules(wanted: Wanted): void {

@@ -211,9 +211,11 @@ export function childBySpi(established: Established, spiIn: number): ChildSa | u
 }
 
 /** We delete it, or will. */
-export function isLeaving({ own, tasks }: Established, { spiIn }: ChildSa): boolean {
+export function isLeaving({ own, tasks }: Established, { spiIn, name }: ChildSa): boolean {
   return [...tasks, ...(own ? [own.task] : [])].some(
-    (task) => task.type === 'delete-child' && task.spiIn === spiIn,
+    (task) =>
+      (task.type === 'delete-child' && task.spiIn === spiIn) ||
+      (task.type === 'take-down' && task.child === name),
   );
 }
 

@@ -171,7 +171,7 @@ function takeChildDown(context: Context, state: TunnelState, id: number, name: s
   const child = established?.children.find((existing) => existing.name === name && existing.used);
   if (!established || !child)
     return commandDone(context, id, established ? 'CONFIG_UNKNOWN_CHILD' : 'TUNNEL_DOWN');
-  established.tasks.push({ type: 'delete-child', spiIn: child.spiIn, command: id });
+  established.tasks.push({ type: 'take-down', child: name, command: id });
 }
 
 export function takeDown(context: Context, state: TunnelState, id: number | undefined): void {

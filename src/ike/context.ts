@@ -9,6 +9,7 @@ import type { Agenda } from './agenda.ts';
 import type { Action, Job } from './boundary.ts';
 import type { Cookies } from './cookies.ts';
 import type { ReportCode } from './errors.ts';
+import type { Farewell } from './farewells.ts';
 import type { IkeSa } from './sa.ts';
 import type { SaTable } from './sa-table.ts';
 import type { TunnelTable } from './tunnel-table.ts';
@@ -61,6 +62,8 @@ export interface Context {
   /** Which SA waits for the outcome of a job or a change. */
   waits: Map<number, string>;
   failures: NegotiationFailure[];
+  /** Last answers of IKE SAs that are gone, by our SPI, the oldest first. */
+  farewells: Map<string, Farewell>;
   /** Datagrams dropped, by cause. */
   drops: Record<string, number>;
   /** Bytes that IKE SAs hold in fragments of messages that are not whole yet. */
@@ -81,6 +84,11 @@ export function startJob(context: Context, sa: IkeSa, job: Job): number {
   context.waits.set(id, sa.spi);
   context.actions.push({ type: 'job', id, job });
   return id;
+}
+
+/** A private half that nobody will ask for. */
+export function forgetOffer(context: Context, handle: string): void {
+  context.actions.push({ type: 'job', id: context.nextId++, job: { type: 'forget', handle } });
 }
 
 /** The outcome comes as `applied` with the id returned. */

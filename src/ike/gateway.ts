@@ -6,7 +6,7 @@ import { decodeMessage } from '../wire/ikev2.ts';
 import { Agenda } from './agenda.ts';
 import type { Action, Core, Event, JobResult } from './boundary.ts';
 import { addressesChanged, command, configure, takeDown } from './commands.ts';
-import type { Context, NegotiationFailure, TunnelState } from './context.ts';
+import { type Context, forgetOffer, type NegotiationFailure, type TunnelState } from './context.ts';
 import { Cookies } from './cookies.ts';
 import { heldBy } from './fragments.ts';
 import { planeEvent } from './plane-events.ts';
@@ -39,7 +39,8 @@ export interface GatewayOptions {
 }
 
 /** What a gateway knows between two events; the rest follows from it. Plain data; holds keys. */
-export interface Memory extends Pick<Context, 'restored' | 'waits' | 'failures' | 'removals' | 'nextId'> {
+export interface Memory
+  extends Pick<Context, 'restored' | 'waits' | 'failures' | 'farewells' | 'removals' | 'nextId'> {
   sas: IkeSa[];
   tunnels: TunnelState[];
 }
@@ -101,16 +102,23 @@ export function createGateway(options: GatewayOptions): Gateway {
     drops: () => context.drops,
     visits: () => context.sas.visits(),
     memory() {
-      const { restored, waits, failures, removals, nextId } = context;
+      const { restored, waits, failures, farewells, removals, nextId } = context;
       const [sas, tunnels] = [[...context.sas.all()], [...context.tunnels.all()]];
-      return { sas, tunnels, restored, waits, failures, removals, nextId };
+      return { sas, tunnels, restored, waits, failures, farewells, removals, nextId };
     },
   };
 }
 
 function newMemory(handedOver: readonly IkeSa[]): Memory {
   const sas = handedOver.map((sa) => structuredClone(sa));
-  const nothing = { tunnels: [], waits: new Map(), failures: [], removals: [], nextId: 1 };
+  const nothing = {
+    tunnels: [],
+    waits: new Map(),
+    failures: [],
+    farewells: new Map(),
+    removals: [],
+    nextId: 1,
+  };
   return { ...nothing, sas, restored: byTunnel(sas) };
 }
 
@@ -135,9 +143,10 @@ function dispatch(context: Context, event: Event): void {
     case 'addresses':
       return addressesChanged(context, event.local);
     case 'applied':
-      return withWaiting(context, event.id, (sa) => applied(context, sa, event.id, event.failed?.message));
+      withWaiting(context, event.id, (sa) => applied(context, sa, event.id, event.failed?.message));
+      return;
     case 'job-done':
-      return withWaiting(context, event.id, (sa) => jobDone(context, sa, event.id, event.result));
+      return jobResult(context, event.id, event.result);
     case 'dataplane':
       return planeEvent(context, event.event);
     case 'shutdown':
@@ -145,11 +154,17 @@ function dispatch(context: Context, event: Event): void {
   }
 }
 
-/** A result whose SA is gone is dropped. */
-function withWaiting(context: Context, id: number, handle: (sa: IkeSa) => void): void {
+function withWaiting(context: Context, id: number, handle: (sa: IkeSa) => void): boolean {
   const sa = context.sas.get(context.waits.get(id) ?? '');
   context.waits.delete(id);
   if (sa) handle(sa);
+  return sa !== undefined;
+}
+
+/** A result whose SA is gone is dropped, and what it left behind is cleared away. */
+function jobResult(context: Context, id: number, result: JobResult): void {
+  const wanted = withWaiting(context, id, (sa) => jobDone(context, sa, id, result));
+  if (!wanted && result.type === 'offer') forgetOffer(context, result.handle);
 }
 
 // Results

@@ -4,6 +4,7 @@ import { skeyseedRekey } from '../crypto/keymat.ts';
 import { type ChosenSuite, suiteText } from '../policy/proposal.ts';
 import { lifetimeFrom } from './child.ts';
 import { type Context, commandDone, report } from './context.ts';
+import { keepLastAnswer } from './farewells.ts';
 import { keysOf } from './protect.ts';
 import type { Established, IkeSa } from './sa.ts';
 import { tunnelLost } from './tunnels.ts';
@@ -88,11 +89,19 @@ export function inherit(context: Context, sa: IkeSa, established: Established, h
   });
 }
 
+/** The peer's SA of a collision is redundant, and the peer deletes it, unless it has never heard of it. */
+export function expectDelete(context: Context, { state }: IkeSa, heir: IkeSa): void {
+  if (state.name !== 'established') return;
+  state.replacedBy = heir.spi;
+  state.endsAt = context.now + REPLACED;
+}
+
 /** The peer has deleted a replaced SA that still had an exchange to finish; now it has not. */
 export function endReplaced(context: Context, sa: IkeSa): void {
   if (sa.state.name !== 'established') return;
   const { tunnel } = sa.state;
   context.sas.delete(sa.spi);
+  keepLastAnswer(context, sa);
   sa.state = { name: 'deleted' };
   tunnelLost(context, sa, tunnel);
 }

@@ -12,6 +12,7 @@ import {
 import { EXCHANGE, NOTIFY, PAYLOAD } from '../wire/numbers.ts';
 import type { Endpoint } from './boundary.ts';
 import { type Context, drop } from './context.ts';
+import { repeatLastAnswer } from './farewells.ts';
 import { gather, rememberSize } from './fragments.ts';
 import { follow } from './mobility.ts';
 import { openMessage, protectionOf } from './protect.ts';
@@ -43,6 +44,7 @@ export function receive(
     const own = header.flags.initiator ? header.responderSpi : header.initiatorSpi;
     const sa = context.sas.get(own);
     if (sa) return receiveFor(context, sa, decodeMessage(bytes), bytes, path);
+    repeatLastAnswer(context, own, header);
     if (
       header.exchange === EXCHANGE.IKE_SA_INIT &&
       header.responderSpi === NO_SPI &&

@@ -235,6 +235,8 @@ export type Task = (
   | { type: 'rekey-ike' }
   /** `unmade`: the peer made its half of a child that we could not finish. */
   | { type: 'delete-child'; spiIn: number; unmade?: true }
+  /** All children of that name. */
+  | { type: 'take-down'; child: string }
   | { type: 'delete-ike' }
   | { type: 'liveness' }
 ) & { command?: number; notBefore?: Instant };
@@ -248,18 +250,18 @@ interface CreateOffer {
   handle?: string;
 }
 
-export type OwnExchange = { task: Task } & (
-  | { step: 'offering'; job: number; group: number; rival?: Rival }
-  | { step: 'sent'; offer?: CreateOffer; rival?: Rival }
+/** `gone`: SPIs that the peer deleted meanwhile and we did not know; what we are making may be among them. */
+export type OwnExchange = { task: Exclude<Task, { type: 'take-down' }>; rival?: Rival; gone?: number[] } & (
+  | { step: 'offering'; job: number; group: number }
+  | { step: 'sent'; offer?: CreateOffer }
   | {
       step: 'finishing';
       job: number;
       offer: CreateOffer;
-      rival?: Rival;
       suite: ChosenSuite;
       response: Uint8Array;
     }
-  | { step: 'installing'; job: number; rival?: Rival; child: ChildSa; nonce: Uint8Array }
+  | { step: 'installing'; job: number; child: ChildSa; nonce: Uint8Array }
 );
 
 /** The peer's rekey of the same SA, made while ours was under way (RFC 7296 §2.8.1, §2.8.2). */

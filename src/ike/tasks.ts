@@ -1,5 +1,6 @@
 // Own exchanges, one at a time: our window is one (RFC 7296 §2.3).
 
+import { isLeaving } from './child.ts';
 import { type Context, commandDone } from './context.ts';
 import { finishHandOver } from './renewal.ts';
 import type { Established, IkeSa, Task } from './sa.ts';
@@ -40,9 +41,21 @@ function begin(context: Context, sa: IkeSa, state: Established, task: Task): boo
     case 'rekey-child':
     case 'rekey-ike':
       return beginCreate(context, sa, state, task);
+    case 'take-down':
+      return beginTakeDown(state, task);
     case 'delete-child':
     case 'delete-ike':
     case 'liveness':
       return beginInformational(context, sa, state, task);
   }
+}
+
+/** A rekey under way when it was wished is over, so all children of the name are there. The last answers the command. */
+function beginTakeDown(state: Established, { child, command }: Task & { type: 'take-down' }): boolean {
+  const going = state.children.filter((each) => each.name === child && !isLeaving(state, each));
+  const tasks = going.map(({ spiIn }): Task => ({ type: 'delete-child', spiIn }));
+  const last = tasks.at(-1);
+  if (last && command !== undefined) last.command = command;
+  state.tasks.unshift(...tasks);
+  return last !== undefined;
 }

@@ -93,6 +93,8 @@ export interface Pair {
   /** A datagram is lost, or comes twice. */
   lose(order: number): void;
   repeat(order: number): void;
+  /** It happens at that moment instead, which may be never. */
+  postpone(order: number, at: Instant): void;
   /** Lets every job and every change happen that is under way. */
   work(): void;
   /** Lets time go on to the next timer, and no further. False where none is set. */
@@ -188,6 +190,10 @@ export function createPair(
     repeat(order) {
       const one = world.queue.find((other) => other.order === order)!;
       world.queue.push({ ...one, order: world.order++ });
+    },
+    postpone(order, at) {
+      const one = world.queue.find((other) => other.order === order);
+      if (one) one.at = at;
     },
     work() {
       for (;;) {
@@ -323,8 +329,8 @@ export function createPair(
   ): void {
     const other = side === pair.a ? pair.b : pair.a;
     const path = translated(pair.nat, side, other, { local, remote });
-    const lost = !path || random() < pair.weather.loss || !pair.filter(side, bytes, world.datagrams++);
     pair.observer.sent?.(side, bytes);
+    const lost = !path || random() < pair.weather.loss || !pair.filter(side, bytes, world.datagrams++);
     const rung = rungOf(side, bytes, lost);
     if (rung) note(rung);
     if (lost) return;

@@ -92,7 +92,7 @@ function whyNot(established: Established, payloads: Payload[], forIke: boolean):
   const nonce = findPayload(payloads, PAYLOAD.Nonce);
   if (!findPayload(payloads, PAYLOAD.SA) || !nonce || !isNonce(nonce.data)) return NOTIFY.INVALID_SYNTAX;
   // RFC 7296 §2.25.2: an IKE SA that is being replaced makes no more children.
-  if (established.replacedBy !== undefined) return NOTIFY.TEMPORARY_FAILURE;
+  if (established.replacedBy !== undefined || isClosing(established)) return NOTIFY.TEMPORARY_FAILURE;
   const busy = established.own?.task.type;
   const inTheWay = forIke
     ? busy !== undefined && busy !== 'rekey-ike' && busy !== 'liveness'
@@ -103,6 +103,12 @@ function whyNot(established: Established, payloads: Payload[], forIke: boolean):
   if (!rekeyed.old) return unknownChild(established, rekeyed.spiOut);
   // RFC 7296 §2.25.1: we are deleting it.
   return isLeaving(established, rekeyed.old) ? NOTIFY.TEMPORARY_FAILURE : undefined;
+}
+
+/** We are about to delete the IKE SA (RFC 7296 §2.25.2). */
+function isClosing({ own, tasks }: Established): boolean {
+  const queued = tasks.some(({ type, notBefore }) => type === 'delete-ike' && notBefore === undefined);
+  return queued || own?.task.type === 'delete-ike';
 }
 
 /** The child that a request wants to replace, where it says so (RFC 7296 §1.3.3). */

@@ -39,7 +39,7 @@ import {
   startJob,
 } from '../context.ts';
 import { exchangeFault, failureText } from '../failures.ts';
-import { endReplaced, inherit, newIkeSa } from '../heir.ts';
+import { endReplaced, expectDelete, inherit, newIkeSa } from '../heir.ts';
 import { reopen } from '../protect.ts';
 import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Task } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
@@ -223,15 +223,13 @@ export function createAnswered(
     handle: own.offer.handle,
     public: ke.data,
   });
-  const { rival } = own;
   established.own = {
-    task,
+    ...carried(own),
     step: 'finishing',
     job,
     offer: own.offer,
     suite: chosen.suite,
     response,
-    ...(rival ? { rival } : {}),
   };
 }
 
@@ -350,6 +348,7 @@ function finishCreate(
     const code = childRefused(context, sa, tunnel, template?.name ?? '', undefined);
     return commandDone(context, task.command, code);
   }
+  if (own.gone?.includes(spiOut)) return unmadeByPeer(context, established, own, template.name);
   const { child, changes } = makeChild(
     context,
     sa,
@@ -368,13 +367,31 @@ function finishCreate(
     },
   );
   established.own = {
-    task,
+    ...carried(own),
     step: 'installing',
     job: install(context, sa, changes),
     child,
     nonce: lowest,
-    ...(own.rival ? { rival: own.rival } : {}),
   };
+}
+
+/** What an exchange knows at every step. */
+function carried({ task, rival, gone }: OwnExchange): Pick<OwnExchange, 'task' | 'rival' | 'gone'> {
+  return { task, ...(rival ? { rival } : {}), ...(gone ? { gone } : {}) };
+}
+
+/** The peer has deleted what we were making: the child before it, if any, goes on. */
+function unmadeByPeer(
+  context: Context,
+  established: Established,
+  { task }: OwnExchange,
+  child: string,
+): void {
+  delete established.own;
+  commandDone(context, task.command, 'PEER_DELETED');
+  retryRekey(context, established, task);
+  if (established.children.every(({ name }) => name !== child))
+    createLater(context, established, child, CREATE_AGAIN);
 }
 
 /** Our new child is in the data plane. */
@@ -387,6 +404,10 @@ export function createInstalled(
 ): void {
   const { task, child, rival } = own;
   delete established.own;
+  if (own.gone?.includes(child.spiOut)) {
+    if (failed === undefined) dropChild(context, child);
+    return unmadeByPeer(context, established, own, child.name);
+  }
   if (failed !== undefined) {
     reportFailure(context, 'HOST_INSTALL_FAILED', established.tunnel, { child: child.name, message: failed });
     commandDone(context, task.command, 'HOST_INSTALL_FAILED');
@@ -432,6 +453,7 @@ function ikeRekeyed(
     if (made.state.name === 'established') made.state.tasks.push({ type: 'delete-ike' });
     return inherit(context, sa, established, other);
   }
+  if (other) expectDelete(context, other, made);
   inherit(context, sa, established, made);
   established.tasks.unshift({ type: 'delete-ike' });
 }

@@ -6,7 +6,8 @@
 import { findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import { createLater, dropChild, isLeaving, removeChild, useChild } from '../child.ts';
-import { applyChanges, type Context, commandDone, report, sasOf } from '../context.ts';
+import { applyChanges, type Context, commandDone, forgetOffer, report, sasOf } from '../context.ts';
+import { keepLastAnswer } from '../farewells.ts';
 import { inherit } from '../heir.ts';
 import { handOverFailed } from '../renewal.ts';
 import type { ChildSa, Established, IkeSa, Task } from '../sa.ts';
@@ -100,14 +101,22 @@ function removeChildren(
   const task = established.own?.task;
   return spis.flatMap((spi) => {
     const child = established.children.find(({ spiOut }) => spiOut === spiNumber(spi));
-    if (!child) return [];
+    if (!child) {
+      noteGone(established, spiNumber(spi));
+      return [];
+    }
     promote(context, sa, established, child);
     endChild(context, established, child, 'peer');
-    const left = established.children.findLast((other) => other.name === child.name);
-    if (left) delete left.replaced;
-    else createLater(context, established, child.name, MISSED);
+    if (!established.children.some((other) => other.name === child.name))
+      createLater(context, established, child.name, MISSED);
     return task?.type === 'delete-child' && task.spiIn === child.spiIn ? [] : [child.spiIn];
   });
+}
+
+/** It may be the child that we are about to have: the peer made it, and deletes it before we know its SPI. */
+function noteGone({ own }: Established, spiOut: number | undefined): void {
+  if (!own || own.step === 'offering' || spiOut === undefined) return;
+  own.gone = [...(own.gone ?? []), spiOut];
 }
 
 /** The old child of a rekey goes: send with its successor at the latest now. */
@@ -131,6 +140,9 @@ function promote(context: Context, sa: IkeSa, established: Established, child: C
 
 function endChild(context: Context, established: Established, child: ChildSa, by: 'us' | 'peer'): void {
   removeChild(context, established, child);
+  const left = established.children.filter((other) => other.name === child.name);
+  // What replaced it is gone.
+  if (left.every(({ replaced }) => replaced)) delete left.at(-1)?.replaced;
   report(context, 'CHILD_DELETED', established.tunnel, { child: child.name, by, spiIn: child.spiIn });
 }
 
@@ -139,7 +151,9 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
   context.sas.delete(sa.spi);
   if (sa.state.name !== 'established') return;
   const established = sa.state;
-  const { tunnel, children } = established;
+  const { tunnel, children, own } = established;
+  if (by === 'peer') keepLastAnswer(context, sa);
+  if (own && 'offer' in own && own.offer?.handle) forgetOffer(context, own.offer.handle);
   // Before its own SA goes, a child's traffic has another.
   for (const child of children) if (child.used) useElsewhere(context, tunnel, child);
   for (const child of children) removeChild(context, established, child);
@@ -149,11 +163,7 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
   const cut = by === 'peer' ? 'PEER_DELETED' : 'PEER_VANISHED';
   for (const task of established.tasks)
     commandDone(context, task.command, task.type === 'delete-ike' ? 'OK' : cut);
-  commandDone(
-    context,
-    established.own?.task.command,
-    established.own?.task.type === 'delete-ike' ? 'OK' : cut,
-  );
+  commandDone(context, own?.task.command, own?.task.type === 'delete-ike' ? 'OK' : cut);
   sa.state = { name: 'deleted' };
   handOverFailed(context, established);
   tunnelLost(context, sa, tunnel);

@@ -1,0 +1,608 @@
+// The exchange tests of strongSwan by their names (src/libcharon/tests/suites), each as a ladder of our own.
+
+import type { Tunnel } from '../../src/policy/tunnel.ts';
+import type { SideName } from '../../src/sim/pair.ts';
+import type { Scenario } from './ladder.ts';
+import { tunnel } from './sites.ts';
+
+const NET = ['net'];
+const NONE: string[] = [];
+
+type Group = 'x25519' | 'ecp-256' | 'ecp-384';
+
+/** Key exchange methods of the IKE SA, and of its child, the one liked best first. */
+function ike(...keyExchange: Group[]): () => Partial<Tunnel> {
+  const usual = tunnel('a').ike;
+  return () => ({ ike: { ...usual, proposals: [{ ...usual.proposals[0]!, keyExchange }] } });
+}
+
+function net(...keyExchange: Group[]): (side: SideName) => Partial<Tunnel> {
+  return (side) => {
+    const [child] = tunnel(side).children;
+    return { children: [{ ...child!, proposals: [{ ...child!.proposals[0]!, keyExchange }] }] };
+  };
+}
+
+/** A second child, which nobody makes until it is needed. */
+function andOther(side: SideName): Partial<Tunnel> {
+  const [child] = tunnel(side).children;
+  const range = { protocol: 0, startPort: 0, endPort: 65535, start: '10.9.0.0', end: '10.9.255.255' };
+  const other = { ...child!, name: 'other', order: 1, selectors: { local: [range], remote: [range] } };
+  return { children: [child!, other] };
+}
+
+export const CHILD_REKEY: Record<string, Scenario> = {
+  regular: {
+    children: NET,
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first) SA KE
+          <-- a1'     SA KE
+      a2 -->          D(first)
+          <-- a2'     D(first)`,
+  },
+  regular_ke_invalid: {
+    tunnels: { a: net('x25519', 'ecp-256'), b: net('ecp-256') },
+    children: NET,
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first) KE
+          <-- a1'     INVALID_KE_PAYLOAD
+      a2 -->          REKEY_SA(first) KE
+          <-- a2'     SA KE
+      a3 -->          D(first)
+          <-- a3'     D(first)`,
+  },
+  responder_ignore_soft_expire: {
+    children: NET,
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first)
+      b: soft expire first
+      b: silent
+          <-- a1'     SA
+      a2 -->          D(first)
+          <-- a2'     D(first)`,
+  },
+  responder_handle_hard_expire: {
+    children: NET,
+    disturbed: { children: NONE, gap: 'lost' },
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- a1'     SA
+      b: hard expire first
+      a2 -->          D(first)
+          <-- b1      D(first)
+          <-- a2'
+      b1' -->`,
+  },
+  responder_delete: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- a1'     SA
+      b: delete net
+      a2 -->          D(first)
+          <-- b1      D(a1)|D(first)
+          <-- a2'`,
+  },
+  responder_lost_sa: {
+    children: NET,
+    gap: 'lost',
+    ladder: `
+      a: rekey net
+      b: lose net
+      a1 -->          REKEY_SA(first)
+          <-- a1'     CHILD_SA_NOT_FOUND
+      a2 -->          SA
+          <-- a2'     SA`,
+  },
+  responder_incorrect_delete: {
+    children: NET,
+    gap: 'wanted',
+    disturbed: { children: NONE, gap: 'lost' },
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first)
+      b: hard expire first
+          <-- b1      D(first)
+          <-- a1'     SA
+      b1' -->`,
+  },
+  delete_timeout: {
+    children: NONE,
+    disturbed: { children: NET },
+    gap: 'lost',
+    tunnels: { a: () => ({ liveness: 30_000 }), b: () => ({ liveness: 30_000 }) },
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- a1'     SA
+      a2 --x          for ever`,
+  },
+  collision: {
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- b1      REKEY_SA(first)
+          <-- a1'     SA
+      b1' -->         SA
+      a2 -->          D(first)|D(a1)
+          <-- b2      D(first)|D(b1)`,
+  },
+  collision_delayed_response: {
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- b1      REKEY_SA(first)
+      b1' -->         SA
+          <-- b2      D(first)|D(b1)
+      b2' -->
+          <-- a1'     SA`,
+  },
+  collision_delayed_response_delete: {
+    children: NONE,
+    gap: 'wanted',
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- b1      REKEY_SA(first)
+      b1' -->         SA
+          <-- b2      D(first)|D(b1)
+      b2' -->
+      b: delete net
+          <-- b3
+      b3' -->
+          <-- a1'     SA`,
+  },
+  collision_delayed_request: {
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+          <-- b1      REKEY_SA(first)
+      b1' -->         SA
+      a1 -->          REKEY_SA(first)
+          <-- b2      D(first)
+      b2' -->
+          <-- a1'     TEMPORARY_FAILURE
+      a: silent`,
+  },
+  'collision_delayed_request, the refusal first': {
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+          <-- b1      REKEY_SA(first)
+      b1' -->         SA
+      a1 -->          REKEY_SA(first)
+          <-- a1'     TEMPORARY_FAILURE
+      a: silent
+          <-- b2      D(first)
+      b2' -->`,
+  },
+  collision_delayed_request_more: {
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+          <-- b1      REKEY_SA(first)
+      b1' -->         SA
+          <-- b2      D(first)
+      b2' -->
+      a1 -->          REKEY_SA(first)
+          <-- a1'     CHILD_SA_NOT_FOUND
+      a: silent`,
+  },
+  collision_delayed_request_more_delete: {
+    children: NONE,
+    gap: 'wanted',
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+          <-- b1      REKEY_SA(first)
+      b1' -->         SA
+          <-- b2      D(first)
+      b2' -->
+      b: delete net
+          <-- b3      D(b1)
+      b3' -->
+      a1 -->          REKEY_SA(first)
+          <-- a1'     CHILD_SA_NOT_FOUND
+      a: silent`,
+  },
+  collision_ke_invalid: {
+    tunnels: { a: net('x25519', 'ecp-256'), b: net('ecp-256', 'x25519') },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- b1      REKEY_SA(first)
+          <-- a1'     INVALID_KE_PAYLOAD
+      b1' -->         INVALID_KE_PAYLOAD
+      a2 -->          REKEY_SA(first)
+          <-- b2      REKEY_SA(first)
+          <-- a2'     SA
+      b2' -->         SA
+      a3 -->          D(first)|D(a2)
+          <-- b3      D(first)|D(b2)`,
+  },
+  collision_ke_invalid_delayed_retry: {
+    tunnels: { a: net('x25519', 'ecp-256'), b: net('ecp-256', 'x25519') },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- b1      REKEY_SA(first)
+          <-- a1'     INVALID_KE_PAYLOAD
+      b1' -->         INVALID_KE_PAYLOAD
+          <-- b2      REKEY_SA(first)
+      b2' -->         SA
+      a2 -->          REKEY_SA(first)
+          <-- b3      D(first)
+          <-- a2'     TEMPORARY_FAILURE
+      b3' -->`,
+  },
+  collision_responder_incorrect_delete: {
+    children: NET,
+    gap: 'wanted',
+    disturbed: { children: NONE, gap: 'lost' },
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- b1      REKEY_SA(first)
+      b1' -->         SA
+      b: hard expire first
+          <-- b2
+      b2' -->
+          <-- a1'     SA`,
+  },
+  collision_delete: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: rekey net
+      b: delete net
+      a1 -->          REKEY_SA(first)
+          <-- b1      D(first)
+          <-- a1'     TEMPORARY_FAILURE
+      b1' -->         D(first)`,
+  },
+  collision_delete_drop_delete: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: rekey net
+      b: delete net
+          x-- b1
+      a1 -->          REKEY_SA(first)
+          <-- a1'     TEMPORARY_FAILURE`,
+  },
+  collision_delete_drop_rekey: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: rekey net
+      b: delete net
+          <-- b1      D(first)
+      b1' -->         D(first)
+      a1 -->          REKEY_SA(first)
+          <-- a1'     CHILD_SA_NOT_FOUND
+      a: silent`,
+  },
+  collision_delete_delayed_response: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first)
+      b: delete net
+          <-- b1
+      b1' -->
+          <-- b2
+      b2' -->
+          <-- a1'     SA`,
+  },
+  'collision_delete_delayed_response, only the new one': {
+    children: NET,
+    disturbed: { children: NONE, gap: 'wanted' },
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first)
+      b: hard expire a1
+          <-- b1      D(a1)
+      b1' -->
+          <-- a1'     SA`,
+  },
+  collision_ike_rekey: {
+    children: NET,
+    ladder: `
+      a: rekey net
+      b: rekey ike
+      a1 -->          REKEY_SA(first)
+          <-- b1      SA(ike)
+          <-- a1'     TEMPORARY_FAILURE
+      b1' -->         TEMPORARY_FAILURE
+      a: silent
+      b: silent`,
+  },
+  collision_ike_delete: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: rekey net
+      b: delete ike
+      a1 -->          REKEY_SA(first)
+          <-- b1      D(ike)
+          <-- a1'     TEMPORARY_FAILURE
+      b1' -->         empty`,
+  },
+};
+
+export const IKE_REKEY: Record<string, Scenario> = {
+  regular: {
+    children: NET,
+    ladder: `
+      a: rekey ike
+      a1 -->          SA(ike) KE
+          <-- a1'     SA(ike) KE
+      a2 -->          D(ike)
+          <-- a2'     empty`,
+  },
+  regular_ke_invalid: {
+    changed: { b: ike('ecp-256', 'x25519') },
+    children: NET,
+    ladder: `
+      a: rekey ike
+      a1 -->          SA(ike) KE
+          <-- a1'     INVALID_KE_PAYLOAD
+      a2 -->          SA(ike) KE
+          <-- a2'     SA(ike) KE
+      a3 -->          D(ike)
+          <-- a3'     empty`,
+  },
+  collision: {
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+      a1 -->          SA(ike)
+          <-- b1      SA(ike)
+          <-- a1'     SA(ike)
+      b1' -->         SA(ike)
+      a2 -->          D(ike)
+          <-- b2      D(ike)`,
+  },
+  collision_ke_invalid: {
+    tunnels: { a: ike('ecp-384'), b: ike('ecp-384') },
+    changed: { a: ike('x25519', 'ecp-256', 'ecp-384'), b: ike('ecp-256', 'x25519', 'ecp-384') },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+      a1 -->          SA(ike)
+          <-- b1      SA(ike)
+          <-- a1'     INVALID_KE_PAYLOAD
+      b1' -->         INVALID_KE_PAYLOAD
+      a2 -->          SA(ike)
+          <-- b2      SA(ike)
+          <-- a2'     SA(ike)
+      b2' -->         SA(ike)`,
+  },
+  collision_ke_invalid_delayed_retry: {
+    tunnels: { a: ike('ecp-384'), b: ike('ecp-384') },
+    changed: { a: ike('x25519', 'ecp-256', 'ecp-384'), b: ike('ecp-256', 'x25519', 'ecp-384') },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+      a1 -->          SA(ike)
+          <-- b1      SA(ike)
+          <-- a1'     INVALID_KE_PAYLOAD
+      b1' -->         INVALID_KE_PAYLOAD
+          <-- b2      SA(ike)
+      b2' -->         SA(ike)
+      a2 -->          SA(ike)
+          <-- b3      D(ike)
+          <-- a2'     TEMPORARY_FAILURE
+      b3' -->         empty`,
+  },
+  collision_delayed_response: {
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+      a1 -->          SA(ike)
+          <-- b1      SA(ike)
+      b1' -->         SA(ike)
+          <-- b2      D(ike)
+      b2' -->         empty
+          <-- a1'     SA(ike)`,
+  },
+  collision_dropped_request: {
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+      a1 --x
+          <-- b1      SA(ike)
+      b1' -->         SA(ike)
+          <-- b2      D(ike)
+      b2' -->         empty`,
+  },
+  collision_delayed_request: {
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+          <-- b1      SA(ike)
+      b1' -->         SA(ike)
+      a1 -->          SA(ike)
+          <-- b2      D(ike)
+      b2' -->         empty
+          <-- a1'     TEMPORARY_FAILURE`,
+  },
+  collision_delayed_request_and_delete: {
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+          <-- b1      SA(ike)
+      b1' -->         SA(ike)
+      a1 -->          SA(ike)
+          <-- a1'     TEMPORARY_FAILURE
+      a: silent
+          <-- b2      D(ike)
+      b2' -->         empty`,
+  },
+  collision_delete: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: rekey ike
+      b: delete ike
+      a1 -->          SA(ike)
+          <-- b1      D(ike)
+          <-- a1'     TEMPORARY_FAILURE
+      b1' -->         empty`,
+  },
+  collision_delete_drop_delete: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: rekey ike
+      b: delete ike
+          x-- b1
+      a1 -->          SA(ike)
+          <-- a1'     TEMPORARY_FAILURE`,
+  },
+};
+
+export const CHILD_DELETE: Record<string, Scenario> = {
+  regular: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: delete net
+      a1 -->          D(first)
+          <-- a1'     D(first)`,
+  },
+  collision: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: delete net
+      b: delete net
+      a1 -->          D(first)
+          <-- b1      D(first)
+          <-- a1'     empty
+      b1' -->         empty`,
+  },
+  collision_drop: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: delete net
+      b: delete net
+      a1 -->          D(first)
+          <-- a1'     empty
+          <-- b1      D(first)
+      b1' -->         empty`,
+  },
+  collision_ike_rekey: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: delete net
+      b: rekey ike
+      a1 -->          D(first)
+          <-- b1      SA(ike)
+          <-- a1'     D(first)
+      b1' -->         TEMPORARY_FAILURE`,
+  },
+  collision_ike_delete: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: delete net
+      b: delete ike
+      a1 -->          D(first)
+          <-- b1      D(ike)
+          <-- a1'     D(first)
+      b1' -->         empty`,
+  },
+};
+
+export const IKE_DELETE: Record<string, Scenario> = {
+  regular: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: delete ike
+      a1 -->          D(ike)
+          <-- a1'     empty`,
+  },
+  collision: {
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: delete ike
+      b: delete ike
+      a1 -->          D(ike)
+          <-- b1      D(ike)
+          <-- a1'     empty
+      b1' -->         empty`,
+  },
+};
+
+export const CHILD_CREATE: Record<string, Scenario> = {
+  duplicate: {
+    children: NET,
+    ladder: `
+      a: need net
+      a: silent
+      b: need net
+      b: silent`,
+  },
+  collision_ike_rekey: {
+    changed: { a: andOther, b: andOther },
+    children: ['net', 'other'],
+    ladder: `
+      a: need other
+      b: rekey ike
+      a1 -->          SA
+          <-- b1      SA(ike)
+          <-- a1'     TEMPORARY_FAILURE
+      b1' -->         TEMPORARY_FAILURE
+      a: silent
+      b: silent`,
+  },
+};

@@ -1,0 +1,6 @@
+import { CHILD_CREATE, CHILD_DELETE, CHILD_REKEY } from './cases.ts';
+import { climb } from './ladders.ts';
+
+climb('child_rekey', CHILD_REKEY);
+climb('child_delete', CHILD_DELETE);
+climb('child_create', CHILD_CREATE);

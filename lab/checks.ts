@@ -80,6 +80,7 @@ export function createChecks(options: ChecksOptions) {
       'ike-suites': ike.split(', '),
       'esp-suites': [esp],
       legacy: legacy === true,
+      rehearsal: false,
       ...ours,
     };
     // JSON is YAML.

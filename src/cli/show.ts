@@ -21,9 +21,14 @@ function printTunnels({ tunnels, drops, exportsKeys }: Status): void {
   if (exportsKeys !== undefined) print(`WARNING: every key is written to ${exportsKeys}`);
   const rows = tunnels.flatMap((tunnel) => [tunnelRow(tunnel), ...tunnel.children.map(childRow)]);
   print(
-    table(['TUNNEL', 'STATE', 'SINCE', 'PEER / NETWORKS', 'IN', 'OUT', 'LAST PROOF', 'ALGORITHMS'], rows),
+    table(
+      ['TUNNEL', 'STATE', 'SINCE', 'PEER / NETWORKS', 'IN', 'OUT', 'LAST PROOF', 'REKEY', 'ALGORITHMS'],
+      rows,
+    ),
   );
   for (const { name, why } of tunnels) if (why) print(`${name}: ${why}`);
+  for (const { name, children } of tunnels)
+    for (const { rekey } of children) if (rekey.sentence) print(`${name}: rekey refused: ${rekey.sentence}`);
   const dropped = Object.entries(drops).filter(([, count]) => count > 0);
   if (dropped.length > 0)
     print(`dropped: ${dropped.map(([cause, count]) => `${cause} ${count}`).join(', ')}`);
@@ -31,7 +36,7 @@ function printTunnels({ tunnels, drops, exportsKeys }: Status): void {
 
 function tunnelRow({ name, state, age, peer, vendor, algorithms }: TunnelStatus): string[] {
   const who = vendor === undefined ? peer : `${peer} (${vendor})`;
-  return [name, state, span(age), who, '', '', '', algorithms ?? ''];
+  return [name, state, span(age), who, '', '', '', '', algorithms ?? ''];
 }
 
 function childRow(child: TunnelStatus['children'][number]): string[] {
@@ -46,6 +51,7 @@ function childRow(child: TunnelStatus['children'][number]): string[] {
     size(child.in.bytes),
     size(child.out.bytes),
     proof,
+    child.rekey.verdict,
     algorithms,
   ];
 }

@@ -102,6 +102,7 @@ function resolveTunnel(
     children,
     retransmit: retransmitOf(entry, at),
     liveness: liveness ?? 0,
+    rehearsal: entry.rehearsal ?? DEFAULTS.rehearsal,
     keepalive: keepalive ?? 0,
     ...(fragmentation === 'off' ? {} : { fragmentation }),
   };

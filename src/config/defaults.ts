@@ -25,6 +25,8 @@ export const DEFAULTS = {
   /** Reordering on fast links easily passes 64 packets. */
   'replay-window': 1024,
   liveness: '30s',
+  /** A difference that shows at the first rekey only would show hours later. */
+  rehearsal: true,
   /** RFC 3948 §4: 20 seconds. */
   keepalive: '20s',
   /** Only what is larger than a fragment is cut, and only where the peer can join it. */

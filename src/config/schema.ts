@@ -82,6 +82,10 @@ const tunnelShape = {
   ...limits,
   ...outer,
   liveness: text.optional().describe('ask a silent peer after this time; 0s never'),
+  rehearsal: z
+    .boolean()
+    .optional()
+    .describe('make the first rekey within seconds, to see that it will succeed when it is due'),
   retransmit: z
     .strictObject({
       first: text.optional().describe('wait for the first answer, such as 500ms'),

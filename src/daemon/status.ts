@@ -25,11 +25,22 @@ export interface ChildStatus {
   age: number;
   /** Milliseconds until they are replaced. */
   rekeyIn: number;
+  rekey: RekeyStatus;
   local: string[];
   remote: string[];
   /** Since the daemon started, over all rekeys. */
   in: Flow;
   out: Flow;
+}
+
+/** Whether the next rekey will succeed, as far as the last one shows. */
+export interface RekeyStatus {
+  /** `pending`: it is about to be rehearsed; `untried`: `rehearsal` is off, and none was due yet. */
+  verdict: 'rehearsed' | 'pending' | 'refused' | 'untried';
+  /** Milliseconds since it was found. */
+  age?: number;
+  /** What is refused, and what to change on which side. */
+  sentence?: string;
 }
 
 export interface TunnelStatus {
@@ -118,7 +129,7 @@ export function statusOfTunnel(
   failure: Report | undefined,
   now: Instant,
 ): TunnelStatus {
-  const children = newest(view.children).map((child) => statusOfChild(view.name, child, traffic, now));
+  const children = newest(view.children).map((child) => statusOfChild(tunnel, child, traffic, now));
   const missing = tunnel.children.filter(({ name }) => !children.some((child) => child.name === name));
   const state = stateOf(view, children, missing.length);
   const why = reason(
@@ -152,8 +163,8 @@ function newest(children: readonly ChildView[]): ChildView[] {
   return [...new Map(children.map((child) => [child.name, child])).values()];
 }
 
-function statusOfChild(tunnel: string, child: ChildView, traffic: Traffic, now: Instant): ChildStatus {
-  const policy = `${tunnel}/${child.name}`;
+function statusOfChild(tunnel: Tunnel, child: ChildView, traffic: Traffic, now: Instant): ChildStatus {
+  const policy = `${tunnel.name}/${child.name}`;
   const [into, out] = [traffic.of(policy, 'in', now), traffic.of(policy, 'out', now)];
   const { name, spiIn, spiOut, algorithms, local, remote } = child;
   return {
@@ -164,11 +175,19 @@ function statusOfChild(tunnel: string, child: ChildView, traffic: Traffic, now: 
     algorithms,
     age: now - child.since,
     rekeyIn: Number.isFinite(child.rekeyAt) ? child.rekeyAt - now : 0,
+    rekey: rekeyStatus(tunnel, child, now),
     local,
     remote,
     in: into,
     out,
   };
+}
+
+function rekeyStatus({ rehearsal: wanted }: Tunnel, { rehearsal }: ChildView, now: Instant): RekeyStatus {
+  if (!rehearsal) return { verdict: wanted ? 'pending' : 'untried' };
+  const { at, refusal } = rehearsal;
+  const age = Math.max(0, now - at);
+  return refusal ? { verdict: 'refused', age, sentence: sentenceOf(refusal) } : { verdict: 'rehearsed', age };
 }
 
 function stateOfFlows(into: Flow, out: Flow): TunnelStateName {

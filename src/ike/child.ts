@@ -36,6 +36,7 @@ export function lifetimeFrom(context: Context, lifetime: number): { rekeyAt: Ins
 const REKEY_RETRY = 10_000;
 
 export function retryRekey(context: Context, established: Established, task: Task): void {
+  if (task.type === 'rekey-child' && task.rehearsal) return;
   const at = context.now + jittered(context, REKEY_RETRY, 0.5);
   if (task.type === 'rekey-ike') established.rekeyAt = at;
   const child = task.type === 'rekey-child' && established.children.find(({ spiIn }) => spiIn === task.spiIn);

@@ -14,6 +14,7 @@ import {
   reportFailure,
   type TunnelState,
 } from './context.ts';
+import { rehearseAnew } from './rehearsal.ts';
 import type { Established, State } from './sa.ts';
 import { abandon } from './tunnels.ts';
 import { initiate, reportConnecting } from './v2/ike-sa-init.ts';
@@ -49,9 +50,11 @@ export function configure(context: Context, change: ConfigChange): void {
       },
     })),
   );
+  const established = establishedOf(context, state);
+  if (existing && established) rehearseAnew(context, state, established);
   if (tunnel.start === 'now') {
     state.wanted = true;
-    if (!establishedOf(context, state)) connect(context, state);
+    if (!established) connect(context, state);
   }
 }
 

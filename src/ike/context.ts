@@ -10,6 +10,7 @@ import type { Action, Job } from './boundary.ts';
 import type { Cookies } from './cookies.ts';
 import type { ReportCode } from './errors.ts';
 import type { Farewell } from './farewells.ts';
+import type { Rehearsal } from './rehearsal.ts';
 import type { IkeSa } from './sa.ts';
 import type { SaTable } from './sa-table.ts';
 import type { TunnelTable } from './tunnel-table.ts';
@@ -36,6 +37,8 @@ export interface TunnelState {
   beside?: string;
   /** The attempt that renews what the peer has proven. */
   renewal?: string;
+  /** What the last rekey showed, by child. */
+  rehearsals?: Map<string, Rehearsal>;
 }
 
 /** A failed negotiation, for the operator. */

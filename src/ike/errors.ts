@@ -60,6 +60,21 @@ export const REPORTS = {
     sentence:
       'no common traffic selectors with {remote} for {child}: they want {offered}; we have {configured}. Make local here equal remote there',
   },
+  PEER_REKEY_PFS: {
+    fault: 'config',
+    sentence:
+      '{remote} made {child} in IKE_AUTH ({agreed}), where no key exchange is negotiated, and refuses its first rekey: we have {configured}; they want {wanted}. Until its keys end the tunnel works. Now: {change}',
+  },
+  PEER_REKEY_SELECTORS: {
+    fault: 'config',
+    sentence:
+      '{remote} made {child} for {agreed} and refuses to rekey it for {configured}: make local here equal remote there, and remote here equal local there. Until its keys end the tunnel works',
+  },
+  PEER_REKEY_REFUSED: {
+    fault: 'peer',
+    sentence:
+      '{remote} made {child} and refuses its first rekey with {notify}: its log will say why. Until its keys end the tunnel works',
+  },
   PEER_AUTH_FAILED: {
     fault: 'config',
     sentence: '{remote} could not prove to be {identity}: the pre-shared keys of the two sides differ',

@@ -229,17 +229,20 @@ export interface ChildSa {
 }
 
 /** Something we want to do, by its own exchange. `command` is the operator's, answered when it is done. */
-export type Task = (
-  | { type: 'create'; child: string; packet?: SelectorSet }
-  | { type: 'rekey-child'; spiIn: number; child: string }
-  | { type: 'rekey-ike' }
-  /** `unmade`: the peer made its half of a child that we could not finish. */
-  | { type: 'delete-child'; spiIn: number; unmade?: true }
-  /** All children of that name. */
-  | { type: 'take-down'; child: string }
-  | { type: 'delete-ike' }
-  | { type: 'liveness' }
-) & { command?: number; notBefore?: Instant };
+export type Task =
+  /** `first`: it comes with IKE_AUTH. */
+  (
+    | { type: 'create'; child: string; packet?: SelectorSet; first?: true }
+    /** `rehearsal`: to see whether it succeeds; `ask`: what the peer would rather have. */
+    | { type: 'rekey-child'; spiIn: number; child: string; rehearsal?: 'rekey' | 'ask' }
+    | { type: 'rekey-ike' }
+    /** `unmade`: the peer made its half of a child that we could not finish. */
+    | { type: 'delete-child'; spiIn: number; unmade?: true }
+    /** All children of that name. */
+    | { type: 'take-down'; child: string }
+    | { type: 'delete-ike' }
+    | { type: 'liveness' }
+  ) & { command?: number; notBefore?: Instant };
 
 /** Our half of a CREATE_CHILD_SA. */
 interface CreateOffer {

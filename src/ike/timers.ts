@@ -57,7 +57,8 @@ function establishedTimers(context: Context, sa: IkeSa, state: Established): [In
         ),
     ]);
   }
-  if (tunnel && tunnel.liveness > 0 && !state.own && state.tasks.length === 0) {
+  const idle = !state.own && state.tasks.every(({ notBefore = 0 }) => notBefore > context.now);
+  if (tunnel && tunnel.liveness > 0 && idle) {
     due.push([state.lastHeard + tunnel.liveness, () => state.tasks.push({ type: 'liveness' })]);
   }
   if (tunnel && (sa.nat.local || sa.nat.forced))

@@ -5,6 +5,7 @@ import type { Instant } from '../policy/sad.ts';
 import { selectorText } from '../policy/selector.ts';
 import type { Endpoint } from './boundary.ts';
 import type { Context, TunnelState } from './context.ts';
+import type { Rehearsal } from './rehearsal.ts';
 import type { ChildSa } from './sa.ts';
 
 export interface TunnelView {
@@ -35,6 +36,8 @@ export interface ChildView {
   rekeyAt: Instant;
   local: string[];
   remote: string[];
+  /** What the last rekey showed; missing until there was one. */
+  rehearsal?: Pick<Rehearsal, 'at' | 'refusal'>;
 }
 
 export function viewOf(context: Context, state: TunnelState): TunnelView {
@@ -60,12 +63,22 @@ export function viewOf(context: Context, state: TunnelState): TunnelView {
       nat: sa.nat.local || sa.nat.remote,
       ...(sa.vendor === undefined ? {} : { vendor: sa.vendor }),
     },
-    children: established.children.map(childView),
+    children: established.children.map((child) => childView(child, state.rehearsals?.get(child.name))),
   };
 }
 
-function childView(child: ChildSa): ChildView {
+function childView(child: ChildSa, rehearsal: Rehearsal | undefined): ChildView {
   const { name, spiIn, spiOut, suite, since, rekeyAt, selectors } = child;
   const [local, remote] = [selectors.local.map(selectorText), selectors.remote.map(selectorText)];
-  return { name, spiIn, spiOut, algorithms: suiteText(suite), since, rekeyAt, local, remote };
+  return {
+    name,
+    spiIn,
+    spiOut,
+    algorithms: suiteText(suite),
+    since,
+    rekeyAt,
+    local,
+    remote,
+    ...(rehearsal ? { rehearsal } : {}),
+  };
 }

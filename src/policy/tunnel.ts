@@ -29,6 +29,8 @@ export interface Tunnel {
   retransmit: Retransmit;
   /** Idle time after which liveness is checked (RFC 7296 §2.4); 0 switches it off. */
   liveness: number;
+  /** Whether the first rekey of a child is made at once, to see that it will succeed. */
+  rehearsal: boolean;
   /** NAT keepalive interval (RFC 3948 §4). */
   keepalive: number;
   /** Fragments of IKE messages (RFC 7383): sizes of our choice, or IP packets of so many bytes at most; absent: none. */

@@ -64,6 +64,7 @@ export function tunnel(side: 'a' | 'b', changes: Partial<Tunnel> = {}): Tunnel {
     ],
     retransmit: { first: 500, factor: 1.5, cap: 16_000, sends: 12, jitter: 0.1 },
     liveness: 30_000,
+    rehearsal: false,
     keepalive: 20_000,
     fragmentation: 'auto',
     ...changes,

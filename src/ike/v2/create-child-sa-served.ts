@@ -30,6 +30,7 @@ import { type Context, drawEspSpi, drawIkeSpi, install, reportFailure, startJob 
 import { exchangeFault, failureText } from '../failures.ts';
 import { inherit, newIkeSa } from '../heir.ts';
 import { reopen } from '../protect.ts';
+import { noteRefused, noteRekeyed, planRehearsal } from '../rehearsal.ts';
 import type { ChildSa, Established, IkeSa, Rival, Serving } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
@@ -150,7 +151,11 @@ function childSuite(
   payloads: Payload[],
 ): ChosenSuite | number {
   const found = acceptChild(context, sa, tunnel, payloads, true);
-  if ('refusal' in found) return found.refusal;
+  if ('refusal' in found) {
+    const child = rekeyedBy(established, payloads)?.old?.name;
+    if (child !== undefined) noteRefused(context, sa, established, { child });
+    return found.refusal;
+  }
   const twice = isBeingMade(established, payloads, found.template.name);
   return twice ? NOTIFY.TEMPORARY_FAILURE : found.chosen.suite;
 }
@@ -310,6 +315,8 @@ export function answerInstalled(
   const old = serving.replaces === undefined ? undefined : childBySpi(established, serving.replaces);
   if (old) old.replaced = true;
   established.children.push(child);
+  if (exchange === EXCHANGE.IKE_AUTH) planRehearsal(context, sa, established, child);
+  else noteRekeyed(context, sa, established, child.name);
   sendResponse(context, sa, exchange, messageId, answer, established);
   // A rekey keeps sending on the old SA until the peer shows that it has the new one.
   if (serving.replaces === undefined) {

@@ -41,6 +41,14 @@ import {
 import { exchangeFault, failureText } from '../failures.ts';
 import { endReplaced, expectDelete, inherit, newIkeSa } from '../heir.ts';
 import { reopen } from '../protect.ts';
+import {
+  askedProposals,
+  isIdle,
+  noteRefused,
+  noteRekeyed,
+  planRehearsal,
+  rehearsalRefused,
+} from '../rehearsal.ts';
 import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Task } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
@@ -66,6 +74,7 @@ export function beginCreate(
 ): boolean {
   const tunnel = context.tunnels.get(established.tunnel)!.tunnel;
   if (task.type === 'rekey-child' && !isOurs(established, childBySpi(established, task.spiIn))) return false;
+  if (task.type === 'rekey-child' && isIdle(context, established, task)) return false;
   if (isMade(established, task)) return false;
   const group = groupFor(tunnel, established, task);
   if (group === undefined) sendCreate(context, sa, established, task, {});
@@ -148,7 +157,7 @@ function sendCreate(
   const [protocol, ownSpi] = isIke
     ? [PROTOCOL.IKE, unhex(spi as string)]
     : [PROTOCOL.ESP, spiBytes(spi as number)];
-  const wanted = proposalsFor(tunnel, established, task);
+  const wanted = askedProposals(proposalsFor(tunnel, established, task), task);
   const proposals = toProposals(wanted, protocol, ownSpi, { keyExchange: true });
   const payloads: Payload[] = [
     ...(task.type === 'rekey-child'
@@ -265,10 +274,14 @@ function refused(
     retryOtherGroup(context, sa, established, task, tunnel, payloads)
   )
     return;
+  if (task.type === 'rekey-child' && task.rehearsal)
+    return rehearsalRefused(context, sa, established, task, error, payloads);
   retryRekey(context, established, task);
   const child = templateOf(tunnel, task)?.name;
-  if (child !== undefined)
-    return commandDone(context, task.command, childRefused(context, sa, tunnel, child, error));
+  if (child !== undefined) {
+    commandDone(context, task.command, childRefused(context, sa, tunnel, child, error));
+    return noteRefused(context, sa, established, { child });
+  }
   commandDone(context, task.command, 'PEER_ERROR');
   reportFailure(context, 'PEER_ERROR', tunnel.name, {
     remote: sa.remote.address,
@@ -413,10 +426,13 @@ export function createInstalled(
     commandDone(context, task.command, 'HOST_INSTALL_FAILED');
     if (task.type === 'create') upDone(context, established.tunnel, 'HOST_INSTALL_FAILED');
     retryRekey(context, established, task);
+    if (task.type === 'rekey-child') noteRefused(context, sa, established, task);
     if (task.type === 'create') createLater(context, established, child.name, CREATE_AGAIN);
     return void established.tasks.unshift({ type: 'delete-child', spiIn: child.spiIn, unmade: true });
   }
   established.children.push(child);
+  if (task.type === 'create' && task.first) planRehearsal(context, sa, established, child);
+  else noteRekeyed(context, sa, established, child.name);
   // RFC 7296 §2.8.1: of two rekeys of one child, the one with the lowest nonce is redundant; its maker deletes it.
   if (rival && compareNonces(own.nonce, rival.nonce) < 0) {
     established.tasks.push({ type: 'delete-child', spiIn: child.spiIn });
@@ -493,6 +509,7 @@ function taskFailed(
   delete established.own;
   commandDone(context, task.command, code);
   retryRekey(context, established, task);
+  if (task.type === 'rekey-child') noteRefused(context, sa, established, task);
   if (task.type !== 'create') return;
   createLater(context, established, task.child, CREATE_AGAIN);
   upDone(context, established.tunnel, code);

@@ -188,7 +188,7 @@ function firstChildAnswered(
   );
   const job = install(context, sa, changes);
   established.own = {
-    task: { type: 'create', child: template.name },
+    task: { type: 'create', child: template.name, first: true },
     step: 'installing',
     job,
     child,

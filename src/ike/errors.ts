@@ -63,7 +63,7 @@ export const REPORTS = {
   PEER_REKEY_PFS: {
     fault: 'config',
     sentence:
-      '{remote} made {child} in IKE_AUTH ({agreed}), where no key exchange is negotiated, and refuses its first rekey: we have {configured}; they want {wanted}. Until its keys end the tunnel works. Now: {change}',
+      '{remote} made {child} in IKE_AUTH ({agreed}), where no key exchange is negotiated, and refuses its first rekey: we have {configured}; they want {wanted}. To mend it: {change}. Until its keys end the tunnel works',
   },
   PEER_REKEY_SELECTORS: {
     fault: 'config',

@@ -117,7 +117,10 @@ function bytesInUse(): number {
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Both sides in this process; the other one is gone when it ends. */
-async function allUp({ secrets, tunnels }: Config): Promise<{ hub: Node; up: number; upCpu: number }> {
+async function allUp({
+  keyring: { secrets },
+  tunnels,
+}: Config): Promise<{ hub: Node; up: number; upCpu: number }> {
   const ends: { hub?: Node; spokes?: Node } = {};
   const towards = (to: 'hub' | 'spokes') => (action: Action & { type: 'send' }) => {
     const { local: remote, remote: local } = action;

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { EXIT } from '../src/cli/exit.ts';
 import { DEFAULTS, RETRANSMIT } from '../src/config/defaults.ts';
-import { childShape, schema } from '../src/config/schema.ts';
+import { authShape, childShape, schema } from '../src/config/schema.ts';
 import {
   ENCRYPTION,
   type EncryptionRow,
@@ -67,6 +67,23 @@ ${table(z.toJSONSchema(childShape) as JsonSchema)}
 ## tunnels.NAME.retransmit
 
 ${table(defaults!.properties!.retransmit!)}
+## tunnels.NAME.auth
+
+${table(z.toJSONSchema(authShape) as JsonSchema)}
+Three ways, for both sides or for each (\`own\`, \`peer\`):
+
+- \`auth: { psk: { file: PSK } }\`
+- \`auth: { certificate: PEM, key: PEM, ca: PEM }\`
+- \`auth: { key: PEM, public-key: PEM }\`: raw public keys, each side holds the other's
+
+\`id\` and \`peer-id\` tell their type by their form: an address, \`name@domain\`, \`C=DE, O=Example, CN=gw\`, a dotted name,
+anything else a key id. \`id: { fqdn: gw }\` names it: ipv4, ipv6, fqdn, email, dn, key-id (there also \`hex:0a0b\`). In \`peer-id\`
+with certificates \`*.example.com\`, \`*@example.com\` and \`C=DE, O=Example, CN=*\` mean every one of them; \`*\` is one whole part.
+
+Which tunnel, and so which key, a peer's request is for: first its address (a tunnel that names it before one with
+\`peer: any\`), then the name it calls itself (\`peer-id\`; a whole name before one with \`*\`), then how it proves itself (secret or signature), then the name of
+ours that it asks for (\`id\`), then the order in the file.
+
 ## Networks
 
 \`10.1.0.0/16\`, \`10.1.0.5-10.1.0.9\`, \`fd01::/64\`; each with \` tcp\`, \` udp 53\` or \` tcp 80-90\` behind it.

@@ -1,15 +1,33 @@
 // A configuration, read and resolved: every default filled in, every name a row, every secret read.
 
+import { parseName } from '../crypto/x509.ts';
+import { isPattern } from '../ike/authenticate.ts';
 import { type ProposalTemplate, parseTemplate, type SuiteKind } from '../policy/proposal.ts';
 import type { SelectorSet } from '../policy/sad.ts';
 import { intersect, prefixLength, type Selector, selectorOf, selectorText } from '../policy/selector.ts';
-import type { ChildTemplate, Identity, Retransmit, Tunnel } from '../policy/tunnel.ts';
+import {
+  type Auth,
+  type ChildTemplate,
+  type Identity,
+  peerProof,
+  type Retransmit,
+  type Tunnel,
+} from '../policy/tunnel.ts';
 import { canonicalAddress, familyOf, type IpAddress } from '../wire/address.ts';
+import {
+  type AuthParts,
+  type Complain,
+  createFiles,
+  createKeyring,
+  derivedIdentity,
+  type Keyring,
+  resolveAuth,
+  unproven,
+} from './auth.ts';
 import { type Complaint, complain, type Path, type Source } from './complaint.ts';
 import { DEFAULTS, RETRANSMIT } from './defaults.ts';
 import { firstOverlaps } from './overlaps.ts';
-import type { File, TunnelEntry } from './schema.ts';
-import { readSecret } from './secret.ts';
+import type { File, IdentityEntry, TunnelEntry } from './schema.ts';
 import { sharing } from './share.ts';
 
 export interface Config {
@@ -21,8 +39,7 @@ export interface Config {
   /** Threads a direction; microseconds that they look for more before they sleep. */
   engine: { workers: number; spin: number };
   tunnels: Tunnel[];
-  /** By the name that tunnels use. Behind functions, so that no dump of an object shows one. */
-  secrets: Map<string, () => Uint8Array>;
+  keyring: Keyring;
 }
 
 /** One tunnel as it stands in a file. */
@@ -32,28 +49,29 @@ export interface Entry {
   source: Source;
 }
 
-type Complain = (path: Path, problem: string, level?: 'warning') => undefined;
-
 /** Adds to `complaints`; the configuration is only of use when there is no error among them. */
 export function resolveConfig(
   file: File,
   entries: readonly Entry[],
   source: Source,
   complaints: Complaint[],
+  now: number,
 ): Config {
   const addresses = listOf(file.gateway.address).flatMap((text) => {
     const address = canonicalAddress(text);
     if (!address) complaints.push(complain(source, ['gateway', 'address'], `"${text}" is not an IP address`));
     return address ?? [];
   });
-  const secrets: Config['secrets'] = new Map();
+  const [keyring, files] = [createKeyring(), createFiles()];
   let order = 0;
   const tunnels = entries.flatMap(({ name, entry, source: from }) => {
     const at: Complain = (path, problem, level) => {
       const where = path[0] === 'defaults' ? path : ['tunnels', name, ...path];
       complaints.push(complain(from, where, problem, level ? { level } : {}));
     };
-    const tunnel = resolveTunnel(name, withDefaults(entry, file.defaults), addresses, secrets, at, order);
+    const merged = withDefaults(entry, file.defaults);
+    const auth: AuthParts = { tunnel: name, entry: merged, keyring, files, now, at };
+    const tunnel = resolveTunnel(name, merged, addresses, auth, at, order);
     order += tunnel?.children.length ?? 0;
     return tunnel ?? [];
   });
@@ -61,7 +79,8 @@ export function resolveConfig(
   if (file.gateway.dataplane === 'xfrm') complaints.push(...beyondKernel(tunnels, entries));
   const { name, mtu = DEFAULTS.mtu, dataplane = DEFAULTS.dataplane, engine = {} } = file.gateway;
   const { workers = DEFAULTS.workers, spin = DEFAULTS.spin } = engine;
-  return { name, addresses, mtu, dataplane, engine: { workers, spin }, tunnels: sharing(tunnels), secrets };
+  const shared = sharing(tunnels);
+  return { name, addresses, mtu, dataplane, engine: { workers, spin }, tunnels: shared, keyring };
 }
 
 /** `local` and `remote` of the defaults are for tunnels that name no children of their own. */
@@ -74,7 +93,7 @@ function resolveTunnel(
   name: string,
   entry: TunnelEntry,
   own: readonly IpAddress[],
-  secrets: Config['secrets'],
+  authParts: AuthParts,
   at: Complain,
   order: number,
 ): Tunnel | undefined {
@@ -82,20 +101,21 @@ function resolveTunnel(
   const remotes = peersOf(entry, at);
   const local = own.find((address) => !remotes?.[0] || familyOf(address) === familyOf(remotes[0]));
   if (remotes && !local) return at(['peer'], 'gateway.address has no address of the family of this peer');
-  const secret = secretOf(name, entry, secrets, at);
-  const remoteId = peerIdentity(entry, remotes, at);
+  const auth = resolveAuth(authParts);
+  const remoteId = peerIdentity(entry, remotes, auth, at);
+  const localId = local && auth && ownIdentity(entry, local, auth, at);
   const children = childrenOf(name, entry, order, at);
   const ikeProposals = suitesOf(entry, 'ike-suites', 'ike', at);
   const ikeLifetime = duration(entry, 'ike-lifetime', at);
   const { fragmentation = DEFAULTS.fragmentation } = entry;
   const [liveness, keepalive] = [duration(entry, 'liveness', at), duration(entry, 'keepalive', at)];
-  if (!remotes || !local || !secret || !remoteId || !children || !ikeProposals) return undefined;
+  if (!remotes || !local || !auth || !localId || !remoteId || !children || !ikeProposals) return undefined;
   return {
     name,
     start: remotes.length === 0 ? 'wait' : (entry.start ?? DEFAULTS.start),
-    local: { address: local, identity: identityOf(entry.id ?? local) },
+    local: { address: local, identity: localId },
     remote: { addresses: remotes, identity: remoteId },
-    auth: { method: 'psk', secret },
+    auth,
     encapsulation: entry.encapsulation ?? DEFAULTS.encapsulation,
     childless: entry.childless ?? DEFAULTS.childless,
     ike: { proposals: ikeProposals, lifetime: ikeLifetime ?? 0, ...reauthenticationOf(entry, at) },
@@ -122,35 +142,61 @@ function peersOf(entry: TunnelEntry, at: Complain): IpAddress[] | undefined {
 function peerIdentity(
   entry: TunnelEntry,
   remotes: readonly IpAddress[] | undefined,
+  auth: Auth | undefined,
   at: Complain,
 ): Identity | undefined {
-  if (entry['peer-id'] !== undefined) return identityOf(entry['peer-id']);
+  if (entry['peer-id'] !== undefined) {
+    const identity = identityFrom(entry['peer-id'], ['peer-id'], at);
+    // A secret that many know proves none of them.
+    if (identity && isPattern(identity) && auth && peerProof(auth).method === 'psk')
+      return at(['peer-id'], '* stands for many names, and one pre-shared key does not tell them apart');
+    return identity;
+  }
   if (!remotes) return undefined;
   return remotes[0] === undefined
     ? at([], 'a tunnel with peer: any needs peer-id, to know who may use it')
     : identityOf(remotes[0]);
 }
 
-/** An address, `name@domain`, a dotted name; anything else is a key id (RFC 7296 §3.5). */
+function ownIdentity(entry: TunnelEntry, local: IpAddress, auth: Auth, at: Complain): Identity | undefined {
+  if (entry.id === undefined) return derivedIdentity(auth, identityOf(local));
+  const identity = identityFrom(entry.id, ['id'], at);
+  const problem = identity && unproven(auth, identity);
+  return problem === undefined ? identity : at(['id'], problem);
+}
+
+function identityFrom(given: IdentityEntry, path: Path, at: Complain): Identity | undefined {
+  if (typeof given === 'string') return identityOf(given);
+  const [chosen, ...more] = Object.entries(given);
+  if (!chosen || more.length > 0) return at(path, 'one type is wanted, such as fqdn: gw.example.com');
+  const [type, value] = chosen as [Identity['type'], string];
+  const identity = checkedIdentity(type, value);
+  return identity ?? at([...path, type], `"${value}" is not of type ${type}`);
+}
+
+function checkedIdentity(type: Identity['type'], value: string): Identity | undefined {
+  const address = canonicalAddress(value);
+  switch (type) {
+    case 'ipv4':
+    case 'ipv6':
+      return address && familyOf(address) === (type === 'ipv4' ? 4 : 6)
+        ? { type, value: address }
+        : undefined;
+    case 'dn':
+      return parseName(value) ? { type, value } : undefined;
+    default:
+      return { type, value };
+  }
+}
+
+/** An address, `name@domain`, `C=DE, CN=gw`, a dotted name; anything else is a key id (RFC 7296 §3.5). */
 export function identityOf(text: string): Identity {
   const address = canonicalAddress(text);
   if (address) return { type: familyOf(address) === 4 ? 'ipv4' : 'ipv6', value: address };
   if (/^[^@\s]+@[^@\s]+$/.test(text)) return { type: 'email', value: text };
-  if (/^[a-z0-9-]+(\.[a-z0-9-]+)+$/i.test(text)) return { type: 'fqdn', value: text };
+  if (/^(\*|[a-z0-9-]+)(\.[a-z0-9-]+)+$/i.test(text)) return { type: 'fqdn', value: text };
+  if (text.includes('=') && parseName(text)) return { type: 'dn', value: text };
   return { type: 'key-id', value: text };
-}
-
-function secretOf(
-  name: string,
-  entry: TunnelEntry,
-  secrets: Config['secrets'],
-  at: Complain,
-): string | undefined {
-  if (!entry.auth) return at([], 'auth is missing: auth: { psk: { file: /etc/isthmus/NAME.psk } }');
-  const secret = readSecret(entry.auth.psk.file);
-  if ('complaint' in secret) return at(['auth', 'psk', 'file'], secret.complaint);
-  secrets.set(name, () => secret);
-  return name;
 }
 
 function childrenOf(

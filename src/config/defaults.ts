@@ -17,6 +17,8 @@ export const DEFAULTS = {
     'aes-cbc-256 | aes-cbc-128 / hmac-sha2-256-128 | hmac-sha2-384-192 | hmac-sha2-512-256',
   ],
   legacy: false,
+  /** A CA that is down for an hour does not take the tunnels down with it; what is known to be revoked is refused. */
+  revocation: 'soft',
   /** Vendors' usual values: 8 h or 24 h for IKE, 1 h for children; the earlier side rekeys. */
   'ike-lifetime': '4h',
   /** A rekey renews the keys; who is there is asked again only where a rule demands it. */

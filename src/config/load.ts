@@ -15,13 +15,14 @@ export interface Loaded {
   complaints: Complaint[];
 }
 
-export function loadConfig(file: string): Loaded {
+/** `now` is wall time in milliseconds: certificates end. */
+export function loadConfig(file: string, now: number = Date.now()): Loaded {
   const complaints: Complaint[] = [];
   const main = readFile(file, schema, complaints);
   if (!main) return { complaints };
   const { value, source } = main;
   const entries = [...entriesOf(value, source), ...included(value, source, complaints)];
-  const config = resolveConfig(value, entries, source, complaints);
+  const config = resolveConfig(value, entries, source, complaints, now);
   const refused = complaints.some(({ level }) => level === 'error');
   return refused ? { complaints } : { config, complaints };
 }

@@ -1,10 +1,12 @@
 // What a reload will do to each tunnel, before it does it.
 
 import type { ConfigChange } from '../ike/boundary.ts';
-import type { Tunnel } from '../policy/tunnel.ts';
+import { ownProof, peerProof, type Tunnel } from '../policy/tunnel.ts';
+import type { Keyring } from './auth.ts';
 import type { Config } from './config.ts';
 
-export type Effect = 'untouched' | 'new' | 'removed' | 'rekey' | 'restart';
+/** `renewed`: another certificate or key of ours from the next authentication on. */
+export type Effect = 'untouched' | 'new' | 'removed' | 'renewed' | 'rekey' | 'restart';
 
 export interface Plan {
   tunnel: string;
@@ -26,9 +28,45 @@ export function planReload(before: Config, after: Config): Plan[] {
 function effectOn(tunnel: Tunnel, before: Config, after: Config): Effect {
   const old = before.tunnels.find(({ name }) => name === tunnel.name);
   if (!old) return 'new';
-  const sameSecret = sameBytes(before.secrets.get(tunnel.name)?.(), after.secrets.get(tunnel.name)?.());
-  if (sameSecret && textOf(old) === textOf(tunnel)) return 'untouched';
-  return sameSecret && textOf(mustStay(old)) === textOf(mustStay(tunnel)) ? 'rekey' : 'restart';
+  if (!sameProof(tunnel, before, after)) return 'restart';
+  if (textOf(old) === textOf(tunnel)) return sameKeys(tunnel, before, after) ? 'untouched' : 'renewed';
+  const ours = { auth: undefined };
+  if (textOf({ ...old, ...ours }) === textOf({ ...tunnel, ...ours }) && sameDemands(old, tunnel))
+    return 'renewed';
+  return textOf(mustStay(old)) === textOf(mustStay(tunnel)) ? 'rekey' : 'restart';
+}
+
+/** What the peer must prove, and by which secrets. Revocation lists change daily and count from the next time on. */
+function sameProof({ auth }: Tunnel, before: Config, after: Config): boolean {
+  const [was, is] = [before.keyring, after.keyring];
+  const secrets = [ownProof(auth), peerProof(auth)].flatMap((one) =>
+    one.method === 'psk' ? one.secret : [],
+  );
+  const peer = peerProof(auth);
+  const demand = ({ trust }: Keyring) => {
+    if (peer.method === 'psk') return undefined;
+    const { crls: _, ...rest } = trust.get(peer.trust)?.() ?? { crls: [] };
+    return textOf(rest);
+  };
+  return (
+    secrets.every((name) => sameBytes(was.secrets.get(name)?.(), is.secrets.get(name)?.())) &&
+    demand(was) === demand(is)
+  );
+}
+
+/** Both sign with certificates or keys before and after, and the peer's side is the same. */
+function sameDemands(old: Tunnel, tunnel: Tunnel): boolean {
+  const signs = [old, tunnel].every(({ auth }) => ownProof(auth).method === 'signature');
+  return signs && textOf(peerProof(old.auth)) === textOf(peerProof(tunnel.auth));
+}
+
+function sameKeys({ auth }: Tunnel, before: Config, after: Config): boolean {
+  const own = ownProof(auth);
+  const names = own.method === 'signature' ? own.keys.map(({ key }) => key) : [];
+  return names.every((name) => {
+    const [was, is] = [before, after].map(({ keyring }) => keyring.keys.get(name)?.());
+    return was && is?.equals(was);
+  });
 }
 
 /** What an established IKE SA was made with and cannot change: who, where, and which packets. */
@@ -54,7 +92,10 @@ function remove(tunnel: string): ConfigChange {
 }
 
 function textOf(value: unknown): string {
-  return JSON.stringify(value, (_key, inner) => (typeof inner === 'bigint' ? `${inner}` : inner));
+  return JSON.stringify(value, (_key, inner) => {
+    if (inner instanceof Uint8Array) return Buffer.from(inner).toString('base64');
+    return typeof inner === 'bigint' ? `${inner}` : inner;
+  });
 }
 
 function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {

@@ -1,15 +1,68 @@
 // The configuration file, once: types, validation and the reference page come from here.
 
 import { z } from 'zod';
+import { isOld, SIGNATURE_SCHEMES } from '../crypto/signature-schemes.ts';
 import { QUIRKS } from '../policy/proposal.ts';
 
 const text = z.string().min(1);
 const oneOrMore = z.union([text, z.array(text).min(1)]);
 
-const auth = z.strictObject({
+/** Those that stand for themselves in AUTH; the old ones go with them. */
+const SIGNATURES = SIGNATURE_SCHEMES.filter((row) => !isOld(row)).map(({ name }) => name);
+
+/** Text says its type by its form; the other way names it (RFC 7296 §3.5). */
+const identity = z.union([
+  text,
+  z.strictObject({
+    ipv4: text.optional(),
+    ipv6: text.optional(),
+    fqdn: text.optional(),
+    email: text.optional(),
+    dn: text.optional(),
+    'key-id': text.optional(),
+  }),
+]);
+
+/** One side of `auth`, or both where they prove themselves alike. Files are PEM or DER. */
+const side = {
   psk: z
     .strictObject({ file: text.describe('file with the pre-shared key, readable by its owner only') })
+    .optional()
     .describe('both sides know the same secret'),
+  certificate: text.optional().describe('our certificate, behind it those of the CAs up to the root'),
+  key: text
+    .optional()
+    .describe('the private key of our certificate, or alone a raw key; readable by its owner only'),
+  certificates: z
+    .array(
+      z.strictObject({
+        certificate: text.describe('as above'),
+        key: text.describe('as above'),
+      }),
+    )
+    .min(1)
+    .optional()
+    .describe('further ones of ours; shown is the first under a CA that the peer asks for'),
+  ca: oneOrMore.optional().describe('certificates of the CAs that may vouch for the peer'),
+  'public-key': oneOrMore.optional().describe('raw public key of the peer, where it has no certificate'),
+  revocation: z
+    .enum(['off', 'soft', 'hard'])
+    .optional()
+    .describe('whether to ask if the certificate was withdrawn: no, yes, or only with an answer'),
+  crl: oneOrMore.optional().describe('revocation lists at hand'),
+  signatures: z
+    .array(z.enum(SIGNATURES))
+    .min(1)
+    .optional()
+    .describe('what we sign with and accept, in order of preference; those of ML-DSA are experimental'),
+};
+
+const sideShape = z.strictObject(side);
+
+export const authShape = z.strictObject({
+  ...side,
+  own: sideShape.optional().describe('how we prove ourselves, where the peer does it another way'),
+  peer: sideShape.optional().describe('how the peer proves itself then'),
 });
 
 const limits = {
@@ -41,11 +94,17 @@ export const childShape = z.strictObject({
 /** What may stand in a tunnel and in `defaults`. */
 const tunnelShape = {
   peer: oneOrMore.optional().describe('address of the other gateway, several in order of preference, or any'),
-  auth: auth
+  auth: authShape
     .optional()
-    .describe('how both sides prove who they are: `psk: { file: PATH }`, a secret both know'),
-  id: text.optional().describe('how we call ourselves; our address when missing'),
-  'peer-id': text.optional().describe('how the peer calls itself; its address when missing'),
+    .describe('how both sides prove who they are: `psk: { file: PATH }`, a secret both know; or see below'),
+  id: identity
+    .optional()
+    .describe('how we call ourselves; when missing the first name of our certificate, else our address'),
+  'peer-id': identity
+    .optional()
+    .describe(
+      'how the peer calls itself; its address when missing; with certificates `*` may stand for a part',
+    ),
   local: oneOrMore.optional().describe('networks on this side'),
   remote: oneOrMore.optional().describe('networks on the other side'),
   children: z
@@ -136,4 +195,7 @@ export const schema = z.strictObject({
 export const includedSchema = z.strictObject({ tunnels: z.record(text, tunnel) });
 
 export type File = z.infer<typeof schema>;
+export type AuthEntry = z.infer<typeof authShape>;
+export type SideEntry = z.infer<typeof sideShape>;
+export type IdentityEntry = z.infer<typeof identity>;
 export type TunnelEntry = z.infer<typeof tunnel>;

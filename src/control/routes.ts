@@ -1,5 +1,6 @@
 // The control API: what the command line, the web and tests ask of a running daemon.
 
+import { createHash } from 'node:crypto';
 import { Hono } from 'hono';
 import { ConfigRefused, type Running } from '../daemon/run.ts';
 
@@ -47,10 +48,13 @@ function plain({ packets, bytes, ...sa }: Awaited<ReturnType<Running['snapshot']
   return { ...sa, packets: Number(packets), bytes: Number(bytes) };
 }
 
-/** Every default filled in; secrets only by name. */
+/** Every default filled in; secrets only by name, certificates by their SHA-256. */
 function shownConfig(running: Running) {
-  const { secrets: _, ...config } = running.config();
+  const { keyring: _, ...config } = running.config();
   return JSON.parse(
-    JSON.stringify(config, (_key, value) => (typeof value === 'bigint' ? Number(value) : value)),
+    JSON.stringify(config, (_key, value) => {
+      if (value instanceof Uint8Array) return `sha256:${createHash('sha256').update(value).digest('hex')}`;
+      return typeof value === 'bigint' ? Number(value) : value;
+    }),
   );
 }

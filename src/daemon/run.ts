@@ -19,6 +19,7 @@ import type { Snapshot } from '../policy/sad.ts';
 import { familyOf } from '../wire/address.ts';
 import { createDaemon } from './daemon.ts';
 import { createJobs } from './jobs.ts';
+import { createJudge } from './judge.ts';
 import { createKeyExport, type KeyExport } from './key-export.ts';
 import { choosePlane } from './plane.ts';
 import { IKE_PORT, NAT_PORT, openPort } from './port.ts';
@@ -79,7 +80,9 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     runJob: createJobs({
       provider,
       keyExchanges: createKeyExchanges(),
-      secret: (name) => config.secrets.get(name)?.(),
+      secret: (name) => config.keyring.secrets.get(name)?.(),
+      key: (name) => config.keyring.keys.get(name)?.(),
+      judge: createJudge({ trust: (name) => config.keyring.trust.get(name)?.(), wallClock: Date.now }),
     }),
     clock: addon.bootTime,
     log,

@@ -1,7 +1,8 @@
 // Who is there (RFC 7296 §2.15). The only place that can say that a peer is verified.
 
-import { concat } from '../crypto/bytes.ts';
+import { concat, hex, unhex } from '../crypto/bytes.ts';
 import { authOctets, macedId } from '../crypto/keymat.ts';
+import { matchesPattern, nameKey, parseName, printName, sameName } from '../crypto/x509-names.ts';
 import type { Identity } from '../policy/tunnel.ts';
 import { addressBytes, formatAddress } from '../wire/address.ts';
 import { encodeMessage, type HeaderFields } from '../wire/ikev2.ts';
@@ -106,14 +107,23 @@ export function encodeIdentity(identity: Identity): { idType: number; data: Uint
       return { idType: ID_TYPE.ID_FQDN, data: text };
     case 'email':
       return { idType: ID_TYPE.ID_RFC822_ADDR, data: text };
+    case 'dn':
+      return { idType: ID_TYPE.ID_DER_ASN1_DN, data: identity.der ?? parseName(identity.value)! };
     case 'key-id':
-      return { idType: ID_TYPE.ID_KEY_ID, data: text };
+      return { idType: ID_TYPE.ID_KEY_ID, data: keyIdBytes(identity.value) };
   }
 }
 
+/** `hex:` and digits are bytes, anything else is text. */
+function keyIdBytes(value: string): Uint8Array {
+  return HEX_KEY_ID.test(value) ? unhex(value.slice(4)) : new TextEncoder().encode(value);
+}
+
+const HEX_KEY_ID = /^hex:([0-9a-f]{2})+$/i;
+
 /** Undefined for types we do not authenticate and for bytes that are not of their type. */
 export function decodeIdentity({ idType, data }: { idType: number; data: Uint8Array }): Identity | undefined {
-  const text = () => new TextDecoder('utf-8').decode(data);
+  const text = () => utf8(data) ?? `hex:${hex(data)}`;
   switch (idType) {
     case ID_TYPE.ID_IPV4_ADDR:
       return data.length === 4 ? { type: 'ipv4', value: formatAddress(data) } : undefined;
@@ -123,6 +133,8 @@ export function decodeIdentity({ idType, data }: { idType: number; data: Uint8Ar
       return { type: 'fqdn', value: text() };
     case ID_TYPE.ID_RFC822_ADDR:
       return { type: 'email', value: text() };
+    case ID_TYPE.ID_DER_ASN1_DN:
+      return nameKey(data) === undefined ? undefined : { type: 'dn', value: printName(data), der: data };
     case ID_TYPE.ID_KEY_ID:
       return { type: 'key-id', value: text() };
     default:
@@ -130,18 +142,49 @@ export function decodeIdentity({ idType, data }: { idType: number; data: Uint8Ar
   }
 }
 
-/** Type-strict; names without regard to case (RFC 7296 §3.5 leaves it open; DNS names have none). */
+function utf8(data: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(data);
+  } catch {
+    return undefined;
+  }
+}
+
+/** `*` in our own configuration is one whole label, mailbox or attribute. */
+export function isPattern({ type, value }: Identity): boolean {
+  return (type === 'fqdn' || type === 'email' || type === 'dn') && value.includes('*');
+}
+
+/** Whether the peer that we expect may call itself so. */
+export function expects(expected: Identity, given: Identity): boolean {
+  const { type, value } = expected;
+  if (!isPattern(expected) || (type !== 'fqdn' && type !== 'email' && type !== 'dn'))
+    return sameIdentity(expected, given);
+  return given.type === type && matchesPattern({ type, value }, encodeIdentity(given));
+}
+
+/** Type-strict; names without regard to case (RFC 7296 §3.5 leaves it open; DNS names have none), DNs by RFC 5280 §7.1. */
 export function sameIdentity(a: Identity, b: Identity): boolean {
   if (a.type !== b.type) return false;
+  if (a.type === 'dn') return sameName(encodeIdentity(a).data, encodeIdentity(b).data);
   return a.type === 'fqdn' || a.type === 'email'
     ? a.value.toLowerCase() === b.value.toLowerCase()
     : a.value === b.value;
 }
 
-/** The candidates that expect this identity; the second stage of the choice of a tunnel. */
+/**
+ * The candidates that expect this identity; the second stage of the choice of a tunnel. Those for this address stand
+ * before those for any, and a whole name before a pattern.
+ */
 export function expecting(context: Context, sa: IkeSa, identity: Identity): string[] {
-  return sa.candidates.filter((name) => {
-    const expected = context.tunnels.get(name)?.tunnel.remote.identity;
-    return expected !== undefined && sameIdentity(expected, identity);
+  const remotes = new Map(sa.candidates.map((name) => [name, context.tunnels.get(name)?.tunnel.remote]));
+  const fitting = sa.candidates.filter((name) => {
+    const remote = remotes.get(name);
+    return remote !== undefined && expects(remote.identity, identity);
   });
+  const vagueness = (name: string) => {
+    const { addresses, identity: expected } = remotes.get(name)!;
+    return (addresses.length === 0 ? 2 : 0) + (isPattern(expected) ? 1 : 0);
+  };
+  return fitting.toSorted((a, b) => vagueness(a) - vagueness(b));
 }

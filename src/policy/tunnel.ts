@@ -60,10 +60,15 @@ export interface Retransmit {
   jitter: number;
 }
 
-/** RFC 7296 §3.5. `value` is text: an address, a name, or for key ids the text itself. */
+/**
+ * RFC 7296 §3.5. `value` is text: an address, a name, `C=DE, O=Example, CN=gw`, or for key ids the text itself or `hex:`
+ * and digits. Of an expected peer a name, a mailbox or an attribute may be `*`.
+ */
 export interface Identity {
-  type: 'ipv4' | 'ipv6' | 'fqdn' | 'email' | 'key-id';
+  type: 'ipv4' | 'ipv6' | 'fqdn' | 'email' | 'dn' | 'key-id';
   value: string;
+  /** Of a DN as it was spelled: there are many spellings of one name. */
+  der?: Uint8Array;
 }
 
 /** How both sides prove who they are: by the same secret, or each in a way of its own. */

@@ -172,7 +172,7 @@ test('a secret is the same as text, hex and base64', (t) => {
   ];
   const secrets = forms.map((form, index) => {
     const file = files.write(`${index}.yaml`, goodFile(files.write(`${index}.psk`, form)));
-    return Buffer.from(loadConfig(file).config!.secrets.get('office')!()).toString();
+    return Buffer.from(loadConfig(file).config!.keyring.secrets.get('office')!()).toString();
   });
   assert.deepEqual(secrets, [PSK, PSK, PSK, PSK]);
 });

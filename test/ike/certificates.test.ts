@@ -312,3 +312,24 @@ test('announcements of any bytes are read as far as they go', () => {
     assert.ok(heard.authorities.length <= 64 && heard.methods!.length <= 64 && heard.hashes!.length <= 64);
   }
 });
+
+test('a tunnel for this address before one for any, a whole name before a pattern', () => {
+  const pair = certified(signing([KEY_A]), signing([KEY_B]));
+  const meant = (name: string, addresses: string[], value: string) => {
+    const remote = { addresses, identity: { type: 'fqdn', value } as const };
+    const other = tunnel('b', { ...named.b, name, remote, auth: signing([KEY_B]) });
+    return { type: 'set-tunnel', tunnel: other } as const;
+  };
+  const [any, pattern] = [meant('any', [], 'a.example'), meant('pattern', [A4], '*.example')];
+  const exact = meant('exact', [A4], 'a.example');
+  pair.feed(pair.b, {
+    type: 'configure',
+    changes: [{ type: 'remove-tunnel', tunnel: 't' }, any, pattern, exact],
+  });
+  established(pair);
+  const up = pair.b.gateway.tunnels().filter(({ state }) => state === 'established');
+  assert.deepEqual(
+    up.map(({ name }) => name),
+    ['exact'],
+  );
+});

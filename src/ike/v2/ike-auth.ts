@@ -11,8 +11,9 @@ import { EXCHANGE, NOTIFY, nameOf, PAYLOAD, PROTOCOL } from '../../wire/numbers.
 import {
   decodeIdentity,
   encodeIdentity,
+  expects,
   idBody,
-  sameIdentity,
+  isPattern,
   signedOctets,
   verifiedPeer,
 } from '../authenticate.ts';
@@ -57,11 +58,12 @@ export function authSigned(
   const { tunnel } = tunnelOf(context, sa)!;
   const childSpi = leavesChildOut(sa, tunnel) ? undefined : drawEspSpi(context);
   const known = sasOf(context, tunnel.name).some(({ state: { name } }) => name === 'established');
+  const expected = tunnel.remote.identity;
   const payloads: Payload[] = [
     { type: PAYLOAD.IDi, critical: false, ...encodeIdentity(tunnel.local.identity) },
     ...proof.filter(({ type }) => type === PAYLOAD.CERT),
     ...certificateRequests([tunnel]),
-    { type: PAYLOAD.IDr, critical: false, ...encodeIdentity(tunnel.remote.identity) },
+    ...(isPattern(expected) ? [] : [{ type: PAYLOAD.IDr, critical: false, ...encodeIdentity(expected) }]),
     ...proof.filter(({ type }) => type === PAYLOAD.AUTH),
     ...(announcesMethods(sa) ? methodAnnouncement([tunnel]) : []),
     // RFC 7296 §2.4: we hold no other SA with this peer.
@@ -105,7 +107,7 @@ export function authAnswered(
     });
   }
   const identity = decodeIdentity(id);
-  if (!identity || !sameIdentity(identity, tunnel.remote.identity)) {
+  if (!identity || !expects(tunnel.remote.identity, identity)) {
     const expected = tunnel.remote.identity.value;
     return attemptFailed(context, sa, 'PEER_WRONG_IDENTITY', {
       remote: sa.remote.address,

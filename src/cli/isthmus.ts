@@ -9,6 +9,7 @@ import { createClient, NoDaemon } from '../control/client.ts';
 import { flushHost } from '../daemon/run.ts';
 import { dump } from '../wire/dump.ts';
 import { EXIT, exitCodeOf, explain, UsageError } from './exit.ts';
+import { pki } from './pki.ts';
 import { run } from './run.ts';
 import { printStatus, SHOW, type ShowWhat } from './show.ts';
 
@@ -23,6 +24,7 @@ const USAGE = `usage: isthmus COMMAND [--json] [--socket PATH]
   reload [--dry-run]      read the file again; prints what happens to each tunnel
   show sa|policy|config|failures
   dump [--port 500|4500]  a datagram in hex from standard input, every field named
+  pki COMMAND             certificates for a laboratory and a first site: ca, issue, request, show, verify
   flush                   remove every device, route, rule and guard of ours
 
   --log error|warn|info|debug, with run: how much it says
@@ -151,6 +153,11 @@ function version(): string {
 }
 
 async function main(): Promise<number> {
+  if (process.argv[2] === 'pki') {
+    const { exit, text } = await pki(process.argv.slice(3));
+    print(text);
+    return exit;
+  }
   const { values, positionals } = parse();
   const [name, ...operands] = positionals;
   if (values.version) {

@@ -13,7 +13,7 @@ import { readPublicKey, schemeOf } from './x509-signature.ts';
 
 export type { CertificateNames } from './x509-names.ts';
 export { bindsIdentity, matchesPattern, parseName, printName, sameName } from './x509-names.ts';
-export { readCertificateFile, readPem, writePem } from './x509-pem.ts';
+export { readCertificateFile, readObjects, readPem, writePem } from './x509-pem.ts';
 export type { PathRules, Reason } from './x509-rules.ts';
 export { PATH_RULES } from './x509-rules.ts';
 

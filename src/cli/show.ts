@@ -17,7 +17,10 @@ export function printStatus(status: Status, name: string | undefined, json: bool
   return fine ? EXIT.yes : EXIT.no;
 }
 
-function printTunnels({ tunnels, drops, exportsKeys }: Status): void {
+/** Days before the end of a certificate that it is shown. */
+const SOON = 30;
+
+function printTunnels({ tunnels, certificates, drops, exportsKeys }: Status): void {
   if (exportsKeys !== undefined) print(`WARNING: every key is written to ${exportsKeys}`);
   const rows = tunnels.flatMap((tunnel) => [tunnelRow(tunnel), ...tunnel.children.map(childRow)]);
   print(
@@ -26,6 +29,10 @@ function printTunnels({ tunnels, drops, exportsKeys }: Status): void {
       rows,
     ),
   );
+  for (const { subject, days, tunnels: resting } of certificates.filter((one) => one.days < SOON))
+    print(
+      `certificate ${subject} ${days < 0 ? 'has ended' : `ends in ${days} days`} (${resting.slice(0, 5).join(', ')})`,
+    );
   for (const { name, why } of tunnels) if (why) print(`${name}: ${why}`);
   for (const { name, children } of tunnels)
     for (const { rekey } of children) if (rekey.sentence) print(`${name}: rekey refused: ${rekey.sentence}`);

@@ -17,13 +17,14 @@ import type { Path } from './complaint.ts';
 import { createFiles, described, type Files, isComplaint, misfit, type Trust } from './credentials.ts';
 import { DEFAULTS } from './defaults.ts';
 import type { AuthEntry, SideEntry, TunnelEntry } from './schema.ts';
-import { readSecret } from './secret.ts';
 
 /** Everything long-term by name. Behind functions, so that no dump of an object shows one. */
 export interface Keyring {
   secrets: Map<string, () => Uint8Array>;
   keys: Map<string, () => KeyObject>;
   trust: Map<string, () => Trust>;
+  /** Where they were read. */
+  files: readonly string[];
 }
 
 export type Complain = (path: Path, problem: string, level?: 'warning') => undefined;
@@ -39,7 +40,7 @@ export interface AuthParts {
 }
 
 export function createKeyring(): Keyring {
-  return { secrets: new Map(), keys: new Map(), trust: new Map() };
+  return { secrets: new Map(), keys: new Map(), trust: new Map(), files: [] };
 }
 
 export { createFiles };
@@ -255,13 +256,13 @@ function gathered(
 }
 
 function sharedKey(
-  { keyring, at }: AuthParts,
+  { keyring, files, at }: AuthParts,
   file: string,
   path: Path,
   name: string,
 ): { method: 'psk'; secret: string } | undefined {
-  const secret = readSecret(file);
-  if ('complaint' in secret) return at(path, secret.complaint);
+  const secret = files.secret(file);
+  if (isComplaint(secret)) return at(path, secret.complaint);
   keyring.secrets.set(name, () => secret);
   return { method: 'psk', secret: name };
 }

@@ -36,6 +36,8 @@ export interface Config {
   /** Largest outer packet, bytes. */
   mtu: number;
   dataplane: 'engine' | 'xfrm';
+  /** Whom the daemon asks for revocation lists and answers. */
+  fetchFrom: 'public' | 'anywhere';
   /** Threads a direction; microseconds that they look for more before they sleep. */
   engine: { workers: number; spin: number };
   tunnels: Tunnel[];
@@ -80,7 +82,18 @@ export function resolveConfig(
   const { name, mtu = DEFAULTS.mtu, dataplane = DEFAULTS.dataplane, engine = {} } = file.gateway;
   const { workers = DEFAULTS.workers, spin = DEFAULTS.spin } = engine;
   const shared = sharing(tunnels);
-  return { name, addresses, mtu, dataplane, engine: { workers, spin }, tunnels: shared, keyring };
+  const fetchFrom = file.gateway['fetch-from'] ?? DEFAULTS['fetch-from'];
+  const withFiles = { ...keyring, files: files.paths() };
+  return {
+    name,
+    addresses,
+    mtu,
+    dataplane,
+    engine: { workers, spin },
+    tunnels: shared,
+    fetchFrom,
+    keyring: withFiles,
+  };
 }
 
 /** `local` and `remote` of the defaults are for tunnels that name no children of their own. */

@@ -10,6 +10,7 @@ import {
   readCertificateFile,
   readPem,
 } from '../crypto/x509.ts';
+import { readSecret } from './secret.ts';
 
 /** What a peer is judged by. DER. */
 export interface Trust {
@@ -30,14 +31,21 @@ export interface Files {
   crls(file: string): Uint8Array[] | Complained;
   publicKey(file: string): Uint8Array | Complained;
   privateKey(file: string): KeyObject | Complained;
+  secret(file: string): Uint8Array | Complained;
+  /** All that were asked for. */
+  paths(): string[];
 }
 
 export function createFiles(): Files {
+  const paths = new Set<string>();
+  const remembered = <T>(read: (file: string) => T) => remember(paths, read);
   return {
+    paths: () => [...paths],
     certificates: remembered((file) => reading(file, 'certificate', readCertificateFile)),
     crls: remembered((file) => reading(file, 'revocation list', crlsOf)),
     publicKey: remembered((file) => reading(file, 'public key', publicKeyOf)),
     privateKey: remembered(readPrivateKey),
+    secret: remembered(readSecret),
   };
 }
 
@@ -62,9 +70,10 @@ export function described(certificate: Uint8Array): CertificateDescription | Com
   return 'code' in found ? { complaint: found.text } : found;
 }
 
-function remembered<T>(read: (file: string) => T): (file: string) => T {
+function remember<T>(paths: Set<string>, read: (file: string) => T): (file: string) => T {
   const known = new Map<string, T>();
   return (file) => {
+    paths.add(file);
     const value = known.get(file) ?? read(file);
     known.set(file, value);
     return value;

@@ -19,6 +19,8 @@ export const DEFAULTS = {
   legacy: false,
   /** A CA that is down for an hour does not take the tunnels down with it; what is known to be revoked is refused. */
   revocation: 'soft',
+  /** A certificate's text must not choose what we talk to inside (CVE-2022-40617). */
+  'fetch-from': 'public',
   /** Vendors' usual values: 8 h or 24 h for IKE, 1 h for children; the earlier side rekeys. */
   'ike-lifetime': '4h',
   /** A rekey renews the keys; who is there is asked again only where a rule demands it. */

@@ -185,6 +185,10 @@ export const schema = z.strictObject({
       .enum(['engine', 'xfrm'])
       .optional()
       .describe('what protects packets: our engine, or the IPsec of the kernel'),
+    'fetch-from': z
+      .enum(['public', 'anywhere'])
+      .optional()
+      .describe('hosts that revocation lists and answers may be fetched from; `anywhere` for a CA inside'),
     engine: engineShape.optional().describe('threads of the userspace engine'),
   }),
   defaults: tunnel.optional().describe('for every tunnel that does not say otherwise'),

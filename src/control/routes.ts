@@ -9,7 +9,10 @@ export function createRoutes(running: Running) {
   return new Hono()
     .get('/status', async (c) => c.json(await running.status()))
     .get('/failures', (c) => c.json(running.failures()))
-    .get('/sa', async (c) => c.json((await running.snapshot()).sas.map(plain)))
+    .get('/sa', async (c) => {
+      const [{ sas }, proofs] = [await running.snapshot(), running.proofs()];
+      return c.json(sas.map((sa) => ({ ...plain(sa), ...proofs.get(tunnelOf(sa.policy)) })));
+    })
     .get('/policy', async (c) => c.json((await running.snapshot()).policies))
     .get('/config', (c) => c.json(shownConfig(running)))
     .post('/tunnels/:name/:command', async (c) => {
@@ -41,6 +44,10 @@ async function obey(running: Running, command: string, tunnel: string, child?: s
   if (command === 'up' || command === 'down' || command === 'rekey')
     return running.command(command, tunnel, child);
   return { code: 'CONFIG_UNKNOWN_COMMAND' as const, sentence: `there is no command ${command}` };
+}
+
+function tunnelOf(policy: string): string {
+  return policy.split('/')[0]!;
 }
 
 /** Numbers for JSON. */

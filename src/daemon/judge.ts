@@ -4,11 +4,20 @@ import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import type { Trust } from '../config/credentials.ts';
 import { suits, verifyOctets, weakness } from '../crypto/node-signatures.ts';
 import { type SignatureScheme, schemeRow } from '../crypto/signature-schemes.ts';
-import { bindsIdentity, describeCertificate, judgePath, type Reason, type Verdict } from '../crypto/x509.ts';
+import {
+  bindsIdentity,
+  type CertificateNames,
+  describeCertificate,
+  judgePath,
+  publicKeyOf,
+  type Reason,
+  type Verdict,
+} from '../crypto/x509.ts';
 import { encodeIdentity } from '../ike/authenticate.ts';
-import type { Job, JobResult, PeerCredential, Refusal } from '../ike/boundary.ts';
+import type { Job, JobResult, Refusal } from '../ike/boundary.ts';
 import type { ReportCode } from '../ike/errors.ts';
 import { CERT_ENCODING } from '../wire/numbers.ts';
+import type { Revocation } from './revocation.ts';
 
 type Question = Job & { type: 'verify' };
 type Judgement = JobResult & { type: 'verify' };
@@ -17,16 +26,19 @@ export interface JudgeParts {
   trust: (name: string) => Trust | undefined;
   /** Milliseconds since 1970. */
   wallClock: () => number;
+  /** Judges a path, and may ask the CAs about it. */
+  revocation: Pick<Revocation, 'judge'>;
 }
 
-export function createJudge({ trust, wallClock }: JudgeParts): (question: Question) => Promise<Judgement> {
+export function createJudge(parts: JudgeParts): (question: Question) => Promise<Judgement> {
+  const { trust } = parts;
   return async (question) => {
     const known = trust(question.trust);
     if (!known)
       return refused('PEER_CERTIFICATE_UNTRUSTED', `nothing is known of ${question.trust} any more`);
     const raw = bodies(question, CERT_ENCODING.RAW_PUBLIC_KEY);
     const chain = bodies(question, CERT_ENCODING.X509_SIGNATURE);
-    if (chain.length > 0 && known.anchors.length > 0) return judgeChain(question, known, chain, wallClock());
+    if (chain.length > 0 && known.anchors.length > 0) return judgeChain(parts, question, known, chain);
     if (known.publicKeys.length > 0) return judgeRawKey(question, known, raw);
     const came = raw.length > 0 ? 'a raw public key came, and a certificate is expected' : 'none came';
     return refused('PEER_NO_CERTIFICATE', came);
@@ -37,40 +49,52 @@ function bodies({ certificates }: Question, encoding: number): Uint8Array[] {
   return certificates.filter((one) => one.encoding === encoding).map(({ data }) => data);
 }
 
-/** The path and the signature are looked at both: an operator shall hear of everything at once. */
+/**
+ * Name, signature and path are all looked at: an operator shall hear of everything at once. Only for a peer that holds
+ * the key and the name is a CA asked, and the path judged before (`Revocation`).
+ */
 async function judgeChain(
+  { revocation, wallClock }: JudgeParts,
   question: Question,
   { anchors, crls, rules }: Trust,
   certificates: Uint8Array[],
-  at: number,
 ): Promise<Judgement> {
-  const verdict = await judgePath({
+  const leaf = describeCertificate(certificates[0]!);
+  const key = publicKey(publicKeyOf(certificates[0]!) ?? new Uint8Array(0));
+  const signed = key ? await signatureOf(question, key) : undefined;
+  const unnamed = 'code' in leaf ? [] : nameReasons(question, leaf.names);
+  const path = {
     certificates,
     anchors,
-    crls: [...crls, ...bodies(question, CERT_ENCODING.CRL)],
+    crls: [...bodies(question, CERT_ENCODING.CRL), ...crls],
     ocsp: bodies(question, CERT_ENCODING.OCSP_CONTENT),
-    at,
+    at: wallClock(),
     rules,
-  });
-  const key = publicKey(verdict.publicKey);
-  const signed = key ? await signatureOf(question, key) : undefined;
+  };
+  const theirs = signed !== undefined && !('code' in signed) && unnamed.length === 0;
+  const verdict = theirs
+    ? await revocation.judge(path)
+    : await judgePath({ ...path, rules: { ...rules, revocation: 'off' } });
   const reasons = [
     ...(signed && 'code' in signed ? [signed] : []),
     ...verdict.reasons.map(refusalFor),
-    ...nameReasons(question, verdict),
+    ...unnamed,
   ];
-  if (reasons.length > 0 || !verdict.valid || !signed || 'code' in signed)
+  if (!theirs || !verdict.valid || reasons.length > 0 || 'code' in leaf)
     return { type: 'verify', valid: false, reasons };
-  return {
-    type: 'verify',
-    valid: true,
-    reasons,
-    credential: certificateCredential(certificates[0]!, signed),
-  };
+  const { subject, issuer, fingerprint } = leaf;
+  const { notAfter, wanted } = verdict;
+  const warnings = wanted.length > 0 ? [`nobody says whether it was revoked: ${placesOf(verdict)}`] : [];
+  const credential = { subject, issuer, notAfter, fingerprint, scheme: signed.name, warnings };
+  return { type: 'verify', valid: true, reasons: [], credential };
 }
 
-function nameReasons({ identity }: Question, { names, publicKey: { length } }: Verdict): Refusal[] {
-  if (length === 0 || bindsIdentity(names, encodeIdentity(identity))) return [];
+function placesOf({ wanted }: Verdict): string {
+  return [...new Set(wanted.map(({ url }) => url))].slice(0, 3).join(', ');
+}
+
+function nameReasons({ identity }: Question, names: CertificateNames): Refusal[] {
+  if (bindsIdentity(names, encodeIdentity(identity))) return [];
   const has = [...names.dns, ...names.email, ...names.addresses];
   const message = `the names in it are ${has.join(', ') || 'none'}`;
   return [{ code: 'PEER_CERTIFICATE_NAME', message }];
@@ -145,13 +169,6 @@ const CODES: Readonly<Record<Reason['code'], ReportCode>> = {
 
 function refusalFor({ code, certificate, text }: Reason): Refusal {
   return { code: CODES[code], message: certificate === '' ? text : `${certificate}: ${text}` };
-}
-
-function certificateCredential(leaf: Uint8Array, { name }: SignatureScheme): PeerCredential {
-  const found = describeCertificate(leaf);
-  if ('code' in found) return { subject: '', fingerprint: fingerprintOf(leaf), scheme: name, warnings: [] };
-  const { subject, issuer, notAfter, fingerprint } = found;
-  return { subject, issuer, notAfter, fingerprint, scheme: name, warnings: [] };
 }
 
 function refused(code: ReportCode, message: string): Judgement {

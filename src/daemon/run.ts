@@ -17,13 +17,18 @@ import { loadAddon } from '../native.ts';
 import { innerMtu } from '../policy/overhead.ts';
 import type { Snapshot } from '../policy/sad.ts';
 import { familyOf } from '../wire/address.ts';
+import { watchFiles } from './credential-files.ts';
 import { createDaemon } from './daemon.ts';
+import { createExpiryLog, endingsOf } from './expiry.ts';
+import { createFetch } from './fetch.ts';
 import { createJobs } from './jobs.ts';
 import { createJudge } from './judge.ts';
 import { createKeyExport, type KeyExport } from './key-export.ts';
 import { choosePlane } from './plane.ts';
 import { IKE_PORT, NAT_PORT, openPort } from './port.ts';
+import { type Proof, proofsOf } from './proofs.ts';
 import { type Log, type Report, sentenceOf } from './report.ts';
+import { createRevocation } from './revocation.ts';
 import { createTraffic, type Status, statusOfTunnel } from './status.ts';
 
 /** The file is refused; one line a complaint. */
@@ -44,6 +49,8 @@ export interface Outcome {
 export interface Running {
   command(command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): Promise<Outcome>;
   status(): Promise<Status>;
+  /** By tunnel, where an IKE SA is established. */
+  proofs(): Map<string, Proof>;
   snapshot(): Promise<Snapshot>;
   config(): Config;
   failures(): { ago: number; code: ReportCode; tunnel?: string; sentence: string; detail: object }[];
@@ -54,6 +61,7 @@ export interface Running {
 }
 
 const GOODBYE = 2000;
+const CREDENTIALS_INTERVAL = 60_000;
 
 /** Throws ConfigRefused, HostError or AddonError; then nothing runs. */
 export function runDaemon(file: string, log: Log, options: { exportKeys?: string } = {}): Running {
@@ -73,6 +81,10 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   const core = createGateway({ provider, capabilities: chosen.plane.capabilities });
   const traffic = createTraffic();
   const exportKeys = options.exportKeys === undefined ? undefined : createKeyExport(options.exportKeys);
+  const fetches = {
+    public: createFetch({ inside: 'refuse' }),
+    anywhere: createFetch({ inside: 'allow' }),
+  };
   const daemon = createDaemon({
     core,
     plane: chosen.plane,
@@ -82,7 +94,11 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       keyExchanges: createKeyExchanges(),
       secret: (name) => config.keyring.secrets.get(name)?.(),
       key: (name) => config.keyring.keys.get(name)?.(),
-      judge: createJudge({ trust: (name) => config.keyring.trust.get(name)?.(), wallClock: Date.now }),
+      judge: createJudge({
+        trust: (name) => config.keyring.trust.get(name)?.(),
+        wallClock: Date.now,
+        revocation: createRevocation({ fetch: (wish) => fetches[config.fetchFrom](wish), now: Date.now }),
+      }),
     }),
     clock: addon.bootTime,
     log,
@@ -126,6 +142,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
         const failure = failures.findLast((one) => one.tunnel === view.name);
         return tunnel ? [statusOfTunnel(view, tunnel, traffic, failure, now)] : [];
       }),
+      certificates: endings(),
       drops: {
         ...Object.fromEntries(Object.entries(snapshot.drops).map(([name, count]) => [name, Number(count)])),
         ...core.drops(),
@@ -147,6 +164,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     if (dryRun) return plan;
     applyOrRestore(host, config, next);
     config = next;
+    filesChanged = watchFiles(config.keyring.files);
     for (const { changes } of plan) daemon.feed({ type: 'configure', changes });
     applyHost(host, next, [next]);
     for (const { tunnel, effect } of plan) {
@@ -173,6 +191,27 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   }
   const sampling = setInterval(sample, 1000);
 
+  const tellEndings = createExpiryLog(log);
+  const endings = () => endingsOf(config, core.tunnels(), Date.now());
+  let filesChanged = watchFiles(config.keyring.files);
+  /** What ends is told; what was renewed on disk is taken, where nothing else would move. */
+  function lookAfterCredentials(): void {
+    tellEndings(endings());
+    if (!filesChanged()) return;
+    try {
+      const moved = reload({ dryRun: true }).filter(({ effect }) => effect !== 'untouched');
+      const others = moved.filter(({ effect }) => effect !== 'renewed').map(({ tunnel }) => tunnel);
+      if (others.length > 0) throw new ConfigRefused([`more than that has changed: isthmus reload`]);
+      reload({ dryRun: false });
+      report(log, 'CREDENTIALS_RENEWED', {});
+    } catch (error) {
+      if (!(error instanceof ConfigRefused)) throw error;
+      report(log, 'CREDENTIALS_REFUSED', { problem: error.complaints.join('; ') });
+    }
+  }
+  tellEndings(endings());
+  const caring = setInterval(lookAfterCredentials, CREDENTIALS_INTERVAL);
+
   return {
     async command(command, tunnel, child) {
       const code = await daemon.command(command, tunnel, child);
@@ -180,6 +219,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       return { code, sentence: sentenceOf({ code, ...(failure ? { detail: failure.detail } : {}) }) };
     },
     status,
+    proofs: () => proofsOf(core.tunnels()),
     snapshot: () => daemon.refresh(),
     config: () => config,
     failures: () =>
@@ -193,6 +233,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     reload,
     async stop() {
       clearInterval(sampling);
+      clearInterval(caring);
       await daemon.stop(GOODBYE);
       await chosen.plane.close();
       addon.stop(plane);

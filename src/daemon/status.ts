@@ -3,6 +3,7 @@
 import type { ChildView, TunnelView } from '../ike/view.ts';
 import type { InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
+import type { Ending } from './expiry.ts';
 import { type Report, sentenceOf } from './report.ts';
 
 /** `passing`: authenticated packets came and went. `degraded`: one way only, or a child missing. */
@@ -68,6 +69,8 @@ export interface Status {
   /** The folder that every key is written to, while that is so. */
   exportsKeys?: string;
   tunnels: TunnelStatus[];
+  /** Every certificate that a tunnel rests on, the next to end first. */
+  certificates: Ending[];
   /** Packets dropped by cause; cleartext of protected networks that the guards stopped. */
   drops: Record<string, number>;
 }

@@ -137,6 +137,26 @@ export const REPORTS = {
     sentence:
       'the certificate of {remote} does not prove {identity}: {message}. Issue it for that name (subjectAltName), or set the id there and peer-id here to a name in it',
   },
+  PEER_CERTIFICATE_DOUBT: {
+    fault: 'peer',
+    sentence: 'the certificate of {peer} is accepted, and {message}',
+  },
+  CERTIFICATE_ENDS: {
+    fault: 'config',
+    sentence: '{whose} {subject} ends in {days} days, on {date}: renew it before (tunnels {tunnels})',
+  },
+  CERTIFICATE_ENDED: {
+    fault: 'config',
+    sentence: '{whose} {subject} ended on {date}: nobody accepts it any more; renew it (tunnels {tunnels})',
+  },
+  CREDENTIALS_RENEWED: {
+    fault: 'info',
+    sentence: 'certificates, keys or lists changed on disk and are in use',
+  },
+  CREDENTIALS_REFUSED: {
+    fault: 'config',
+    sentence: 'certificates, keys or lists changed on disk and are not used, the old ones stay: {problem}',
+  },
   PEER_KEY_UNKNOWN: {
     fault: 'config',
     sentence:

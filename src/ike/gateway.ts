@@ -11,6 +11,7 @@ import { Cookies } from './cookies.ts';
 import { heldBy } from './fragments.ts';
 import { planeEvent } from './plane-events.ts';
 import { receive } from './receive.ts';
+import { renewOutdated } from './renewal.ts';
 import type { Established, IkeSa } from './sa.ts';
 import { SaTable } from './sa-table.ts';
 import { runTasks } from './tasks.ts';
@@ -138,7 +139,10 @@ function dispatch(context: Context, event: Event): void {
     case 'command':
       return command(context, event);
     case 'configure':
-      for (const change of event.changes) configure(context, change);
+      for (const change of event.changes) {
+        configure(context, change);
+        if (change.type === 'set-tunnel') renewOutdated(context, change.tunnel.name);
+      }
       return;
     case 'addresses':
       return addressesChanged(context, event.local);

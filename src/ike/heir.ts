@@ -42,6 +42,7 @@ export function newIkeSa(
     nat: sa.nat,
     began: context.now,
     ...(sa.vendor === undefined ? {} : { vendor: sa.vendor }),
+    ...(sa.shown === undefined ? {} : { shown: sa.shown }),
     ...(sa.fragmentSize === undefined ? {} : { fragmentSize: sa.fragmentSize }),
     window: { nextRequest: 0, nextReceived: 0 },
     state: {

@@ -5,7 +5,7 @@ import { type OwnKey, ownProof, type Tunnel } from '../policy/tunnel.ts';
 import type { Payload } from '../wire/ikev2.ts';
 import { AUTH_METHOD, CERT_ENCODING, PAYLOAD } from '../wire/numbers.ts';
 import type { Job, JobResult } from './boundary.ts';
-import type { Announced, ChosenProof, Secrets } from './sa.ts';
+import type { Announced, ChosenProof, IkeSa, Secrets } from './sa.ts';
 
 const NOTHING_HEARD: Announced = { encodings: [], authorities: [] };
 
@@ -66,6 +66,18 @@ function canVerify(name: string, { hashes, methods }: Announced): boolean {
     ({ method, algorithm }) =>
       method === row.method && (!algorithm || row.algorithms.some((one) => sameBytes(one, algorithm))),
   );
+}
+
+export function noteShown(sa: IkeSa, proof: ChosenProof): void {
+  if (proof.method === 'signature') sa.shown = proof.certificates[0]!;
+  else delete sa.shown;
+}
+
+/** What the SA rests on is no longer ours: a renewed certificate. */
+export function isOutdated({ shown }: IkeSa, { auth }: Tunnel): boolean {
+  const own = ownProof(auth);
+  if (!shown || own.method !== 'signature') return false;
+  return !own.keys.some(({ certificates }) => sameBytes(certificates[0]!, shown));
 }
 
 /** CERT payloads and AUTH; nothing when the job failed. */

@@ -5,10 +5,13 @@ import type { Tunnel } from '../policy/tunnel.ts';
 import { isLeaving, lifetimeFrom } from './child.ts';
 import { attempt } from './commands.ts';
 import { type Context, jittered, report, reportFailure, sasOf, type TunnelState } from './context.ts';
+import { isOutdated } from './own-proof.ts';
 import type { Established, IkeSa } from './sa.ts';
 
 /** A renewal that came to nothing is tried again after about that time. */
 const RENEW_AGAIN = 60_000;
+/** A certificate that is renewed for many tunnels is not shown to all at the same moment. */
+const RENEW_OUTDATED = 10_000;
 /** Of the lifetime of a proof: the responder leaves it to the initiator (RFC 4478) until then. */
 const RESPONDERS_TURN = 0.97;
 
@@ -25,6 +28,16 @@ export function shortenProof(context: Context, { proof }: Established, seconds: 
   const { rekeyAt, endsAt } = lifetimeFrom(context, seconds * 1000);
   proof.renewAt = Math.min(proof.renewAt, rekeyAt);
   proof.endsAt = Math.min(proof.endsAt, endsAt);
+}
+
+/** Another certificate of ours is there: it is shown at once, where it is we who begin. */
+export function renewOutdated(context: Context, name: string): void {
+  const tunnel = context.tunnels.get(name)?.tunnel;
+  for (const sa of sasOf(context, name)) {
+    if (sa.state.name !== 'established' || !tunnel || !isOutdated(sa, tunnel)) continue;
+    sa.state.proof.renewAt = context.now + jittered(context, RENEW_OUTDATED, 0.5);
+    context.sas.touch(sa.spi);
+  }
 }
 
 export function renewProof(context: Context, sa: IkeSa, { proof, tunnel }: Established): void {

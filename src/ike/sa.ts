@@ -34,6 +34,8 @@ export interface IkeSa {
   fragmentSize?: number;
   /** What it says about signatures, until it is verified. */
   heard?: Announced;
+  /** The certificate or raw key that we showed, DER. */
+  shown?: Uint8Array;
   window: Window;
   state: State;
 }

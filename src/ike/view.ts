@@ -3,7 +3,9 @@
 import { suiteText } from '../policy/proposal.ts';
 import type { Instant } from '../policy/sad.ts';
 import { selectorText } from '../policy/selector.ts';
-import type { Endpoint } from './boundary.ts';
+import type { Identity } from '../policy/tunnel.ts';
+import type { VerifiedPeer } from './authenticate.ts';
+import type { Endpoint, PeerCredential } from './boundary.ts';
 import type { Context, TunnelState } from './context.ts';
 import type { Rehearsal } from './rehearsal.ts';
 import type { ChildSa } from './sa.ts';
@@ -23,6 +25,10 @@ export interface TunnelView {
     nat: boolean;
     /** What the peer says it is, where the name is known. */
     vendor?: string;
+    /** Who it proved to be, and with what. */
+    peer: { identity: Identity; credential?: PeerCredential };
+    /** The certificate or raw key that we showed, DER. */
+    shown?: Uint8Array;
   };
   children: ChildView[];
 }
@@ -62,9 +68,18 @@ export function viewOf(context: Context, state: TunnelState): TunnelView {
       rekeyAt: established.rekeyAt,
       nat: sa.nat.local || sa.nat.remote,
       ...(sa.vendor === undefined ? {} : { vendor: sa.vendor }),
+      peer: peerView(established.peer),
+      ...(sa.shown === undefined ? {} : { shown: sa.shown }),
     },
     children: established.children.map((child) => childView(child, state.rehearsals?.get(child.name))),
   };
+}
+
+function peerView({ identity, credential }: VerifiedPeer): {
+  identity: Identity;
+  credential?: PeerCredential;
+} {
+  return { identity, ...(credential ? { credential } : {}) };
 }
 
 function childView(child: ChildSa, rehearsal: Rehearsal | undefined): ChildView {

@@ -2,9 +2,18 @@
 
 import assert from 'node:assert/strict';
 import { createPublicKey } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
+import { signOctets } from '../../src/crypto/node-signatures.ts';
+import { schemeRow } from '../../src/crypto/signature-schemes.ts';
+import { PATH_RULES } from '../../src/crypto/x509.ts';
+import * as issue from '../../src/crypto/x509-issue.ts';
+import { type Fetch, FetchError } from '../../src/daemon/fetch.ts';
+import { createJudge } from '../../src/daemon/judge.ts';
+import { createRevocation } from '../../src/daemon/revocation.ts';
 import { type Folder, folder } from '../config/files.ts';
 import { DAY, type Holder, makeCa, makeLeaf, NOON, type TestKey, testKey, type Wish } from '../crypto/ca.ts';
+import { makeList, serialOf } from '../crypto/revocation-answers.ts';
 import { keyPem, pem, startPair, stopPair } from './pki.ts';
 
 const ROOT = makeCa();
@@ -16,6 +25,8 @@ interface Site {
   /** The CA that this side trusts. */
   ca?: Holder;
   more?: string;
+  /** `off`, and what else shall stand behind it. */
+  revocation?: string;
 }
 
 function leafOf(side: 'a' | 'b', wish: Wish & { issuer?: Holder; dns?: string } = {}): Holder {
@@ -27,21 +38,21 @@ function leafOf(side: 'a' | 'b', wish: Wish & { issuer?: Holder; dns?: string } 
 function lines(
   files: Folder,
   side: 'a' | 'b',
-  { leaf = leafOf(side), chain = [], ca = ROOT, more = '' }: Site,
+  { leaf = leafOf(side), chain = [], ca = ROOT, more = '', revocation = 'off' }: Site,
 ): string {
   const other = side === 'a' ? 'b' : 'a';
   const certificate = files.write(`${side}.pem`, pem(leaf, ...chain));
   const key = files.write(`${side}.key`, keyPem(leaf.key));
   const authority = files.write(`${side}-ca.pem`, pem(ca));
   return `    peer-id: ${other}.example
-    auth: { certificate: ${certificate}, key: ${key}, ca: ${authority}, revocation: off }
+    auth: { certificate: ${certificate}, key: ${key}, ca: ${authority}, revocation: ${revocation} }
 ${more}`;
 }
 
 /** What `up` of a says, and the log of both sides. */
-async function connect(t: TestContext, a: Site = {}, b: Site = {}, at = NOON) {
+async function connect(t: TestContext, a: Site = {}, b: Site = {}, at = NOON, fetch?: Fetch) {
   const files = folder(t);
-  const pair = startPair(files, lines(files, 'a', a), lines(files, 'b', b), at);
+  const pair = startPair(files, lines(files, 'a', a), lines(files, 'b', b), at, fetch);
   const up = await pair.a.daemon.command('up', 't');
   const [seenByA, seenByB] = [pair.a.lines.join('\n'), pair.b.lines.join('\n')];
   const credential = credentialOf(pair.b.gateway.sas()[0]?.state);
@@ -50,7 +61,7 @@ async function connect(t: TestContext, a: Site = {}, b: Site = {}, at = NOON) {
 }
 
 function credentialOf(state: { name: string; peer?: { credential?: unknown } } | undefined) {
-  return state?.peer?.credential as { scheme: string; subject: string } | undefined;
+  return state?.peer?.credential as { scheme: string; subject: string; warnings: string[] } | undefined;
 }
 
 for (const kind of ['p256', 'p384', 'p521', 'rsa', 'ed25519', 'ed448'] as const satisfies TestKey[]) {
@@ -185,4 +196,133 @@ test('a distinguished name is compared by RFC 5280 §7.1, whatever the spelling'
   );
   assert.equal(await pair.a.daemon.command('up', 't'), 'OK', pair.b.lines.join('\n'));
   await stopPair(pair);
+});
+
+// Revocation: the leaf of a names where its CA publishes.
+
+const LISTED = leafOf('a', {
+  extensions: [
+    issue.subjectAltName([{ type: 'dns', value: 'a.example' }]),
+    issue.crlDistributionPoint('http://ca.example/list.crl'),
+  ],
+});
+
+test('soft: nobody answers, the tunnel comes up, and the log says what is not known', async (t) => {
+  const { up, seenByB, credential } = await connect(t, { leaf: LISTED }, { revocation: 'soft' });
+  assert.equal(up, 'OK', seenByB);
+  assert.match(
+    seenByB,
+    /nobody says whether it was revoked: http:\/\/ca.example\/list.crl.*PEER_CERTIFICATE_DOUBT/,
+  );
+  assert.equal(credential!.warnings.length, 1);
+});
+
+test('hard: nobody answers, the tunnel stays down, and the reason names whom we asked', async (t) => {
+  const { up, seenByB } = await connect(t, { leaf: LISTED }, { revocation: 'hard' });
+  assert.equal(up, 'PEER_REFUSED_AUTH');
+  assert.match(seenByB, /http:\/\/ca.example\/list.crl: nobody is there.*PEER_REVOCATION_UNKNOWN/);
+});
+
+test('a list that was fetched: not on it, and on it', async (t) => {
+  const clean: Fetch = async () => makeList(ROOT);
+  assert.equal((await connect(t, { leaf: LISTED }, { revocation: 'hard' }, NOON, clean)).up, 'OK');
+  const black: Fetch = async () => makeList(ROOT, { revoked: [{ serial: serialOf(LISTED) }] });
+  const { up, seenByB } = await connect(t, { leaf: LISTED }, { revocation: 'soft' }, NOON, black);
+  assert.equal(up, 'PEER_REFUSED_AUTH');
+  assert.match(seenByB, /PEER_CERTIFICATE_REVOKED/);
+});
+
+test('a list from a file (crl), with nobody to ask', async (t) => {
+  const files = folder(t);
+  const list = files.write('list.crl', '');
+  writeFileSync(list, makeList(ROOT, { revoked: [{ serial: serialOf(LISTED) }] }));
+  const { up, seenByB } = await connect(t, { leaf: LISTED }, { revocation: `soft, crl: ${list}` });
+  assert.equal(up, 'PEER_REFUSED_AUTH');
+  assert.match(seenByB, /PEER_CERTIFICATE_REVOKED/);
+});
+
+test('nothing is asked for a certificate of a stranger, a thief or a wrong name', async (t) => {
+  let asked = 0;
+  const fetch: Fetch = async () => {
+    asked++;
+    return makeList(ROOT);
+  };
+  const extensions = (dns: string) => [
+    issue.subjectAltName([{ type: 'dns', value: dns }]),
+    issue.crlDistributionPoint('http://attacker.example/'),
+  ];
+  const stranger = leafOf('a', { issuer: OTHER_ROOT, extensions: extensions('a.example') });
+  const b = { revocation: 'hard' };
+  assert.notEqual((await connect(t, { leaf: stranger }, b, NOON, fetch)).up, 'OK');
+  const question = {
+    type: 'verify',
+    trust: 't',
+    schemes: ['ecdsa-sha256'],
+    octets: new Uint8Array(8),
+    signature: new Uint8Array(70),
+    certificates: [{ encoding: 4, data: leafOf('a', { extensions: extensions('a.example') }).der }],
+  } as const;
+  const judge = judgeWith(fetch);
+  for (const value of ['a.example', 'c.example']) {
+    const { valid } = await judge({
+      ...question,
+      schemes: [...question.schemes],
+      certificates: [...question.certificates],
+      identity: { type: 'fqdn', value },
+    });
+    assert.equal(valid, false);
+  }
+  assert.equal(asked, 0);
+});
+
+/** Trusts ROOT, and knows whether anything was revoked or nothing. */
+function judgeWith(fetch: Fetch, revocation: 'soft' | 'hard' = 'hard') {
+  const rules = { ...PATH_RULES, revocation };
+  return createJudge({
+    trust: () => ({ anchors: [ROOT.der], publicKeys: [], crls: [], rules }),
+    wallClock: () => NOON,
+    revocation: createRevocation({ fetch, now: () => NOON, limits: { question: 300, fetch: 300 } }),
+  });
+}
+
+test('a CA that never answers holds up its own peer for a bounded time, and nobody else', async () => {
+  const judge = judgeWith(() => new Promise(() => {}));
+  const octets = new TextEncoder().encode('octets');
+  const ask = async (leaf: Holder) => {
+    const signature = await signOctets(leaf.key, schemeRow('ecdsa-sha256'), octets);
+    return judge({
+      type: 'verify',
+      trust: 't',
+      identity: { type: 'fqdn', value: 'a.example' },
+      schemes: ['ecdsa-sha256'],
+      octets,
+      signature,
+      certificates: [{ encoding: 4, data: leaf.der }],
+    });
+  };
+  const order: string[] = [];
+  const slow = ask(LISTED).then(() => order.push('slow'));
+  const others = Array.from({ length: 20 }, () => ask(leafOf('a')).then(() => order.push('other')));
+  await Promise.all([slow, ...others]);
+  assert.deepEqual([order.length, order.indexOf('slow')], [21, 20]);
+});
+
+test('certificates and lists of any bytes: a reason, never an exception', async () => {
+  const judge = judgeWith(() => Promise.reject(new FetchError('none')));
+  const good = leafOf('a').der;
+  for (let i = 0; i < 400; i++) {
+    const data = good.slice(0, i % 3 === 0 ? (i * 37) % good.length : good.length);
+    if (data.length > 0) data[(i * 7919) % data.length]! ^= 1 << (i & 7);
+    const encoding = [4, 4, 7, 14, 15][i % 5]!;
+    const { valid, reasons } = await judge({
+      type: 'verify',
+      trust: 't',
+      identity: { type: 'fqdn', value: 'a.example' },
+      schemes: ['ecdsa-sha256', 'ed25519', 'rsa-sha256'],
+      octets: data,
+      signature: data.slice(0, 70),
+      certificates: [{ encoding, data }],
+    });
+    assert.ok(!valid && reasons.length > 0);
+  }
 });

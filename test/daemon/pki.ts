@@ -7,9 +7,11 @@ import { createKeyExchanges } from '../../src/crypto/node-key-exchange.ts';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import { writePem } from '../../src/crypto/x509.ts';
 import { createDaemon, type Daemon } from '../../src/daemon/daemon.ts';
+import { type Fetch, FetchError } from '../../src/daemon/fetch.ts';
 import { createJobs } from '../../src/daemon/jobs.ts';
 import { createJudge } from '../../src/daemon/judge.ts';
 import { createLog } from '../../src/daemon/report.ts';
+import { createRevocation } from '../../src/daemon/revocation.ts';
 import { createMemoryPlane } from '../../src/dataplane/memory.ts';
 import { createGateway, type Gateway } from '../../src/ike/gateway.ts';
 import type { Folder } from '../config/files.ts';
@@ -47,9 +49,18 @@ tunnels:
 ${more}`;
 }
 
-export function startPair(files: Folder, a: string, b: string, at = NOON): { a: Running; b: Running } {
-  const first: Running = start(files.write('a.yaml', siteFile('a', a)), () => second, at);
-  const second: Running = start(files.write('b.yaml', siteFile('b', b)), () => first, at);
+/** Nobody answers. */
+const NOWHERE: Fetch = () => Promise.reject(new FetchError('nobody is there'));
+
+export function startPair(
+  files: Folder,
+  a: string,
+  b: string,
+  at = NOON,
+  fetch = NOWHERE,
+): { a: Running; b: Running } {
+  const first: Running = start(files.write('a.yaml', siteFile('a', a)), () => second, at, fetch);
+  const second: Running = start(files.write('b.yaml', siteFile('b', b)), () => first, at, fetch);
   return { a: first, b: second };
 }
 
@@ -57,7 +68,7 @@ export async function stopPair({ a, b }: { a: Running; b: Running }): Promise<vo
   await Promise.all([a.daemon.stop(50), b.daemon.stop(50)]);
 }
 
-function start(file: string, peer: () => Running, at: number): Running {
+function start(file: string, peer: () => Running, at: number, fetch: Fetch): Running {
   const { config, complaints } = loadConfig(file, at);
   if (!config) throw new Error(complaints.map(complaintText).join('\n'));
   const provider = createNodeProvider();
@@ -74,7 +85,11 @@ function start(file: string, peer: () => Running, at: number): Running {
       keyExchanges: createKeyExchanges(),
       secret: (name) => secrets.get(name)?.(),
       key: (name) => keys.get(name)?.(),
-      judge: createJudge({ trust: (name) => trust.get(name)?.(), wallClock: () => at }),
+      judge: createJudge({
+        trust: (name) => trust.get(name)?.(),
+        wallClock: () => at,
+        revocation: createRevocation({ fetch, now: () => at }),
+      }),
     }),
     clock: () => Math.floor(performance.now()),
     log: createLog({

@@ -17,7 +17,8 @@ import type { Secrets } from '../../src/ike/sa.ts';
 import { heardFrom } from '../../src/ike/v2/announcements.ts';
 import { notifyPayload } from '../../src/ike/v2/payloads.ts';
 import type { Auth, Identity } from '../../src/policy/tunnel.ts';
-import type { Pair, Side, SideName } from '../../src/sim/pair.ts';
+import { paperCertificate } from '../../src/sim/jobs.ts';
+import { type Pair, type Side, type SideName, sendPacket } from '../../src/sim/pair.ts';
 import { decodeMessage, findPayload, type Payload, wireType } from '../../src/wire/ikev2.ts';
 import { AUTH_METHOD, EXCHANGE, NOTIFY, nameOf, PAYLOAD } from '../../src/wire/numbers.ts';
 import { authority, CA, OLD_SCHEMES, ownKey, signing, trusting } from '../sim/papers.ts';
@@ -332,4 +333,34 @@ test('a tunnel for this address before one for any, a whole name before a patter
     up.map(({ name }) => name),
     ['exact'],
   );
+});
+
+test('a renewed certificate of ours is shown within seconds, and no packet is without an SA', () => {
+  const pair = certified(signing([KEY_A]), signing([KEY_B]));
+  established(pair);
+  const [before] = pair.a.gateway.sas();
+  const renewed = ownKey('key of a', A, {
+    certificates: [paperCertificate({ key: 'key of a', identity: A, issuer: CA, padding: 'new' })],
+  });
+  const auth = signing([renewed]);
+  pair.feed(pair.a, {
+    type: 'configure',
+    changes: [{ type: 'set-tunnel', tunnel: tunnel('a', { ...named.a, auth }) }],
+  });
+  for (let second = 0; second < 60; second++) {
+    pair.run(1000);
+    assert.equal(sendPacket(pair, pair.a, 't/net'), 'received', pair.ladder());
+  }
+  const [after] = pair.a.gateway.sas();
+  assert.notEqual(after!.spi, before!.spi, pair.ladder());
+  assert.deepEqual(after!.shown, renewed.certificates[0]);
+});
+
+test('the same certificate configured again moves nothing', () => {
+  const pair = established(certified(signing([KEY_A]), signing([KEY_B])));
+  const [before] = pair.a.gateway.sas();
+  const again = tunnel('a', { ...named.a, auth: signing([ownKey('key of a', A)]) });
+  pair.feed(pair.a, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: again }] });
+  pair.run(60_000);
+  assert.equal(pair.a.gateway.sas()[0]!.spi, before!.spi);
 });

@@ -41,6 +41,8 @@ export function establish(
     peer: peer.identity.value,
     suite: suiteText(secrets.suite),
   });
+  for (const message of peer.credential?.warnings ?? [])
+    report(context, 'PEER_CERTIFICATE_DOUBT', tunnel.name, { peer: peer.identity.value, message });
   const replaced = replaceSilent(context, sa, tunnel);
   tunnelEstablished(context, sa, tunnel.name);
   const renewed = beginHandOver(context, sa, sa.state);

@@ -17,7 +17,7 @@ import type { JobResult, Refusal } from '../boundary.ts';
 import { makeChild, selectorPayloads } from '../child.ts';
 import { type Context, drawEspSpi, install, reportFailure, startJob, tunnelOf } from '../context.ts';
 import { secretReport } from '../failures.ts';
-import { chooseProof, proofPayloads, unsuited } from '../own-proof.ts';
+import { chooseProof, noteShown, proofPayloads, unsuited } from '../own-proof.ts';
 import { refusalOf, takesProof, verification } from '../peer-proof.ts';
 import { reopen } from '../protect.ts';
 import type { Established, IkeSa, Secrets, State } from '../sa.ts';
@@ -118,6 +118,7 @@ export function peerVerified(
     return refuseAuth(context, sa, state.secrets, sa.window.nextReceived);
   }
   const { job, proof } = chosen;
+  noteShown(sa, proof);
   const { secrets, request } = state;
   sa.state = { name: 'answer-signing', job: startJob(context, sa, job), proof, secrets, request, peer };
 }

@@ -21,7 +21,7 @@ import type { JobResult, Refusal } from '../boundary.ts';
 import { makeChild, selectorPayloads } from '../child.ts';
 import { type Context, drawEspSpi, install, sasOf, startJob, tunnelOf } from '../context.ts';
 import { secretFailure } from '../failures.ts';
-import { chooseProof, proofPayloads, unsuited } from '../own-proof.ts';
+import { chooseProof, noteShown, proofPayloads, unsuited } from '../own-proof.ts';
 import { refusalOf, verification } from '../peer-proof.ts';
 import { reopen } from '../protect.ts';
 import type { Attempt, Established, IkeSa, Secrets, State } from '../sa.ts';
@@ -44,6 +44,7 @@ export function beginAuth(context: Context, sa: IkeSa, attempt: Attempt, secrets
     return attemptFailed(context, sa, 'CONFIG_NO_SIGNATURE', detail);
   }
   const { job, proof } = chosen;
+  noteShown(sa, proof);
   sa.state = { name: 'auth-signing', job: startJob(context, sa, job), proof, attempt, secrets };
 }
 

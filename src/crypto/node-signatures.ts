@@ -16,8 +16,9 @@ const LEAST_RSA_BITS = 2048;
 /** More keeps us busy and protects nobody. */
 const MOST_RSA_BITS = 16_384;
 
-const KEY_TYPES: readonly KeyType[] = [
+const KEY_TYPES: readonly (KeyType | 'rsa-pss')[] = [
   'rsa',
+  'rsa-pss',
   'ec',
   'ed25519',
   'ed448',
@@ -34,7 +35,7 @@ export function weakness(key: KeyObject): string | undefined {
   if (!KEY_TYPES.some((one) => one === type)) return `a key of type ${type} cannot sign IKE`;
   if (type === 'ec' && !CURVES[details.namedCurve ?? ''])
     return `its curve ${details.namedCurve} is none of P-256, P-384 and P-521`;
-  if (type !== 'rsa') return undefined;
+  if (type !== 'rsa' && type !== 'rsa-pss') return undefined;
   const { modulusLength = 0, publicExponent = 0n } = details;
   if (modulusLength < LEAST_RSA_BITS)
     return `its RSA modulus has ${modulusLength} bits, ${LEAST_RSA_BITS} are the least`;
@@ -46,9 +47,16 @@ export function weakness(key: KeyObject): string | undefined {
 
 /** Whether the scheme is one for such a key. */
 export function suits(key: KeyObject, scheme: SignatureScheme): boolean {
+  if (key.asymmetricKeyType === 'rsa-pss') return scheme.padding === 'pss' && allowsHash(key, scheme);
   if (key.asymmetricKeyType !== scheme.keyType) return false;
   if (!scheme.curve) return true;
   return CURVES[key.asymmetricKeyDetails?.namedCurve ?? '']?.curve === scheme.curve;
+}
+
+/** RFC 4055 §3.3: a key for PSS alone may name the hashes and the shortest salt; without them all are allowed. */
+function allowsHash({ asymmetricKeyDetails = {} }: KeyObject, { hash }: SignatureScheme): boolean {
+  const { hashAlgorithm = hash, mgf1HashAlgorithm = hash, saltLength = 0 } = asymmetricKeyDetails;
+  return hashAlgorithm === hash && mgf1HashAlgorithm === hash && saltLength <= HASH_BYTES[hash];
 }
 
 /** What a key can sign with, the best first: with a curve goes the hash of its size (RFC 8422 and RFC 4754 agree). */

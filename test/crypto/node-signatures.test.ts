@@ -11,6 +11,12 @@ interface Pair {
   privateKey: KeyObject;
 }
 
+/** The types of Node know keys for PSS with parameters alone by other names. */
+function rsaPss(options: object): Pair {
+  const make = generateKeyPairSync as unknown as (type: string, options: object) => Pair;
+  return make('rsa-pss', options);
+}
+
 const PAIRS: Record<string, Pair> = {
   rsa: generateKeyPairSync('rsa', { modulusLength: 2048 }),
   'p-256': generateKeyPairSync('ec', { namedCurve: 'P-256' }),
@@ -18,6 +24,13 @@ const PAIRS: Record<string, Pair> = {
   'p-521': generateKeyPairSync('ec', { namedCurve: 'P-521' }),
   ed25519: generateKeyPairSync('ed25519'),
   ed448: generateKeyPairSync('ed448'),
+  'rsa-pss': rsaPss({ modulusLength: 2048 }),
+  'rsa-pss sha-384': rsaPss({
+    modulusLength: 2048,
+    hashAlgorithm: 'sha384',
+    mgf1HashAlgorithm: 'sha384',
+    saltLength: 48,
+  }),
   'ml-dsa-44': generateKeyPairSync('ml-dsa-44'),
   'ml-dsa-65': generateKeyPairSync('ml-dsa-65'),
   'ml-dsa-87': generateKeyPairSync('ml-dsa-87'),
@@ -93,4 +106,10 @@ test('weak keys and strange curves sign nothing', () => {
   assert.match(weakness(koblitz.publicKey)!, /none of P-256/);
   assert.match(weakness(generateKeyPairSync('x25519').publicKey)!, /cannot sign/);
   assert.deepEqual(schemesFor(rsa.privateKey), []);
+});
+
+test('a key for PSS alone signs with PSS alone, and with the hash that it names (RFC 4055 §3.3)', () => {
+  const names = (pair: string) => schemesFor(PAIRS[pair]!.privateKey).map(({ name }) => name);
+  assert.deepEqual(names('rsa-pss'), ['rsa-pss-sha256', 'rsa-pss-sha384', 'rsa-pss-sha512']);
+  assert.deepEqual(names('rsa-pss sha-384'), ['rsa-pss-sha384']);
 });

@@ -11,6 +11,7 @@ import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { failures } from './rows/failures.ts';
 import type { Group } from './rows/group.ts';
 import { killed } from './rows/killed.ts';
+import { postQuantum } from './rows/post-quantum.ts';
 import { rehearsal } from './rows/rehearsal.ts';
 import { suites } from './rows/suites.ts';
 import { createSite } from './site.ts';
@@ -18,7 +19,7 @@ import { tsharkIsMissing } from './tshark.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { startUml, umlIsMissing } from './uml.ts';
 
-const GROUPS: readonly Group[] = [suites, killed, failures, rehearsal];
+const GROUPS: readonly Group[] = [suites, killed, failures, rehearsal, postQuantum];
 
 const named = process.argv.includes('--group') ? process.argv.slice(process.argv.indexOf('--group') + 1) : [];
 const groups = GROUPS.filter(({ name }) => named.length === 0 || named.includes(name));

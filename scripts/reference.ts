@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { EXIT } from '../src/cli/exit.ts';
-import { DEFAULTS, RETRANSMIT } from '../src/config/defaults.ts';
+import { DEFAULTS, POST_QUANTUM_SUITES, RETRANSMIT } from '../src/config/defaults.ts';
 import { authShape, childShape, schema } from '../src/config/schema.ts';
 import {
   ENCRYPTION,
@@ -94,6 +94,9 @@ ours that it asks for (\`id\`), then the order in the file.
 has its own key exchange (PFS). Without \`esn\` or \`no-esn\` both are offered. An IKE suite that names no PRF or no group takes
 every one below that has no remark.
 
+\`x25519 | ecp-256 + ml-kem-768 | ml-kem-1024 + x448 | none\`: each \`+\` is one key exchange more (RFC 9370), up to seven, none of
+them twice; \`none\` where it may be left out. An IKE suite may begin with the \`+\`: beside every group it would take unnamed.
+
 \`quirks: [hmac-sha2-256-96]\` is for peers whose ESP cuts HMAC-SHA2-256 to 96 bits (Linux before 2.6.33 and boxes made of
 it): the tunnel comes up with them, and every packet is dropped at both ends. With it, \`hmac-sha2-256-128\` in \`esp-suites\`
 means the short one.
@@ -121,6 +124,10 @@ Key exchanges:
 ${algorithms(KEY_EXCHANGE, ({ id, rfc }) => `group ${id}, ${rfc}`)}
 
 ## Defaults of suites
+
+With \`post-quantum: preferred\` this one stands in front of \`ike-suites\`, with \`required\` alone, with \`off\` not at all:
+
+${POST_QUANTUM_SUITES.map((suite) => `- \`${suite}\``).join('\n')}
 
 ${Object.entries({ 'ike-suites': DEFAULTS['ike-suites'], 'esp-suites': DEFAULTS['esp-suites'] })
   .map(([key, suites]) => `\`${key}\`:\n\n${suites.map((suite) => `- \`${suite}\``).join('\n')}`)

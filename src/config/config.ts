@@ -2,6 +2,7 @@
 
 import { parseName } from '../crypto/x509.ts';
 import { isPattern } from '../ike/authenticate.ts';
+import { mayBeClassical, mayBePostQuantum } from '../policy/post-quantum.ts';
 import { type ProposalTemplate, parseTemplate, type SuiteKind } from '../policy/proposal.ts';
 import type { SelectorSet } from '../policy/sad.ts';
 import { intersect, prefixLength, type Selector, selectorOf, selectorText } from '../policy/selector.ts';
@@ -25,7 +26,7 @@ import {
   unproven,
 } from './auth.ts';
 import { type Complaint, complain, type Path, type Source } from './complaint.ts';
-import { DEFAULTS, RETRANSMIT } from './defaults.ts';
+import { DEFAULTS, POST_QUANTUM_SUITES, RETRANSMIT } from './defaults.ts';
 import { firstOverlaps } from './overlaps.ts';
 import type { File, IdentityEntry, TunnelEntry } from './schema.ts';
 import { sharing } from './share.ts';
@@ -118,7 +119,7 @@ function resolveTunnel(
   const remoteId = peerIdentity(entry, remotes, auth, at);
   const localId = local && auth && ownIdentity(entry, local, auth, at);
   const children = childrenOf(name, entry, order, at);
-  const ikeProposals = suitesOf(entry, 'ike-suites', 'ike', at);
+  const ikeProposals = ikeSuitesOf(entry, at);
   const ikeLifetime = duration(entry, 'ike-lifetime', at);
   const { fragmentation = DEFAULTS.fragmentation } = entry;
   const [liveness, keepalive] = [duration(entry, 'liveness', at), duration(entry, 'keepalive', at)];
@@ -218,7 +219,8 @@ function childrenOf(
   order: number,
   at: Complain,
 ): ChildTemplate[] | undefined {
-  const proposals = suitesOf(entry, 'esp-suites', 'esp', at);
+  const espSuites = entry['esp-suites'] ?? DEFAULTS['esp-suites'];
+  const proposals = suitesOf(entry, 'esp-suites', espSuites, 'esp', at);
   const described = describedChildren(name, entry, at);
   if (!proposals || !described) return undefined;
   const children = Object.entries(described).map(([child, { path, value }], index) => {
@@ -325,14 +327,34 @@ function withProtocol(
   return { ...selector, protocol: number, startPort: startPort!, endPort: endPort! };
 }
 
+/** What `post-quantum` makes of the suites: docs/decisions/0004-post-quantum.md. */
+function ikeSuitesOf(entry: TunnelEntry, at: Complain): ProposalTemplate[] | undefined {
+  const { 'post-quantum': mode = DEFAULTS['post-quantum'], 'ike-suites': named } = entry;
+  const suites = suitesOf(entry, 'ike-suites', named ?? IKE_SUITES[mode], 'ike', at);
+  if (!named || !suites || mode === 'preferred') return suites;
+  const wrong = suites.findIndex((suite) =>
+    mode === 'required' ? mayBeClassical(suite) : mayBePostQuantum(suite),
+  );
+  if (wrong === -1) return suites;
+  const what = mode === 'required' ? 'can end without ML-KEM: add + ml-kem-768 to it' : 'names ML-KEM';
+  return at(['ike-suites', wrong], `"${named[wrong]}" ${what}; post-quantum is ${mode}`);
+}
+
+const IKE_SUITES = {
+  required: POST_QUANTUM_SUITES,
+  preferred: [...POST_QUANTUM_SUITES, ...DEFAULTS['ike-suites']],
+  off: DEFAULTS['ike-suites'],
+} as const;
+
 function suitesOf(
   entry: TunnelEntry,
   key: 'ike-suites' | 'esp-suites',
+  texts: readonly string[],
   kind: SuiteKind,
   at: Complain,
 ): ProposalTemplate[] | undefined {
   const { legacy = DEFAULTS.legacy, quirks = [] } = entry;
-  const parsed = (entry[key] ?? DEFAULTS[key]).map((text) => parseTemplate(text, kind, { legacy, quirks }));
+  const parsed = texts.map((text) => parseTemplate(text, kind, { legacy, quirks }));
   for (const [index, one] of parsed.entries()) {
     if ('complaint' in one) return at([key, index], one.complaint);
   }

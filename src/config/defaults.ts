@@ -10,6 +10,8 @@ export const DEFAULTS = {
     'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305',
     'aes-cbc-256 | aes-cbc-128 / hmac-sha2-256-128 | hmac-sha2-384-192 | hmac-sha2-512-256',
   ],
+  /** docs/decisions/0004-post-quantum.md */
+  'post-quantum': 'preferred',
   /** With a key exchange of its own (PFS) where the peer has one, and without where it has not. */
   'esp-suites': [
     'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305 / x25519 | ecp-256 | ecp-384 | modp-2048',
@@ -46,6 +48,11 @@ export const DEFAULTS = {
   workers: 1,
   spin: 0,
 } as const;
+
+/** In front of `ike-suites` where nobody names any: docs/decisions/0004-post-quantum.md */
+export const POST_QUANTUM_SUITES = [
+  'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305 / + ml-kem-768 | ml-kem-1024',
+] as const;
 
 /** docs/decisions/0001-retransmission.md */
 export const RETRANSMIT = { first: 500, factor: 1.5, cap: 16_000, sends: 12, jitter: 0.1 } as const;

@@ -126,6 +126,12 @@ const tunnelShape = {
       'IKE SAs without a first child (RFC 6023), so that every child has a key exchange of its own: never, when the peer begins so, always where the peer can, or no others',
     ),
   'ike-suites': z.array(text).min(1).optional().describe('algorithms of the IKE SA in order of preference'),
+  'post-quantum': z
+    .enum(['required', 'preferred', 'off'])
+    .optional()
+    .describe(
+      'ML-KEM beside the key exchange of the IKE SA: `required`, offered first and done without where the peer has none, or never; `preferred` leaves `ike-suites` as they are where they are named',
+    ),
   'esp-suites': z.array(text).min(1).optional().describe('algorithms of the children in order of preference'),
   legacy: z
     .boolean()

@@ -53,6 +53,8 @@ export interface TunnelStatus {
   /** What the peer says it is. */
   vendor?: string;
   algorithms?: string;
+  /** A key exchange of the IKE SA holds against a quantum computer. */
+  postQuantum?: boolean;
   /** Milliseconds since the IKE SA was made. */
   age?: number;
   /** Milliseconds it took to make, where we began. */
@@ -151,6 +153,7 @@ export function statusOfTunnel(
     ...(ikeSa
       ? {
           algorithms: ikeSa.algorithms,
+          postQuantum: ikeSa.postQuantum,
           age: now - ikeSa.since,
           nat: ikeSa.nat,
           ...(ikeSa.vendor === undefined ? {} : { vendor: ikeSa.vendor }),

@@ -11,6 +11,11 @@ export const REPORTS = {
   OK: { fault: 'info', sentence: 'done' },
   IKE_CONNECTING: { fault: 'info', sentence: 'connecting to {remote}, attempt {attempt}' },
   IKE_ESTABLISHED: { fault: 'info', sentence: 'IKE SA with {peer} established, {suite}' },
+  IKE_CLASSICAL: {
+    fault: 'info',
+    sentence:
+      'the IKE SA with {peer} has no post-quantum key exchange, for the peer has none of ours: who records the traffic may read it once there are quantum computers. post-quantum: required refuses such a peer',
+  },
   IKE_REKEYED: { fault: 'info', sentence: 'IKE SA rekeyed, {suite}' },
   IKE_DELETED: { fault: 'info', sentence: 'IKE SA with {remote} deleted by {by}' },
   IKE_REAUTHENTICATED: {

@@ -1,5 +1,6 @@
 // Tunnels as an operator sees them.
 
+import { isPostQuantum } from '../policy/post-quantum.ts';
 import { suiteText } from '../policy/proposal.ts';
 import type { Instant } from '../policy/sad.ts';
 import { selectorText } from '../policy/selector.ts';
@@ -16,6 +17,8 @@ export interface TunnelView {
   ikeSa?: {
     spis: [string, string];
     algorithms: string;
+    /** A key exchange of it holds against a quantum computer. */
+    postQuantum: boolean;
     local: Endpoint;
     remote: Endpoint;
     since: Instant;
@@ -59,6 +62,7 @@ export function viewOf(context: Context, state: TunnelState): TunnelView {
     ikeSa: {
       spis: sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi],
       algorithms: suiteText(established.suite),
+      postQuantum: isPostQuantum(established.suite),
       local: sa.local,
       remote: sa.remote,
       since: established.since,

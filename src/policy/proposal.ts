@@ -359,13 +359,15 @@ function addPart(
 ): string | undefined {
   const [first, ...further] = part.split('+').map((text) => text.split('|').map((token) => token.trim()));
   const had = template.keyExchange.length;
-  for (const token of first!) {
+  // `+ ml-kem-768` alone: beside the key exchanges that an unnamed kind takes.
+  const usual = kind === 'ike' && further.length > 0 && first!.join('') === '';
+  for (const token of usual ? [] : first!) {
     const complaint = addToken(template, token, kind, allowed);
     if (complaint) return complaint;
   }
   if (further.length === 0) return undefined;
   if (template.additionalKeyExchange.length > 0) return `"${part.trim()}": write one list with +`;
-  if (template.keyExchange.length === had)
+  if (template.keyExchange.length === had && !usual)
     return `"${part.trim()}": a key exchange stands before the first +`;
   if (further.length > MOST_ADDITIONAL)
     return `"${part.trim()}": at most ${MOST_ADDITIONAL} key exchanges more`;

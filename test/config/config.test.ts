@@ -5,6 +5,7 @@ import { complaintText } from '../../src/config/complaint.ts';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { planReload } from '../../src/config/plan.ts';
+import { templateText } from '../../src/policy/proposal.ts';
 import { folder, goodFile, PSK } from './files.ts';
 
 /** Every complaint about a text, as `line:column: …`. `@PSK` stands for a good secret's file. */
@@ -239,6 +240,36 @@ test('retransmission is set by the tunnel, each number by itself', (t) => {
   const { first, factor, cap, sends } = config.tunnels[0]!.retransmit;
   assert.deepEqual([first, factor, cap, sends], [250, 1.5, 16_000, 5]);
 });
+
+test('post-quantum: by default ML-KEM is offered first and classical behind, each a proposal of its own', (t) => {
+  const texts = (more: string) => good(t, more).tunnels[0]!.ike.proposals.map(templateText);
+  const [hybrid, ...classical] = texts('');
+  assert.match(hybrid!, /x25519\|.* \+ ml-kem-768\|ml-kem-1024$/);
+  assert.ok(classical.length === 2 && classical.every((text) => !text.includes('ml-kem')));
+  assert.deepEqual(texts('    post-quantum: off\n'), classical);
+  assert.deepEqual(texts('    post-quantum: required\n'), [hybrid]);
+});
+
+for (const [mode, suite, complaint] of [
+  ['required', 'aes-gcm-16-256 / x25519', /can end without ML-KEM.*post-quantum is required/],
+  ['required', 'aes-gcm-16-256 / x25519 + ml-kem-768 | none', /can end without ML-KEM/],
+  ['required', 'aes-gcm-16-256 / x25519 + ml-kem-768 | x448', /can end without ML-KEM/],
+  ['required', 'aes-gcm-16-256 / x25519 + x448 + ml-kem-768', undefined],
+  ['required', 'aes-gcm-16-256 / ml-kem-512', undefined],
+  ['off', 'aes-gcm-16-256 / x25519 + ml-kem-768', /names ML-KEM; post-quantum is off/],
+  ['off', 'aes-gcm-16-256 / x25519 + x448', undefined],
+  ['preferred', 'aes-gcm-16-256 / x25519', undefined],
+] as const) {
+  test(`post-quantum: ${mode} ${complaint ? 'refuses' : 'takes'} ${suite}`, (t) => {
+    const more = `    post-quantum: ${mode}\n    ike-suites: ["${suite}"]\n`;
+    const files = folder(t);
+    const { complaints: found } = loadConfig(
+      files.write('a.yaml', goodFile(files.write('good.psk', PSK), more)),
+    );
+    if (complaint) assert.match(found.map(complaintText).join(), complaint);
+    else assert.deepEqual(found, []);
+  });
+}
 
 test('fragments of IKE messages: as the path carries them, never, or of so many bytes', (t) => {
   assert.equal(good(t).tunnels[0]!.fragmentation, 'auto');

@@ -96,6 +96,27 @@ test('a peer that knows no additional key exchange takes the classical proposal 
   assert.equal(suiteOf(pair.a), CLASSICAL);
 });
 
+test('falling back to classical is an event and stands in the view; with nothing to fall back from there is none', () => {
+  for (const [a, b, told, postQuantum] of [
+    [[HYBRID, CLASSICAL], [CLASSICAL], ['a'], false],
+    [[CLASSICAL], [HYBRID, CLASSICAL], ['b'], false],
+    [[CLASSICAL], [CLASSICAL], [], false],
+    [[HYBRID, CLASSICAL], [HYBRID, CLASSICAL], [], true],
+    [
+      ['aes-gcm-16-256 / prf-hmac-sha2-256 / ml-kem-512'],
+      ['aes-gcm-16-256 / prf-hmac-sha2-256 / ml-kem-512'],
+      [],
+      true,
+    ],
+  ] as const) {
+    const pair = established(sites(1, ike(...a), ike(...b)));
+    const sides = [pair.a, pair.b];
+    const tellers = sides.filter(({ reports }) => reports.includes('IKE_CLASSICAL')).map(({ name }) => name);
+    assert.deepEqual(tellers, told);
+    for (const { gateway } of sides) assert.equal(gateway.tunnels()[0]!.ikeSa!.postQuantum, postQuantum);
+  }
+});
+
 test('what one side demands and the other has not is a refusal, told with both sides', () => {
   const pair = sites(1, ike(HYBRID), ike(CLASSICAL));
   const id = pair.command(pair.a, 'up', 't');

@@ -6,7 +6,9 @@ import {
   choose,
   parseTemplate,
   proposalText,
+  suiteText,
   templateText,
+  toAnswer,
   toProposals,
 } from '../../src/policy/proposal.ts';
 import { PROTOCOL } from '../../src/wire/numbers.ts';
@@ -142,6 +144,50 @@ for (const [text, complaint] of [
   ['aes-gcm-16-256 / ecp-192', /refused: .*128 bits/],
   ['aes-gcm-16-256 / brainpool-224', /refused: .*128 bits/],
   ['aes-cbc-256 / aes-128-gmac', /known but not implemented yet/],
+] as const) {
+  test(`"${text}" is refused: ${complaint.source}`, () => {
+    const parsed = parseTemplate(text, 'esp');
+    assert.match('complaint' in parsed ? parsed.complaint : '', complaint);
+  });
+}
+
+const HYBRID = 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519|ecp-256 + ml-kem-768|none + ml-kem-1024';
+
+test('further key exchanges behind a + are read, shown, offered and chosen each for itself (RFC 9370)', () => {
+  const hybrid = template(HYBRID, 'ike');
+  assert.equal(templateText(hybrid), HYBRID);
+  const proposals = toProposals([hybrid], PROTOCOL.IKE, new Uint8Array(0), { keyExchange: true });
+  assert.equal(proposalText(proposals[0]!), HYBRID);
+  const { suite } = choose([hybrid], proposals, PROTOCOL.IKE, { keyExchange: true })!;
+  assert.equal(suiteText(suite), 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519 + ml-kem-768 + ml-kem-1024');
+  const answer = toAnswer(suite, 1, PROTOCOL.IKE, new Uint8Array(0));
+  assert.deepEqual(choose([hybrid], [answer], PROTOCOL.IKE, { keyExchange: true })!.suite, suite);
+});
+
+test('a child in IKE_AUTH has no key exchange, and no further ones', () => {
+  const esp = template('aes-gcm-16-256 / x25519 + ml-kem-768');
+  const proposals = toProposals([esp], PROTOCOL.ESP, Uint8Array.of(1, 2, 3, 4), { keyExchange: false });
+  assert.deepEqual(
+    proposals[0]!.transforms.map(({ type }) => type),
+    [1, 5, 5],
+  );
+  const { suite } = choose([esp], proposals, PROTOCOL.ESP, { keyExchange: false })!;
+  assert.equal(suite.additionalKeyExchange, undefined);
+});
+
+test('an IKE suite that begins with a + takes the usual groups', () => {
+  const [plus, plain] = [template('aes-gcm-16-256 / + ml-kem-768', 'ike'), template('aes-gcm-16-256', 'ike')];
+  assert.deepEqual(plus.keyExchange, plain.keyExchange);
+  assert.deepEqual(plus.additionalKeyExchange, [['ml-kem-768']]);
+});
+
+for (const [text, complaint] of [
+  ['aes-gcm-16-256 + ml-kem-768', /key exchange stands before the first \+/],
+  ['aes-gcm-16-256 / + ml-kem-768', /unknown algorithm|key exchange stands before/],
+  ['aes-gcm-16-256 / x25519 + aes-cbc-256', /behind a \+ is not a key exchange/],
+  ['aes-gcm-16-256 / x25519 + modp-1024', /weak/],
+  ['aes-gcm-16-256 / x25519 + ml-kem-768 / ecp-256 + ml-kem-512', /one list with \+/],
+  [`aes-gcm-16-256 / x25519${' + none'.repeat(8)}`, /at most 7/],
 ] as const) {
   test(`"${text}" is refused: ${complaint.source}`, () => {
     const parsed = parseTemplate(text, 'esp');

@@ -1,5 +1,6 @@
 // From a verified peer to an established SA, and what becomes of the others to the same peer (RFC 7296 §2.4).
 
+import { isPostQuantum, mayBePostQuantum } from '../../policy/post-quantum.ts';
 import { suiteText } from '../../policy/proposal.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
 import type { VerifiedPeer } from '../authenticate.ts';
@@ -43,6 +44,8 @@ export function establish(
   });
   for (const message of peer.credential?.warnings ?? [])
     report(context, 'PEER_CERTIFICATE_DOUBT', tunnel.name, { peer: peer.identity.value, message });
+  if (!isPostQuantum(secrets.suite) && tunnel.ike.proposals.some(mayBePostQuantum))
+    report(context, 'IKE_CLASSICAL', tunnel.name, { peer: peer.identity.value });
   const replaced = replaceSilent(context, sa, tunnel);
   tunnelEstablished(context, sa, tunnel.name);
   const renewed = beginHandOver(context, sa, sa.state);

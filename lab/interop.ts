@@ -8,9 +8,12 @@ import { createChecks, type Result, resultLine } from './checks.ts';
 import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
+import { children } from './rows/children.ts';
 import { failures } from './rows/failures.ts';
+import { fragments } from './rows/fragments.ts';
 import type { Group } from './rows/group.ts';
 import { killed } from './rows/killed.ts';
+import { nat } from './rows/nat.ts';
 import { postQuantum } from './rows/post-quantum.ts';
 import { rehearsal } from './rows/rehearsal.ts';
 import { suites } from './rows/suites.ts';
@@ -19,7 +22,17 @@ import { tsharkIsMissing } from './tshark.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { startUml, umlIsMissing } from './uml.ts';
 
-const GROUPS: readonly Group[] = [suites, killed, failures, rehearsal, postQuantum];
+// biome-ignore format: one group a line
+const GROUPS: readonly Group[] = [
+  suites,
+  fragments,
+  children,
+  nat,
+  killed,
+  failures,
+  rehearsal,
+  postQuantum,
+];
 
 const named = process.argv.includes('--group') ? process.argv.slice(process.argv.indexOf('--group') + 1) : [];
 const groups = GROUPS.filter(({ name }) => named.length === 0 || named.includes(name));

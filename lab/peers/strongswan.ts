@@ -20,6 +20,12 @@ export interface StrongswanTunnel {
   /** Proposals in strongSwan's words. */
   ike: string;
   esp: string;
+  /** Instead of the one child, by name. */
+  children?: Record<string, { local: string; remote: string }>;
+  /** Further lines of the connection, of every child; further settings of charon. */
+  connection?: string[];
+  child?: string[];
+  settings?: Record<string, string | number>;
 }
 
 export interface Strongswan {
@@ -45,7 +51,9 @@ export function createStrongswan(namespace: string, kernel: KernelPlugin = 'kern
   const socket = `unix://${folder}/vici`;
   mkdirSync(join(folder, 'swanctl/conf.d'), { recursive: true });
   writeFileSync(join(folder, 'charon.pid'), '');
-  writeFileSync(join(folder, 'strongswan.conf'), strongswanConf(socket, kernel));
+  const settings = (more: Record<string, string | number> = {}) =>
+    writeFileSync(join(folder, 'strongswan.conf'), strongswanConf(socket, kernel, more));
+  settings();
   const environment = {
     ...process.env,
     STRONGSWAN_CONF: join(folder, 'strongswan.conf'),
@@ -82,6 +90,8 @@ export function createStrongswan(namespace: string, kernel: KernelPlugin = 'kern
     },
     async configure(tunnel) {
       writeFileSync(join(folder, 'swanctl/swanctl.conf'), swanctlConf(tunnel, kernel), { mode: 0o600 });
+      settings(tunnel.settings);
+      await swanctl('--reload-settings');
       const loaded = await swanctl('--load-all', '--clear');
       if (loaded.status !== 0) throw new Error(`swanctl --load-all: ${loaded.output}`);
     },
@@ -89,7 +99,7 @@ export function createStrongswan(namespace: string, kernel: KernelPlugin = 'kern
   };
 }
 
-function strongswanConf(socket: string, kernel: KernelPlugin): string {
+function strongswanConf(socket: string, kernel: KernelPlugin, more: Record<string, string | number>): string {
   const plugins = kernel === 'kernel-libipsec' ? 'kernel-libipsec kernel-netlink' : kernel;
   return `charon {
   load_modular = no
@@ -98,6 +108,9 @@ function strongswanConf(socket: string, kernel: KernelPlugin): string {
   send_vendor_id = yes
   retransmit_base = 1.4
   retransmit_timeout = 0.5
+${Object.entries(more)
+  .map(([name, value]) => `  ${name} = ${value}`)
+  .join('\n')}
   plugins {
     vici { socket = ${socket} }
     kernel-libipsec { allow_peer_ts = yes }
@@ -112,6 +125,7 @@ function strongswanConf(socket: string, kernel: KernelPlugin): string {
 function swanctlConf(tunnel: StrongswanTunnel, kernel: KernelPlugin): string {
   const localId = tunnel.localId ?? tunnel.localAddress;
   const remoteId = tunnel.remoteId ?? tunnel.remoteAddress;
+  const children = tunnel.children ?? { child: { local: tunnel.local, remote: tunnel.remote } };
   return `connections {
   tunnel {
     version = 2
@@ -124,13 +138,11 @@ function swanctlConf(tunnel: StrongswanTunnel, kernel: KernelPlugin): string {
       id = ${localId} }
     remote { auth = psk
       id = ${remoteId} }
+    ${(tunnel.connection ?? []).join('\n    ')}
     children {
-      child {
-        local_ts = ${tunnel.local}
-        remote_ts = ${tunnel.remote}
-        esp_proposals = ${tunnel.esp}
-        start_action = none
-      }
+${Object.entries(children)
+  .map(([name, selectors]) => swanctlChild(name, selectors, tunnel))
+  .join('\n')}
     }
   }
 }
@@ -138,6 +150,19 @@ secrets {
   ike-tunnel { secret = "${tunnel.psk}" }
 }
 `;
+}
+
+function swanctlChild(
+  name: string,
+  { local, remote }: { local: string; remote: string },
+  { esp, child = [] }: StrongswanTunnel,
+): string {
+  return `      ${name} {
+        local_ts = ${local}
+        remote_ts = ${remote}
+        esp_proposals = ${esp}
+        ${child.join('\n        ')}
+      }`;
 }
 
 function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {

@@ -152,7 +152,7 @@ async function askStatus({ core, daemon }: Node, { tunnels }: Config): Promise<[
   traffic.update(await daemon.refresh());
   const byName = new Map(tunnels.map((tunnel) => [tunnel.name, tunnel]));
   const text = JSON.stringify(
-    core.tunnels().map((view) => statusOfTunnel(view, byName.get(view.name)!, traffic, undefined, 0)),
+    core.tunnels().map((view) => statusOfTunnel(view, byName.get(view.name)!, { traffic }, undefined, 0)),
   );
   return [performance.now() - begin, text.length];
 }

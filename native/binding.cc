@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "clock.h"
+#include "echo.h"
 #include "engine.h"
 #include "netlink.h"
 #include "nftables.h"
@@ -21,6 +22,7 @@ struct Plane {
   Port port;
   Engine engine;
   NetlinkListener kernel;
+  EchoSockets echo;
   bool kernelEsp = false;
   napi_threadsafe_function wake = nullptr;
   bool running = false;
@@ -535,6 +537,32 @@ napi_value jsDrops(napi_env env, napi_callback_info info) {
   return toCounters(env, values);
 }
 
+/** The time at which it was sent, microseconds of CLOCK_REALTIME, or why it was not. */
+napi_value jsSendEcho(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const Address source = arguments.address(), destination = arguments.address();
+  const Bytes message = arguments.bytes();
+  if (!arguments.ok()) return nullptr;
+  int64_t sentAt = 0;
+  const std::string failed = plane->echo.send(source, destination, message.data, message.length, sentAt);
+  return failed.empty() ? toNumber(env, double(sentAt)) : toText(env, failed);
+}
+
+/** Three elements a reply: source, bytes, when it came. */
+napi_value jsTakeEchoes(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  if (!arguments.ok()) return nullptr;
+  List list(env);
+  for (const EchoSockets::Reply& reply : plane->echo.take()) {
+    list.push(toAddress(env, reply.source));
+    list.push(toBytes(env, reply.bytes.data(), reply.bytes.size()));
+    list.push(toNumber(env, double(reply.receivedAt)));
+  }
+  return list.done();
+}
+
 // The batch entry points that the threads use, without threads: for the differential test.
 
 struct Collected final : Outbound::Sink {
@@ -610,6 +638,7 @@ napi_value init(napi_env env, napi_value exports) {
       {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},
       {"outbound", jsOutbound}, {"inbound", jsInbound},           {"nftables", jsNftables},
       {"listen", jsListen},     {"heard", jsHeard},      {"publish", jsPublish},
+      {"sendEcho", jsSendEcho}, {"takeEchoes", jsTakeEchoes},
   };
   for (const auto& [name, function] : functions) {
     napi_value value;

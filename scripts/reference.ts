@@ -64,6 +64,9 @@ ${table(defaults!)}
 ## tunnels.NAME.children.NAME
 
 ${table(z.toJSONSchema(childShape) as JsonSchema)}
+## tunnels.NAME.probe
+
+${table(defaults!.properties!.probe!)}
 ## tunnels.NAME.retransmit
 
 ${table(defaults!.properties!.retransmit!)}

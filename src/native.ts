@@ -100,6 +100,10 @@ export interface Addon {
   sas(plane: Plane): BigUint64Array;
   /** One counter a cause in the order of `dropNames`: outbound, then inbound. */
   drops(plane: Plane): BigUint64Array;
+  /** An ICMP echo request from an address of ours; when it was sent, microseconds of wall time, or why it was not. */
+  sendEcho(plane: Plane, source: Uint8Array, destination: Uint8Array, message: Uint8Array): number | string;
+  /** Three elements an echo reply: source, bytes (over IPv4 with the IP header), microseconds of wall time. */
+  takeEchoes(plane: Plane): (Uint8Array | number)[];
   /** Frames of the TUN through the engine without its threads: ESP packet, outer traffic class and DF in turn. */
   outbound(plane: Plane, frames: Uint8Array[]): (Uint8Array | number | boolean)[];
   /** ESP packets through the engine without its threads: the frames for the TUN. */

@@ -48,7 +48,6 @@ function tunnelRow({ name, state, age, peer, vendor, algorithms }: TunnelStatus)
 
 function childRow(child: TunnelStatus['children'][number]): string[] {
   const { name, state, age, local, remote, algorithms } = child;
-  const proof = child.in.age === undefined ? 'none' : `${span(child.in.age)} ago`;
   const networks = `${local.join(', ')} to ${remote.join(', ')}`;
   return [
     `  ${name}`,
@@ -57,10 +56,19 @@ function childRow(child: TunnelStatus['children'][number]): string[] {
     networks,
     size(child.in.bytes),
     size(child.out.bytes),
-    proof,
+    proofText(child),
     child.rekey.verdict,
     algorithms,
   ];
+}
+
+/** When the last authenticated packet came in; of a probe how long it took, and how many are lost. */
+function proofText({ in: into, probe }: TunnelStatus['children'][number]): string {
+  const age = Math.min(into.age ?? Number.POSITIVE_INFINITY, probe?.age ?? Number.POSITIVE_INFINITY);
+  const parts = [Number.isFinite(age) ? `${span(age)} ago` : 'none'];
+  if (probe?.rtt !== undefined) parts.push(`${probe.rtt.toFixed(1)} ms`);
+  if (probe?.loss) parts.push(`${Math.round(probe.loss * 100)} % lost`);
+  return parts.join(', ');
 }
 
 export const SHOW = {

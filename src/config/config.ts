@@ -27,8 +27,10 @@ import {
 } from './auth.ts';
 import { type Complaint, complain, type Path, type Source } from './complaint.ts';
 import { DEFAULTS, POST_QUANTUM_SUITES, RETRANSMIT } from './defaults.ts';
+import { milliseconds } from './duration.ts';
 import { firstOverlaps } from './overlaps.ts';
-import type { File, IdentityEntry, TunnelEntry } from './schema.ts';
+import { aimless, probeOf } from './probe.ts';
+import type { File, IdentityEntry, ProbeEntry, TunnelEntry } from './schema.ts';
 import { sharing } from './share.ts';
 
 export interface Config {
@@ -231,6 +233,7 @@ function childrenOf(
     const time = duration(merged, 'lifetime', at) ?? 0;
     const bytes = merged['lifetime-bytes'];
     const packets = merged['lifetime-packets'];
+    const probe = selectors && probeOf(entry, value.probe, selectors, path, at);
     return (
       selectors &&
       window && {
@@ -245,16 +248,18 @@ function childrenOf(
         },
         outer: { df: merged.df ?? DEFAULTS.df, dscp: merged.dscp ?? DEFAULTS.dscp },
         replayWindow: window,
+        ...(probe ? { probe } : {}),
       }
     );
   });
+  if (entry.probe && children.every((child) => child && !child.probe)) aimless(entry.probe.to, at);
   const good = children.filter((child) => child !== undefined && child !== 0);
   return good.length === children.length ? good : undefined;
 }
 
 interface DescribedChild {
   path: Path;
-  value: { local: string | string[]; remote: string | string[] };
+  value: { local: string | string[]; remote: string | string[]; probe?: ProbeEntry | undefined };
 }
 
 function describedChildren(
@@ -382,12 +387,8 @@ function retransmitOf({ retransmit = {} }: TunnelEntry, at: Complain): Retransmi
   return { ...RETRANSMIT, ...given, first: wait('first', first), cap: wait('cap', cap) };
 }
 
-function milliseconds(text: string): number | undefined {
-  const [, digits, unit] = /^(\d{1,6})(ms|[smhd])$/.exec(text) ?? [];
-  return digits === undefined ? undefined : Number(digits) * UNIT[unit!]!;
-}
-
-const UNIT: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** More questions a second would tell no more. */
+const LEAST_LIVENESS = 100;
 
 function duration(
   entry: TunnelEntry,
@@ -395,10 +396,10 @@ function duration(
   at: Complain,
 ): number | undefined {
   const text = entry[key] ?? DEFAULTS[key];
-  const [, digits, unit] = /^(\d{1,6})([smhd])$/.exec(text) ?? [];
-  if (digits === undefined || unit === undefined)
-    return at([key], `"${text}" is not a duration; write 30s, 10m, 4h or 1d`);
-  const value = Number(digits) * UNIT[unit]!;
+  const value = milliseconds(text);
+  if (value === undefined) return at([key], `"${text}" is not a duration; write 30s, 10m, 4h or 1d`);
+  if (key === 'liveness' && value > 0 && value < LEAST_LIVENESS)
+    return at([key], `${text} is too short: 100ms at least, or 0s for never`);
   if (key.endsWith('lifetime') && value < 10_000) return at([key], `${text} is too short: 10s at least`);
   return value;
 }

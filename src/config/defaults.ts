@@ -31,6 +31,8 @@ export const DEFAULTS = {
   /** Reordering on fast links easily passes 64 packets. */
   'replay-window': 1024,
   liveness: '30s',
+  /** A second finds out soon and costs nothing; four in a row are no chance loss. */
+  probe: { every: '1s', lost: 4 },
   /** A difference that shows at the first rekey only would show hours later. */
   rehearsal: true,
   /** RFC 3948 §4: 20 seconds. */

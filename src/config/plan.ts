@@ -25,15 +25,21 @@ export function planReload(before: Config, after: Config): Plan[] {
   ];
 }
 
-function effectOn(tunnel: Tunnel, before: Config, after: Config): Effect {
-  const old = before.tunnels.find(({ name }) => name === tunnel.name);
-  if (!old) return 'new';
+function effectOn(next: Tunnel, before: Config, after: Config): Effect {
+  const found = before.tunnels.find(({ name }) => name === next.name);
+  if (!found) return 'new';
+  const [old, tunnel] = [withoutProbes(found), withoutProbes(next)];
   if (!sameProof(tunnel, before, after)) return 'restart';
   if (textOf(old) === textOf(tunnel)) return sameKeys(tunnel, before, after) ? 'untouched' : 'renewed';
   const ours = { auth: undefined };
   if (textOf({ ...old, ...ours }) === textOf({ ...tunnel, ...ours }) && sameDemands(old, tunnel))
     return 'renewed';
   return textOf(mustStay(old)) === textOf(mustStay(tunnel)) ? 'rekey' : 'restart';
+}
+
+/** They look at a tunnel, and change nothing of it. */
+function withoutProbes(tunnel: Tunnel): Tunnel {
+  return { ...tunnel, children: tunnel.children.map(({ probe: _, ...child }) => child) };
 }
 
 /** What the peer must prove, and by which secrets. Revocation lists change daily and count from the next time on. */

@@ -84,9 +84,23 @@ const outer = {
     .describe('class of our packets: that of the inner packet, or this one; `0` hides it'),
 };
 
+export const probeShape = z.strictObject({
+  to: text.describe(
+    'address inside `remote` that answers echo requests (ping), such as that of the other gateway',
+  ),
+  from: text.optional().describe('address of this gateway inside `local`; the first one when missing'),
+  every: text.optional().describe('from 100ms to 1h'),
+  lost: z.number().int().min(2).max(20).optional().describe('so many without an answer: nothing passes'),
+});
+
+const probe = probeShape
+  .optional()
+  .describe('echo requests through the tunnel, to know that packets pass where nobody sends any; see below');
+
 export const childShape = z.strictObject({
   local: oneOrMore.describe('networks on this side'),
   remote: oneOrMore.describe('networks on the other side'),
+  probe,
   ...limits,
   ...outer,
 });
@@ -147,6 +161,7 @@ const tunnelShape = {
   ...limits,
   ...outer,
   liveness: text.optional().describe('ask a silent peer after this time; 0s never'),
+  probe,
   rehearsal: z
     .boolean()
     .optional()
@@ -208,4 +223,5 @@ export type File = z.infer<typeof schema>;
 export type AuthEntry = z.infer<typeof authShape>;
 export type SideEntry = z.infer<typeof sideShape>;
 export type IdentityEntry = z.infer<typeof identity>;
+export type ProbeEntry = z.infer<typeof probeShape>;
 export type TunnelEntry = z.infer<typeof tunnel>;

@@ -26,6 +26,7 @@ import { createJudge } from './judge.ts';
 import { createKeyExport, type KeyExport } from './key-export.ts';
 import { choosePlane } from './plane.ts';
 import { IKE_PORT, NAT_PORT, openPort } from './port.ts';
+import { createProbing } from './probing.ts';
 import { type Proof, proofsOf } from './proofs.ts';
 import { type Log, type Report, sentenceOf } from './report.ts';
 import { createRevocation } from './revocation.ts';
@@ -105,6 +106,8 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     ...(exportKeys ? { watch: (action) => exported(exportKeys, core, action) } : {}),
   });
 
+  const probing = createProbing({ addon, plane, clock: addon.bootTime, log, upSince: core.carriedSince });
+
   addon.start(plane, () => {
     chosen.deliver();
     for (const datagram of port.take()) daemon.feed({ type: 'datagram', ...datagram });
@@ -115,6 +118,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     changes: config.tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })),
   });
   void daemon.changed().then(chosen.settle);
+  probing.configure(config.tunnels, host.addresses());
   port.know(core.takeSpiChanges());
   if (options.exportKeys !== undefined) report(log, 'KEYS_EXPORTED', { folder: options.exportKeys });
   report(log, 'DAEMON_READY', {
@@ -128,6 +132,8 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   async function status(): Promise<Status> {
     const snapshot = await daemon.refresh();
     traffic.update(snapshot);
+    probing.look();
+    const proofs = { traffic, probes: probing };
     const now = addon.bootTime();
     const failures = core.failures();
     const stopped = host.stopped();
@@ -140,7 +146,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       tunnels: core.tunnels().flatMap((view) => {
         const tunnel = configured.get(view.name);
         const failure = failures.findLast((one) => one.tunnel === view.name);
-        return tunnel ? [statusOfTunnel(view, tunnel, traffic, failure, now)] : [];
+        return tunnel ? [statusOfTunnel(view, tunnel, proofs, failure, now)] : [];
       }),
       certificates: endings(),
       drops: {
@@ -167,6 +173,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     filesChanged = watchFiles(config.keyring.files);
     for (const { changes } of plan) daemon.feed({ type: 'configure', changes });
     applyHost(host, next, [next]);
+    probing.configure(next.tunnels, host.addresses());
     for (const { tunnel, effect } of plan) {
       if (effect !== 'untouched') log({ code: 'CONFIG_RELOADED', tunnel, detail: { effect } });
       if (effect === 'rekey') void daemon.command('rekey', tunnel);
@@ -184,6 +191,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       own = now;
       daemon.feed({ type: 'addresses', local: now });
       applyHost(host, config, [config]);
+      probing.configure(config.tunnels, now);
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
       report(log, 'HOST_REFUSED', { message: error.message });
@@ -234,6 +242,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     async stop() {
       clearInterval(sampling);
       clearInterval(caring);
+      probing.stop();
       await daemon.stop(GOODBYE);
       await chosen.plane.close();
       addon.stop(plane);

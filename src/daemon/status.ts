@@ -4,9 +4,14 @@ import type { ChildView, TunnelView } from '../ike/view.ts';
 import type { InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import type { Ending } from './expiry.ts';
+import { type ChildProof, whyNotPassing } from './passing.ts';
+import type { ProbeStatus, Probes } from './probes.ts';
 import { type Report, sentenceOf } from './report.ts';
 
-/** `passing`: authenticated packets came and went. `degraded`: one way only, or a child missing. */
+/**
+ * `negotiated`: keys are there, and no proof that packets pass. `passing`: authenticated packets came and went since the tunnel
+ * is up, and its probe, if it has one, is answered. `degraded`: one way only, the answers have ceased, or a child is missing.
+ */
 export type TunnelStateName = 'down' | 'connecting' | 'negotiated' | 'passing' | 'degraded';
 
 export interface Flow {
@@ -32,6 +37,9 @@ export interface ChildStatus {
   /** Since the daemon started, over all rekeys. */
   in: Flow;
   out: Flow;
+  probe?: ProbeStatus;
+  /** Why it is not passing, and which side to look at. */
+  why?: string;
 }
 
 /** Whether the next rekey will succeed, as far as the last one shows. */
@@ -60,6 +68,8 @@ export interface TunnelStatus {
   /** Milliseconds it took to make, where we began. */
   establishedIn?: number;
   nat?: boolean;
+  /** Milliseconds since the peer was last heard, by an IKE message or by a packet. */
+  heard?: number;
   children: ChildStatus[];
 }
 
@@ -75,6 +85,12 @@ export interface Status {
   certificates: Ending[];
   /** Packets dropped by cause; cleartext of protected networks that the guards stopped. */
   drops: Record<string, number>;
+}
+
+/** What shows that packets pass. */
+export interface Proofs {
+  traffic: Pick<Traffic, 'of'>;
+  probes?: Pick<Probes, 'of'>;
 }
 
 /** Counters of policies over the rekeys of their SAs. */
@@ -130,37 +146,36 @@ function byPolicy(sas: readonly InstalledSa[]): Map<string, InstalledSa[]> {
 export function statusOfTunnel(
   view: TunnelView,
   tunnel: Tunnel,
-  traffic: Traffic,
+  proofs: Proofs,
   failure: Report | undefined,
   now: Instant,
 ): TunnelStatus {
-  const children = newest(view.children).map((child) => statusOfChild(tunnel, child, traffic, now));
-  const missing = tunnel.children.filter(({ name }) => !children.some((child) => child.name === name));
-  const state = stateOf(view, children, missing.length);
-  const why = reason(
-    state,
-    children,
-    missing.map(({ name }) => name),
-    failure,
-    tunnel,
-  );
   const { ikeSa } = view;
+  const children = newest(view.children).map((child) => statusOfChild(view, tunnel, child, proofs, now));
+  const there = new Set(children.map(({ name }) => name));
+  const missing = tunnel.children.flatMap(({ name }) => (there.has(name) ? [] : [name]));
+  const state = stateOf(view, children, missing.length);
+  const why = reason(state, children, missing, failure, tunnel);
   return {
     name: view.name,
     state,
     ...(why === undefined ? {} : { why }),
     peer: ikeSa?.remote.address ?? tunnel.remote.addresses[0] ?? 'any',
-    ...(ikeSa
-      ? {
-          algorithms: ikeSa.algorithms,
-          postQuantum: ikeSa.postQuantum,
-          age: now - ikeSa.since,
-          nat: ikeSa.nat,
-          ...(ikeSa.vendor === undefined ? {} : { vendor: ikeSa.vendor }),
-          ...(ikeSa.establishedIn === undefined ? {} : { establishedIn: ikeSa.establishedIn }),
-        }
-      : {}),
+    ...(ikeSa ? statusOfIke(ikeSa, now) : {}),
     children,
+  };
+}
+
+function statusOfIke(ikeSa: NonNullable<TunnelView['ikeSa']>, now: Instant): Partial<TunnelStatus> {
+  const { vendor, establishedIn } = ikeSa;
+  return {
+    algorithms: ikeSa.algorithms,
+    postQuantum: ikeSa.postQuantum,
+    age: now - ikeSa.since,
+    nat: ikeSa.nat,
+    heard: Math.max(0, now - ikeSa.lastHeard),
+    ...(vendor === undefined ? {} : { vendor }),
+    ...(establishedIn === undefined ? {} : { establishedIn }),
   };
 }
 
@@ -169,13 +184,29 @@ function newest(children: readonly ChildView[]): ChildView[] {
   return [...new Map(children.map((child) => [child.name, child])).values()];
 }
 
-function statusOfChild(tunnel: Tunnel, child: ChildView, traffic: Traffic, now: Instant): ChildStatus {
+function statusOfChild(
+  { ikeSa }: TunnelView,
+  tunnel: Tunnel,
+  child: ChildView,
+  { traffic, probes }: Proofs,
+  now: Instant,
+): ChildStatus {
   const policy = `${tunnel.name}/${child.name}`;
   const [into, out] = [traffic.of(policy, 'in', now), traffic.of(policy, 'out', now)];
+  const probe = probes?.of(policy, now);
   const { name, spiIn, spiOut, algorithms, local, remote } = child;
+  const proof: ChildProof = {
+    into,
+    out,
+    local,
+    up: now - (ikeSa?.upSince ?? child.since),
+    heard: now - (ikeSa?.lastHeard ?? child.since),
+    ...(probe ? { probe } : {}),
+  };
+  const { state, why } = whyNotPassing(proof);
   return {
     name,
-    state: stateOfFlows(into, out),
+    state,
     spiIn,
     spiOut,
     algorithms,
@@ -186,6 +217,8 @@ function statusOfChild(tunnel: Tunnel, child: ChildView, traffic: Traffic, now: 
     remote,
     in: into,
     out,
+    ...(probe ? { probe } : {}),
+    ...(why === undefined ? {} : { why }),
   };
 }
 
@@ -194,11 +227,6 @@ function rekeyStatus({ rehearsal: wanted }: Tunnel, { rehearsal }: ChildView, no
   const { at, refusal } = rehearsal;
   const age = Math.max(0, now - at);
   return refusal ? { verdict: 'refused', age, sentence: sentenceOf(refusal) } : { verdict: 'rehearsed', age };
-}
-
-function stateOfFlows(into: Flow, out: Flow): TunnelStateName {
-  if (into.packets > 0 && out.packets > 0) return 'passing';
-  return into.packets > 0 || out.packets > 0 ? 'degraded' : 'negotiated';
 }
 
 function stateOf(view: TunnelView, children: readonly ChildStatus[], missing: number): TunnelStateName {
@@ -218,11 +246,12 @@ function reason(
     case 'passing':
       return undefined;
     case 'negotiated':
-      return 'no packet has come through yet: send one from behind a gateway';
-    case 'degraded':
-      return missing.length > 0
-        ? `${missing.join(', ')} is not established${failure ? `: ${sentenceOf(failure)}` : ''}`
-        : oneWay(children.find((child) => child.state === 'degraded')!);
+    case 'degraded': {
+      if (missing.length > 0)
+        return `${missing.join(', ')} is not established${failure ? `: ${sentenceOf(failure)}` : ''}`;
+      const child = children.find((one) => one.state === state);
+      return child?.why && `${children.length > 1 ? `${child.name}: ` : ''}${child.why}`;
+    }
     case 'connecting':
     case 'down':
       if (failure) return sentenceOf(failure);
@@ -231,9 +260,3 @@ function reason(
 }
 
 const STARTS = { 'on-traffic': 'at the first packet', wait: 'when the peer asks' };
-
-function oneWay({ name, in: into }: ChildStatus): string {
-  return into.packets === 0
-    ? `${name}: we send, and nothing comes back: look for a firewall or a missing route on the other side`
-    : `${name}: packets come in, and none of ours goes out: look for a missing route on this side`;
-}

@@ -24,6 +24,8 @@ export interface TunnelState {
   removed?: true;
   /** When the attempt began that led to the present SA. */
   startedAt?: Instant;
+  /** Since when an IKE SA of it is established without a break. */
+  upSince?: Instant;
   /** Failed attempts since it was last established. */
   attempt: number;
   retryAt?: Instant;

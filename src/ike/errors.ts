@@ -212,6 +212,12 @@ export const REPORTS = {
     fault: 'peer',
     sentence: '{remote} sent a key exchange value that is not valid: {message}',
   },
+  PROBE_ANSWERED: { fault: 'info', sentence: '{child} passes: {to} answers, there and back in {rtt} ms' },
+  PROBE_LOST: {
+    fault: 'peer',
+    sentence:
+      '{child} does not pass: {to} has not answered for {seconds} s; isthmus status says where to look',
+  },
   DAEMON_READY: { fault: 'info', sentence: '{name} listens on {addresses}, {tunnels} tunnels' },
   KEYS_EXPORTED: {
     fault: 'config',

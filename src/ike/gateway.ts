@@ -1,7 +1,7 @@
 // Routes every event to its IkeSa and holds what they share. Performs no I/O, knows no clock, draws no randomness of its own.
 
 import type { Provider } from '../crypto/provider.ts';
-import type { Capabilities } from '../policy/sad.ts';
+import type { Capabilities, Instant } from '../policy/sad.ts';
 import { decodeMessage } from '../wire/ikev2.ts';
 import { Agenda } from './agenda.ts';
 import type { Action, Core, Event, JobResult } from './boundary.ts';
@@ -25,7 +25,7 @@ import { afterExchange, intermediateFinished, intermediateOffered } from './v2/i
 import { intermediateAnswerReady } from './v2/ike-intermediate-served.ts';
 import { initFinished, offered } from './v2/ike-sa-init.ts';
 import { initAnswerReady } from './v2/ike-sa-init-served.ts';
-import { type TunnelView, viewOf } from './view.ts';
+import { carriedSince, type TunnelView, viewOf } from './view.ts';
 
 export interface GatewayOptions {
   provider: Provider;
@@ -48,6 +48,8 @@ export interface Memory
 
 export interface Gateway extends Core {
   tunnels(): TunnelView[];
+  /** Since when a tunnel is up, while it has that child to send with. */
+  carriedSince(tunnel: string, child: string): Instant | undefined;
   failures(): readonly NegotiationFailure[];
   /** Datagrams dropped since the start, by cause. */
   drops(): Readonly<Record<string, number>>;
@@ -99,6 +101,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     spis: () => [...context.sas.keys()],
     takeSpiChanges: () => context.sas.takeChanges(),
     sas: () => [...context.sas.all()].map((sa) => structuredClone(sa)),
+    carriedSince: (tunnel, child) => carriedSince(context, tunnel, child),
     failures: () => context.failures,
     drops: () => context.drops,
     visits: () => context.sas.visits(),

@@ -46,6 +46,11 @@ export class SaTable {
     return row.sa;
   }
 
+  /** To read it; nobody changes it. */
+  peek(spi: string): Readonly<IkeSa> | undefined {
+    return this.#rows.get(spi)?.sa;
+  }
+
   set(spi: string, sa: IkeSa): void {
     this.#rows.set(spi, { sa, spisIn: NONE, spisOut: NONE, atRest: false });
     this.#touched.add(spi);

@@ -57,6 +57,7 @@ function establishedTimers(context: Context, sa: IkeSa, state: Established): [In
         ),
     ]);
   }
+  // RFC 7296 §2.4: whatever else is to be done later, a silent peer is asked.
   const idle = !state.own && state.tasks.every(({ notBefore = 0 }) => notBefore > context.now);
   if (tunnel && tunnel.liveness > 0 && idle) {
     due.push([state.lastHeard + tunnel.liveness, () => state.tasks.push({ type: 'liveness' })]);

@@ -19,6 +19,7 @@ const LONGEST_RETRY = 60_000;
 export function tunnelEstablished(context: Context, sa: IkeSa, name: string): void {
   const state = context.tunnels.get(name)!;
   state.attempt = 0;
+  state.upSince ??= context.now;
   delete state.retryAt;
   if (!state.sas.includes(sa.spi)) state.sas = [...state.sas, sa.spi];
   // The peer was first: an attempt of ours that it cannot have taken up is not needed any more.
@@ -36,6 +37,7 @@ export function tunnelLost(context: Context, sa: IkeSa, name: string): void {
   const state = context.tunnels.get(name);
   if (!state) return;
   forget(state, sa.spi);
+  if (!sasOf(context, name).some((other) => other.state.name === 'established')) delete state.upSince;
   if (state.removed && state.sas.length === 0) context.tunnels.delete(name);
   if (state.wanted && state.sas.length === 0) state.retryAt = context.now;
 }

@@ -22,6 +22,10 @@ export interface TunnelView {
     local: Endpoint;
     remote: Endpoint;
     since: Instant;
+    /** Since when the tunnel is up without a break, over rekeys. */
+    upSince: Instant;
+    /** When the peer was last heard, by a message or by a packet. */
+    lastHeard: Instant;
     /** Milliseconds from the attempt's begin; missing where the peer began. */
     establishedIn?: number;
     rekeyAt: Instant;
@@ -50,7 +54,7 @@ export interface ChildView {
 }
 
 export function viewOf(context: Context, state: TunnelState): TunnelView {
-  const sas = state.sas.toReversed().flatMap((spi) => context.sas.get(spi) ?? []);
+  const sas = state.sas.toReversed().flatMap((spi) => context.sas.peek(spi) ?? []);
   const sa = sas.find(({ state: { name } }) => name === 'established');
   if (sa?.state.name !== 'established') {
     return { name: state.tunnel.name, state: sas.length > 0 ? 'connecting' : 'down', children: [] };
@@ -66,6 +70,8 @@ export function viewOf(context: Context, state: TunnelState): TunnelView {
       local: sa.local,
       remote: sa.remote,
       since: established.since,
+      upSince: state.upSince ?? established.since,
+      lastHeard: established.lastHeard,
       ...(sa.initiator && state.startedAt !== undefined
         ? { establishedIn: established.since - state.startedAt }
         : {}),
@@ -100,4 +106,16 @@ function childView(child: ChildSa, rehearsal: Rehearsal | undefined): ChildView 
     remote,
     ...(rehearsal ? { rehearsal } : {}),
   };
+}
+
+/** Since when the tunnel is up, while it has a child of that name to send with. */
+export function carriedSince(context: Context, name: string, child: string): Instant | undefined {
+  const state = context.tunnels.peek(name);
+  for (const spi of state?.sas ?? []) {
+    const sa = context.sas.peek(spi);
+    const carries =
+      sa?.state.name === 'established' && sa.state.children.some((one) => one.name === child && one.used);
+    if (sa?.state.name === 'established' && carries) return state?.upSince ?? sa.state.since;
+  }
+  return undefined;
 }

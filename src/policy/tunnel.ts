@@ -49,6 +49,19 @@ export interface ChildTemplate {
   outer: OuterHeader;
   /** Packets. */
   replayWindow: number;
+  probe?: Probe;
+}
+
+/** Echo requests through a child, that prove both directions. */
+export interface Probe {
+  /** Inside, on the other side. */
+  to: IpAddress;
+  /** Inside, on this side; missing: the first address of this machine that belongs there. */
+  from?: IpAddress;
+  /** Milliseconds. */
+  every: number;
+  /** So many without an answer say that nothing passes. */
+  lost: number;
 }
 
 /** `first` × `factor`ⁿ up to `cap`, at most `sends` transmissions, each interval ± `jitter` (0 to 1). */

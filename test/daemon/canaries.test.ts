@@ -90,7 +90,7 @@ test('PSK, shared secrets, every SK and every KEYMAT key: in no output and in no
   for (const { daemon, gateway, plane, seen } of [a, b]) {
     const views = gateway
       .tunnels()
-      .map((view) => statusOfTunnel(view, tunnel('a'), createTraffic(), undefined, 0));
+      .map((view) => statusOfTunnel(view, tunnel('a'), { traffic: createTraffic() }, undefined, 0));
     const shown = [views, gateway.tunnels(), gateway.failures(), await daemon.refresh()];
     seen.push(JSON.stringify(shown, (_key, value) => (typeof value === 'bigint' ? `${value}` : value)));
     for (const live of [daemon, gateway, plane, createKeyExchanges()])

@@ -65,6 +65,13 @@ test('paths: fragments before and after, DF, DSCP, floods, two threads a directi
   assert.ok(JSON.parse(last).length >= 10);
 });
 
+test('probes: what is inside dies and comes back, and the status knows within seconds', (t) => {
+  if (skipped(t, whatIsMissing()[0])) return;
+  const { status, last, all } = lab('lab/probes.ts');
+  assert.equal(status, 0, all);
+  assert.ok(JSON.parse(last).length >= 6);
+});
+
 test('bench: rekeys under a flood are counted, beside the limit and the verdict', (t) => {
   if (skipped(t, whatIsMissing()[0])) return;
   const built = spawnSync('make', ['-C', 'bench/native'], { encoding: 'utf8' });

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { established, sites } from '../sim/sites.ts';
+
+const QUICK = {
+  start: 'now',
+  liveness: 500,
+  retransmit: { first: 100, factor: 1.5, cap: 400, sends: 5, jitter: 0 },
+} as const;
+
+test('liveness: 500ms, with quick retransmissions: a dead peer is told within two seconds (RFC 7296 §2.4)', () => {
+  const pair = established(sites(1, QUICK));
+  pair.run(10_000);
+  assert.ok(!pair.a.reports.includes('PEER_VANISHED'), pair.ladder());
+  pair.filter = () => false;
+  pair.run(2000);
+  assert.ok(pair.a.reports.includes('PEER_VANISHED'), pair.ladder());
+});
+
+test('since when a tunnel is up: over rekeys of the IKE SA, and anew after a break', () => {
+  const pair = established(sites(1, QUICK));
+  const since = () => pair.a.gateway.carriedSince('t', 'net');
+  const first = since();
+  assert.ok(first !== undefined && first <= 1200);
+  pair.command(pair.a, 'rekey', 't');
+  pair.command(pair.a, 'rekey', 't', 'net');
+  pair.run(3000);
+  assert.equal(since(), first, pair.ladder());
+  assert.equal(pair.a.gateway.tunnels()[0]!.ikeSa!.upSince, first);
+  assert.equal(pair.a.gateway.carriedSince('t', 'other'), undefined);
+  pair.filter = () => false;
+  pair.run(5000);
+  assert.equal(since(), undefined);
+  pair.filter = () => true;
+  pair.run(10_000);
+  assert.ok(since()! > first, pair.ladder());
+});

@@ -52,6 +52,8 @@ export interface ChildKeyInput extends KeySizes {
   secret?: Uint8Array | undefined;
   ni: Uint8Array;
   nr: Uint8Array;
+  /** Of additional key exchanges (RFC 9370 §2.2.4). */
+  further?: readonly Uint8Array[] | undefined;
 }
 
 const NOTHING = new Uint8Array();
@@ -69,7 +71,10 @@ export function skeyseed(
   return provider.prf(prf, concat(ni.subarray(0, take), nr.subarray(0, take)), secret);
 }
 
-/** SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), RFC 7296 §2.18. `prf` is that of the old IKE SA. */
+/**
+ * SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), RFC 7296 §2.18; the secrets of additional key exchanges follow (RFC 9370
+ * §2.2.4). `prf` is that of the old IKE SA.
+ */
 export function skeyseedRekey(
   provider: Provider,
   prf: PrfName,
@@ -77,8 +82,9 @@ export function skeyseedRekey(
   secret: Uint8Array,
   ni: Uint8Array,
   nr: Uint8Array,
+  further: readonly Uint8Array[] = [],
 ): Uint8Array {
-  return provider.prf(prf, skD, concat(secret, ni, nr));
+  return provider.prf(prf, skD, concat(secret, ni, nr, ...further));
 }
 
 /** {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr), RFC 7296 §2.14. */
@@ -95,7 +101,7 @@ export function ikeKeys(provider: Provider, input: IkeKeyInput): IkeKeys {
 }
 
 /**
- * KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr), RFC 7296 §2.17. `initiator` protects what the initiator of this
+ * KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr), RFC 7296 §2.17; the secrets of additional key exchanges follow. `initiator` protects what the initiator of this
  * exchange sends; its keys come first, and encryption before integrity.
  */
 export function childKeys(
@@ -103,7 +109,7 @@ export function childKeys(
   input: ChildKeyInput,
 ): { initiator: DirectionKeys; responder: DirectionKeys } {
   const [a, e] = [integrityBytes(input), encryptionBytes(input)];
-  const seed = concat(input.secret ?? new Uint8Array(), input.ni, input.nr);
+  const seed = concat(input.secret ?? new Uint8Array(), input.ni, input.nr, ...(input.further ?? []));
   const keymat = prfPlus(provider, input.prf, input.skD, seed, 2 * (e + a));
   const [ei, ai, er, ar] = cut(keymat, [e, a, e, a]);
   return {

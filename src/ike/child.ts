@@ -65,6 +65,8 @@ export interface NewChild {
   ni: Uint8Array;
   nr: Uint8Array;
   secret?: Uint8Array;
+  /** Of additional key exchanges. */
+  further?: readonly Uint8Array[];
 }
 
 /** The child and the changes that install it: inbound first, for the peer may send at once. */
@@ -75,7 +77,7 @@ export function makeChild(
   ike: { suite: ChosenSuite; skD: Uint8Array },
   made: NewChild,
 ): { child: ChildSa; changes: Change[] } {
-  const { suite, ni, nr, secret } = made;
+  const { suite, ni, nr, secret, further } = made;
   const keys = childKeys(context.provider, {
     prf: ike.suite.prf!,
     skD: ike.skD,
@@ -84,6 +86,7 @@ export function makeChild(
     ni,
     nr,
     ...(secret ? { secret } : {}),
+    further,
   });
   const [keyIn, keyOut] = made.initiator
     ? [keys.responder, keys.initiator]

@@ -18,9 +18,10 @@ import { runTasks } from './tasks.ts';
 import { nextTimeout, settle, timeout } from './timers.ts';
 import { TunnelTable } from './tunnel-table.ts';
 import { createFinished, createInstalled, createOffered } from './v2/create-child-sa.ts';
-import { answerInstalled, createAnswerReady } from './v2/create-child-sa-served.ts';
+import { answerInstalled, createAnswerReady, followupAnswerReady } from './v2/create-child-sa-served.ts';
 import { authSigned, authVerified } from './v2/ike-auth.ts';
 import { answerSigned, peerVerified } from './v2/ike-auth-served.ts';
+import { followupFinished, followupOffered } from './v2/ike-followup-ke.ts';
 import { afterExchange, intermediateFinished, intermediateOffered } from './v2/ike-intermediate.ts';
 import { intermediateAnswerReady } from './v2/ike-intermediate-served.ts';
 import { initFinished, offered } from './v2/ike-sa-init.ts';
@@ -216,6 +217,12 @@ function establishedJobDone(
   const { own, serving } = state;
   if (own?.step === 'offering' && own.job === id) return createOffered(context, sa, state, own, result);
   if (own?.step === 'finishing' && own.job === id) return createFinished(context, sa, state, own, result);
+  if (own?.step === 'followup-offering' && own.job === id)
+    return followupOffered(context, sa, state, own, result);
+  if (own?.step === 'followup-finishing' && own.job === id)
+    return followupFinished(context, sa, state, own, result);
+  if (serving?.step === 'followup' && serving.job === id)
+    return followupAnswerReady(context, sa, state, serving, result);
   if (serving?.step === 'answering' && serving.job === id)
     createAnswerReady(context, sa, state, serving, result);
 }

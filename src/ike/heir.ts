@@ -23,12 +23,15 @@ export function newIkeSa(
     spi: string;
     peerSpi: string;
     secret: Uint8Array;
+    /** Of additional key exchanges. */
+    further?: readonly Uint8Array[];
     ni: Uint8Array;
     nr: Uint8Array;
   },
 ): IkeSa {
-  const { initiator, spi, peerSpi, secret, ni, nr } = made;
-  const seed = skeyseedRekey(context.provider, established.suite.prf!, established.keys.d, secret, ni, nr);
+  const { initiator, spi, peerSpi, secret, further, ni, nr } = made;
+  const { suite: old, keys: oldKeys } = established;
+  const seed = skeyseedRekey(context.provider, old.prf!, oldKeys.d, secret, ni, nr, further);
   const keys = keysOf(context.provider, suite, { initiator, spi, peerSpi }, { skeyseed: seed, ni, nr });
   const { lifetime } = context.tunnels.get(established.tunnel)!.tunnel.ike;
   const next: IkeSa = {

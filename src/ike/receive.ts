@@ -19,9 +19,10 @@ import { openMessage, protectionOf } from './protect.ts';
 import type { IkeSa } from './sa.ts';
 import { dropBeside } from './tunnels.ts';
 import { createAnswered } from './v2/create-child-sa.ts';
-import { createRequested } from './v2/create-child-sa-served.ts';
+import { createRequested, followupRequested } from './v2/create-child-sa-served.ts';
 import { authAnswered } from './v2/ike-auth.ts';
 import { authRequested } from './v2/ike-auth-served.ts';
+import { followupAnswered } from './v2/ike-followup-ke.ts';
 import { intermediateAnswered, nextGroup } from './v2/ike-intermediate.ts';
 import { intermediateRequested } from './v2/ike-intermediate-served.ts';
 import { initAnswered, keepAnswer } from './v2/ike-sa-init.ts';
@@ -145,6 +146,7 @@ function receiveResponse(context: Context, sa: IkeSa, message: Message, bytes: U
   rememberSize(context, sa);
   dropBeside(context, state.tunnel);
   const { own } = state;
+  if (own?.step === 'followup-sent') return followupAnswered(context, sa, state, own, payloads);
   if (own?.step !== 'sent') return;
   const { task } = own;
   if (task.type === 'create' || task.type === 'rekey-child' || task.type === 'rekey-ike') {
@@ -192,6 +194,8 @@ function receiveRequest(
   rememberSize(context, sa);
   if (header.exchange === EXCHANGE.CREATE_CHILD_SA)
     return createRequested(context, sa, state, payloads, whole, header.messageId);
+  if (header.exchange === EXCHANGE.IKE_FOLLOWUP_KE)
+    return followupRequested(context, sa, state, payloads, whole, header.messageId);
   if (header.exchange === EXCHANGE.INFORMATIONAL)
     return informationalRequested(context, sa, state, payloads, header.messageId);
   sendResponse(

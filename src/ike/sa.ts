@@ -206,6 +206,8 @@ export interface Established {
   own?: OwnExchange;
   /** The peer's request that waits for a job or for the data plane. */
   serving?: Serving;
+  /** The peer's CREATE_CHILD_SA that is not complete. */
+  pending?: Pending;
   /** Replaced by a rekeyed SA; only deletes are answered. */
   replacedBy?: string;
 }
@@ -247,7 +249,7 @@ export type Task =
   ) & { command?: number; notBefore?: Instant };
 
 /** Our half of a CREATE_CHILD_SA. */
-interface CreateOffer {
+export interface CreateOffer {
   nonce: Uint8Array;
   /** Our new SPI: a number for a child, 16 hex digits for an IKE SA. */
   spi: number | string;
@@ -266,7 +268,49 @@ export type OwnExchange = { task: Exclude<Task, { type: 'take-down' }>; rival?: 
       suite: ChosenSuite;
       response: Uint8Array;
     }
+  | { step: 'followup-offering'; job: number; offer: CreateOffer; rest: Followup; group: number }
+  | { step: 'followup-sent'; offer: CreateOffer; rest: Followup; group: number; handle: string }
+  | { step: 'followup-finishing'; job: number; offer: CreateOffer; rest: Followup; handle: string }
   | { step: 'installing'; job: number; child: ChildSa; nonce: Uint8Array }
+);
+
+/** What an answered CREATE_CHILD_SA waits for: its additional key exchanges (RFC 9370 §2.2.4). */
+export interface Followup {
+  suite: ChosenSuite;
+  /** The answer to CREATE_CHILD_SA. */
+  response: Uint8Array;
+  /** SK(0) and those that are done, in order. */
+  secrets: Uint8Array[];
+  /** The peer's, for the next exchange. */
+  link: Uint8Array;
+}
+
+/** A CREATE_CHILD_SA of the peer that was answered and waits for its additional key exchanges (RFC 9370 §2.2.4). */
+export interface Pending {
+  /** What the next exchange names it by. */
+  link: Uint8Array;
+  until: Instant;
+  agreed: Agreed;
+}
+
+/** All that is needed to make what a CREATE_CHILD_SA of the peer asked for. */
+export type Agreed = {
+  suite: ChosenSuite;
+  ni: Uint8Array;
+  nr: Uint8Array;
+  /** Of all key exchanges, in order; none without. */
+  secrets: Uint8Array[];
+} & (
+  | { kind: 'ike'; spi: string; peerSpi: string }
+  | {
+      kind: 'child';
+      name: string;
+      spiIn: number;
+      spiOut: number;
+      selectors: SelectorSet;
+      /** The SPI of the child that it replaces. */
+      replaces?: number;
+    }
 );
 
 /** The peer's rekey of the same SA, made while ours was under way (RFC 7296 §2.8.1, §2.8.2). */
@@ -279,6 +323,7 @@ export interface Rival {
 
 export type Serving = { messageId: number; request: Uint8Array } /** `ike`: it replaces the IKE SA. */ & (
   | { step: 'answering'; job: number; ike: boolean }
+  | { step: 'followup'; job: number }
   | {
       step: 'installing';
       job: number;

@@ -19,8 +19,8 @@ export function runTasks(context: Context): void {
 }
 
 /** RFC 7296 §2.25.2: an IKE SA that is being replaced begins nothing that would have to move with it. */
-export function mayBegin({ window }: IkeSa, { own, serving }: Established): boolean {
-  const beingReplaced = serving?.step === 'answering' && serving.ike;
+export function mayBegin({ window }: IkeSa, { own, serving, pending }: Established): boolean {
+  const beingReplaced = (serving?.step === 'answering' && serving.ike) || pending?.agreed.kind === 'ike';
   return !own && !window.sent && !beingReplaced;
 }
 

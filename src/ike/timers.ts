@@ -10,6 +10,7 @@ import { proofEnded, renewProof } from './renewal.ts';
 import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
 import { mayBegin } from './tasks.ts';
 import { giveUp, retryDelay } from './tunnels.ts';
+import { endPending } from './v2/create-child-sa-served.ts';
 import { tryOtherAnswer } from './v2/ike-sa-init.ts';
 import { deleteIke } from './v2/informational.ts';
 import { DOUBT, retransmit, send } from './window.ts';
@@ -32,6 +33,8 @@ function establishedTimers(context: Context, sa: IkeSa, state: Established): [In
     .filter(({ notBefore }) => notBefore !== undefined)
     .map(({ notBefore }) => notBefore!);
   if (later.length > 0 && mayBegin(sa, state)) due.push([Math.min(...later), () => {}]);
+  const { pending } = state;
+  if (pending && !state.serving) due.push([pending.until, () => endPending(context, state)]);
   due.push([state.endsAt, () => endIke(state)]);
   if (state.replacedBy !== undefined) return due;
   due.push([state.proof.endsAt, () => proofEnded(context, sa, state)]);

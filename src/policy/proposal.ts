@@ -212,11 +212,6 @@ function matchExchanges(
   };
 }
 
-/** The first key exchange of each template alone. */
-export function firstExchangeOnly(templates: readonly ProposalTemplate[]): ProposalTemplate[] {
-  return templates.map((template) => ({ ...template, additionalKeyExchange: [] }));
-}
-
 /** What is left for a peer that knows no additional key exchanges: templates that can do without. */
 export function withoutAdditional(templates: readonly ProposalTemplate[]): ProposalTemplate[] {
   return templates

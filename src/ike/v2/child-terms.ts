@@ -1,12 +1,6 @@
 // What a child may be: the peer's request against our policy, its answer against our request (RFC 7296 §2.7, §2.9).
 
-import {
-  type ChosenSuite,
-  choose,
-  firstExchangeOnly,
-  proposalText,
-  templateText,
-} from '../../policy/proposal.ts';
+import { type ChosenSuite, choose, proposalText, templateText } from '../../policy/proposal.ts';
 import type { SelectorSet } from '../../policy/sad.ts';
 import { narrow } from '../../policy/selector.ts';
 import type { ChildTemplate, Tunnel } from '../../policy/tunnel.ts';
@@ -105,7 +99,7 @@ export function acceptChild(
     return { refusal: NOTIFY.TS_UNACCEPTABLE };
   }
   const { template, selectors } = narrowed;
-  const chosen = choose(firstExchangeOnly(template.proposals), saPayload.proposals, PROTOCOL.ESP, {
+  const chosen = choose(template.proposals, saPayload.proposals, PROTOCOL.ESP, {
     keyExchange,
   });
   const spiOut = chosen && spiNumber(chosen.proposal.spi);

@@ -2,10 +2,10 @@
 
 import { unhex } from '../../crypto/bytes.ts';
 import { keyExchangeRow } from '../../crypto/suites.ts';
+import { additionalMethods } from '../../policy/additional.ts';
 import {
   type ChosenSuite,
   choose,
-  firstExchangeOnly,
   keepingPrf,
   type ProposalTemplate,
   toAnswer,
@@ -31,14 +31,14 @@ import { exchangeFault, failureText } from '../failures.ts';
 import { inherit, newIkeSa } from '../heir.ts';
 import { reopen } from '../protect.ts';
 import { noteRefused, noteRekeyed, planRehearsal } from '../rehearsal.ts';
-import type { ChildSa, Established, IkeSa, Rival, Serving } from '../sa.ts';
+import type { Agreed, ChildSa, Established, IkeSa, Serving } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
 import { acceptChild } from './child-terms.ts';
+import { linkOf, linkPayload, nextFollowup } from './ike-followup-ke.ts';
 import { isNonce, lower, NONCE_BYTES } from './nonces.ts';
 import { ikeSpiText, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 
-const NO_SECRET = new Uint8Array(0);
 /** A child that could not be installed for the peer is made by us after about that time. */
 const MISSED = 5000;
 
@@ -69,7 +69,7 @@ export function createRequested(
     ? ikeSuite(tunnel, established, payloads)
     : childSuite(context, sa, established, tunnel, payloads);
   if (typeof suite === 'number') return refuse(suite);
-  if (!suite.keyExchange) return answer(context, sa, established, asked, NO_SECRET, []);
+  if (!suite.keyExchange) return answer(context, sa, established, asked, [], []);
   const { id: group } = keyExchangeRow(suite.keyExchange);
   const ke = findPayload(payloads, PAYLOAD.KE);
   if (ke?.group !== group) return refuse(NOTIFY.INVALID_KE_PAYLOAD, Uint8Array.of(group >> 8, group & 0xff));
@@ -84,8 +84,9 @@ function refuseRequest(
   messageId: number,
   notify: number,
   data?: Uint8Array,
+  exchange: number = EXCHANGE.CREATE_CHILD_SA,
 ): void {
-  sendResponse(context, sa, EXCHANGE.CREATE_CHILD_SA, messageId, [notifyPayload(notify, data)], established);
+  sendResponse(context, sa, exchange, messageId, [notifyPayload(notify, data)], established);
 }
 
 /** The notify that refuses a request whatever its algorithms are, or nothing. */
@@ -100,10 +101,22 @@ function whyNot(established: Established, payloads: Payload[], forIke: boolean):
     : busy === 'rekey-ike';
   if (inTheWay) return NOTIFY.TEMPORARY_FAILURE;
   const rekeyed = rekeyedBy(established, payloads);
+  if (isFollowing(established, forIke ? undefined : rekeyed?.old)) return NOTIFY.TEMPORARY_FAILURE;
   if (!rekeyed) return undefined;
   if (!rekeyed.old) return unknownChild(established, rekeyed.spiOut);
   // RFC 7296 §2.25.1: we are deleting it.
   return isLeaving(established, rekeyed.old) ? NOTIFY.TEMPORARY_FAILURE : undefined;
+}
+
+/** RFC 9370 §2.2.4: our own rekey of the same SA is answered, and its additional key exchanges are under way. */
+function isFollowing({ own }: Established, old: ChildSa | undefined): boolean {
+  const answered =
+    own?.step.startsWith('followup') ||
+    (own?.step === 'finishing' && additionalMethods(own.suite).length > 0);
+  if (!own || !answered) return false;
+  return own.task.type === 'rekey-child'
+    ? own.task.spiIn === old?.spiIn
+    : own.task.type === 'rekey-ike' && !old;
 }
 
 /** We are about to delete the IKE SA (RFC 7296 §2.25.2). */
@@ -133,7 +146,7 @@ function unknownChild({ own }: Established, spiOut: number | undefined): number 
 function chooseIke(tunnel: Tunnel, { suite }: Established, payloads: Payload[]) {
   const { proposals } = findPayload(payloads, PAYLOAD.SA)!;
   const fitting = (templates: readonly ProposalTemplate[]) =>
-    choose(firstExchangeOnly(templates), proposals, PROTOCOL.IKE, { keyExchange: true });
+    choose(templates, proposals, PROTOCOL.IKE, { keyExchange: true });
   return fitting(keepingPrf(tunnel.ike.proposals, suite.prf!)) ?? fitting(tunnel.ike.proposals);
 }
 
@@ -185,7 +198,7 @@ export function createAnswerReady(
   const payloads = reopen(context, established, bytes);
   const { group } = findPayload(payloads, PAYLOAD.KE)!;
   const ke: Payload = { type: PAYLOAD.KE, critical: false, group, data: result.public };
-  answer(context, sa, established, { messageId, bytes, payloads }, result.secret, [ke]);
+  answer(context, sa, established, { messageId, bytes, payloads }, [result.secret], [ke]);
 }
 
 /** `ke`: our public value, where there was a key exchange. */
@@ -194,87 +207,230 @@ function answer(
   sa: IkeSa,
   established: Established,
   asked: Request,
-  secret: Uint8Array,
+  secrets: Uint8Array[],
   ke: Payload[],
 ): void {
   const ni = findPayload(asked.payloads, PAYLOAD.Nonce)!.data;
   const nr = context.provider.random(NONCE_BYTES);
   const { proposals } = findPayload(asked.payloads, PAYLOAD.SA)!;
-  const serve = proposals[0]!.protocol === PROTOCOL.IKE ? answerIke : answerChild;
-  serve(context, sa, established, asked, { ni, nr, secret }, [
-    { type: PAYLOAD.Nonce, critical: false, data: nr },
-    ...ke,
-  ]);
+  const agree = proposals[0]!.protocol === PROTOCOL.IKE ? agreeOnIke : agreeOnChild;
+  const found = agree(context, sa, established, asked, { ni, nr, secrets });
+  if (typeof found === 'number') return refuseRequest(context, sa, established, asked.messageId, found);
+  const [chosen, ...selectors] = found.payloads;
+  const ours: Payload[] = [chosen!, { type: PAYLOAD.Nonce, critical: false, data: nr }, ...ke, ...selectors];
+  const to: Answering = {
+    exchange: EXCHANGE.CREATE_CHILD_SA,
+    messageId: asked.messageId,
+    request: asked.bytes,
+  };
+  proceed(context, sa, established, found.agreed, to, ours);
 }
 
-interface Material {
-  ni: Uint8Array;
-  nr: Uint8Array;
-  /** Empty without a key exchange. */
-  secret: Uint8Array;
+/** The request that is to be answered. */
+interface Answering {
+  exchange: number;
+  messageId: number;
+  request: Uint8Array;
 }
 
-function answerIke(
+type Material = Pick<Agreed, 'ni' | 'nr' | 'secrets'>;
+
+function agreeOnIke(
   context: Context,
-  sa: IkeSa,
+  _sa: IkeSa,
   established: Established,
-  { messageId, payloads }: Request,
+  { payloads }: Request,
   material: Material,
-  ours: Payload[],
-): void {
+): { agreed: Agreed; payloads: Payload[] } {
   const { tunnel } = context.tunnels.get(established.tunnel)!;
   const { suite, proposal } = chooseIke(tunnel, established, payloads)!;
   const spi = drawIkeSpi(context);
   const accepted = toAnswer(suite, proposal.number, PROTOCOL.IKE, unhex(spi));
-  const chosen: Payload = { type: PAYLOAD.SA, critical: false, proposals: [accepted] };
-  sendResponse(context, sa, EXCHANGE.CREATE_CHILD_SA, messageId, [chosen, ...ours], established);
-  const peerSpi = ikeSpiText(proposal.spi)!;
-  const made = newIkeSa(context, sa, established, suite, { initiator: false, spi, peerSpi, ...material });
-  const { own } = established;
-  if (own?.task.type === 'rekey-ike' && own.step !== 'installing')
-    own.rival = { spi: made.spi, nonce: lower(material.ni, material.nr) };
-  else inherit(context, sa, established, made);
+  return {
+    agreed: { kind: 'ike', suite, spi, peerSpi: ikeSpiText(proposal.spi)!, ...material },
+    payloads: [{ type: PAYLOAD.SA, critical: false, proposals: [accepted] }],
+  };
 }
 
-function answerChild(
+function agreeOnChild(
   context: Context,
   sa: IkeSa,
   established: Established,
-  { messageId, bytes, payloads }: Request,
-  { ni, nr, secret }: Material,
-  ours: Payload[],
-): void {
+  { payloads }: Request,
+  material: Material,
+): { agreed: Agreed; payloads: Payload[] } | number {
   const { tunnel } = context.tunnels.get(established.tunnel)!;
   const rekeyed = rekeyedBy(established, payloads);
   const gone = rekeyed && whyNotRekeyed(established, rekeyed.old);
   const found = gone === undefined ? acceptChild(context, sa, tunnel, payloads, true) : { refusal: gone };
-  if ('refusal' in found) return refuseRequest(context, sa, established, messageId, found.refusal);
+  if ('refusal' in found) return found.refusal;
   const { template, chosen, selectors, spiOut } = found;
-  if (isBeingMade(established, payloads, template.name))
-    return refuseRequest(context, sa, established, messageId, NOTIFY.TEMPORARY_FAILURE);
+  const { name } = template;
+  if (isBeingMade(established, payloads, name)) return NOTIFY.TEMPORARY_FAILURE;
   const { suite, proposal } = chosen;
   const spiIn = drawEspSpi(context);
+  const replaces = rekeyed?.old ? { replaces: rekeyed.old.spiIn } : {};
+  const accepted = toAnswer(suite, proposal.number, PROTOCOL.ESP, spiBytes(spiIn));
+  return {
+    agreed: { kind: 'child', name, suite, spiIn, spiOut, selectors, ...replaces, ...material },
+    payloads: [
+      { type: PAYLOAD.SA, critical: false, proposals: [accepted] },
+      ...selectorPayloads(selectors, false),
+    ],
+  };
+}
+
+/** RFC 9370 §2.2.4: 5 to 20 seconds. */
+const FOLLOWUP_WAIT = 20_000;
+const LINK_BYTES = 8;
+
+/** The next additional key exchange is waited for, or, after the last, what was agreed on is made. */
+function proceed(
+  context: Context,
+  sa: IkeSa,
+  established: Established,
+  agreed: Agreed,
+  to: Answering,
+  ours: Payload[],
+): void {
+  delete established.pending;
+  if (nextFollowup(agreed) === undefined)
+    return agreed.kind === 'ike'
+      ? makeIke(context, sa, established, agreed, to, ours)
+      : makeAgreedChild(context, sa, established, agreed, to, ours);
+  noteRival(established, agreed);
+  const link = context.provider.random(LINK_BYTES);
+  established.pending = { link, until: context.now + FOLLOWUP_WAIT, agreed };
+  sendResponse(context, sa, to.exchange, to.messageId, [...ours, linkPayload(link)], established);
+}
+
+function makeIke(
+  context: Context,
+  sa: IkeSa,
+  established: Established,
+  agreed: Agreed & { kind: 'ike' },
+  { exchange, messageId }: Answering,
+  ours: Payload[],
+): void {
+  const { suite, spi, peerSpi, ni, nr } = agreed;
+  const [secret, ...further] = agreed.secrets;
+  sendResponse(context, sa, exchange, messageId, ours, established);
+  const material = { secret: secret!, further, ni, nr };
+  const made = newIkeSa(context, sa, established, suite, { initiator: false, spi, peerSpi, ...material });
+  if (!noteRival(established, agreed)) inherit(context, sa, established, made);
+}
+
+function makeAgreedChild(
+  context: Context,
+  sa: IkeSa,
+  established: Established,
+  agreed: Agreed & { kind: 'child' },
+  { exchange, messageId, request }: Answering,
+  ours: Payload[],
+): void {
+  const { tunnel } = context.tunnels.get(established.tunnel)!;
+  const { name, suite, spiIn, spiOut, selectors, replaces, ni, nr } = agreed;
+  const template = tunnel.children.find((one) => one.name === name);
+  const gone =
+    replaces === undefined ? undefined : whyNotRekeyed(established, childBySpi(established, replaces));
+  const refusal = gone ?? (template ? undefined : NOTIFY.TEMPORARY_FAILURE);
+  if (refusal !== undefined || !template)
+    return refuseRequest(context, sa, established, messageId, refusal!, undefined, exchange);
+  const [secret, ...further] = agreed.secrets;
   const ike = { suite: established.suite, skD: established.keys.d };
-  const keyed = secret.length > 0 ? { secret } : {};
+  const keyed = secret ? { secret, further } : {};
   const made = { template, suite, spiIn, spiOut, selectors, initiator: false, ni, nr, ...keyed };
   const { child, changes } = makeChild(context, sa, tunnel, ike, made);
-  const old = rekeyed?.old;
-  if (old) noteRival(established, old, { spi: spiIn, nonce: lower(ni, nr) });
-  const accepted = toAnswer(suite, proposal.number, PROTOCOL.ESP, spiBytes(spiIn));
+  noteRival(established, agreed);
   established.serving = {
     messageId,
-    request: bytes,
+    request,
     step: 'installing',
     job: install(context, sa, changes),
     child,
-    ...(old ? { replaces: old.spiIn } : {}),
-    answer: [
-      { type: PAYLOAD.SA, critical: false, proposals: [accepted] },
-      ...ours,
-      ...selectorPayloads(selectors, false),
-    ],
-    exchange: EXCHANGE.CREATE_CHILD_SA,
+    ...(replaces === undefined ? {} : { replaces }),
+    answer: ours,
+    exchange,
   };
+}
+
+/** The next of the additional key exchanges of what the peer asked for (RFC 9370 §2.2.4). */
+export function followupRequested(
+  context: Context,
+  sa: IkeSa,
+  established: Established,
+  payloads: Payload[],
+  request: Uint8Array,
+  messageId: number,
+): void {
+  const refuse = (notify: number) => refuseFollowup(context, sa, established, messageId, notify);
+  const { pending } = established;
+  const [ke, link] = [findPayload(payloads, PAYLOAD.KE), linkOf(payloads)];
+  if (!ke || !link) return refuse(NOTIFY.INVALID_SYNTAX);
+  if (!pending || !context.provider.equal(pending.link, link)) return refuse(NOTIFY.STATE_NOT_FOUND);
+  const group = nextFollowup(pending.agreed)!;
+  if (ke.group !== group) {
+    endPending(context, established);
+    return refuse(NOTIFY.INVALID_SYNTAX);
+  }
+  const job = startJob(context, sa, { type: 'answer', group, public: ke.data });
+  established.serving = { messageId, request, step: 'followup', job };
+}
+
+export function followupAnswerReady(
+  context: Context,
+  sa: IkeSa,
+  established: Established,
+  { messageId, request }: Serving & { step: 'followup' },
+  result: JobResult,
+): void {
+  delete established.serving;
+  const { pending } = established;
+  const refuse = (notify: number) => refuseFollowup(context, sa, established, messageId, notify);
+  if (!pending) return refuse(NOTIFY.STATE_NOT_FOUND);
+  if (result.type !== 'answer') {
+    const detail = { remote: sa.remote.address, message: failureText(result) };
+    reportFailure(context, exchangeFault(result), established.tunnel, detail);
+    endPending(context, established);
+    return refuse(NOTIFY.INVALID_SYNTAX);
+  }
+  if (established.replacedBy !== undefined) return refuse(NOTIFY.TEMPORARY_FAILURE);
+  const { agreed } = pending;
+  const ke: Payload = {
+    type: PAYLOAD.KE,
+    critical: false,
+    group: nextFollowup(agreed)!,
+    data: result.public,
+  };
+  const to = { exchange: EXCHANGE.IKE_FOLLOWUP_KE, messageId, request };
+  proceed(context, sa, established, { ...agreed, secrets: [...agreed.secrets, result.secret] }, to, [ke]);
+}
+
+function refuseFollowup(
+  context: Context,
+  sa: IkeSa,
+  established: Established,
+  messageId: number,
+  notify: number,
+): void {
+  refuseRequest(context, sa, established, messageId, notify, undefined, EXCHANGE.IKE_FOLLOWUP_KE);
+}
+
+/** The peer does not go on with what it asked for: an old SA goes on, and its rekey is ours again. */
+export function endPending(context: Context, established: Established): void {
+  const { pending, own } = established;
+  delete established.pending;
+  if (!pending) return;
+  const { agreed } = pending;
+  if (own?.rival?.spi === spiOfAgreed(agreed)) delete own.rival;
+  if (agreed.kind === 'ike') return;
+  const { name: child, replaces } = agreed;
+  if (replaces === undefined) createLater(context, established, child, MISSED);
+  else retryRekey(context, established, { type: 'rekey-child', spiIn: replaces, child });
+}
+
+function spiOfAgreed(agreed: Agreed): number | string {
+  return agreed.kind === 'ike' ? agreed.spi : agreed.spiIn;
 }
 
 /** RFC 7296 §2.25.1: while we computed, the child went, or our own rekey has replaced it. */
@@ -283,9 +439,15 @@ function whyNotRekeyed(established: Established, old: ChildSa | undefined): numb
   return isLeaving(established, old) ? NOTIFY.TEMPORARY_FAILURE : undefined;
 }
 
-function noteRival(established: Established, old: ChildSa, rival: Rival): void {
-  const { own } = established;
-  if (own?.task.type === 'rekey-child' && own.task.spiIn === old.spiIn) own.rival = rival;
+/** True where our own exchange rekeys the same SA: the nonces decide between the two (RFC 7296 §2.8.1, §2.8.2). */
+function noteRival({ own }: Established, agreed: Agreed): boolean {
+  const same =
+    agreed.kind === 'ike'
+      ? own?.task.type === 'rekey-ike' && own.step !== 'installing'
+      : own?.task.type === 'rekey-child' && own.task.spiIn === agreed.replaces;
+  if (!own || !same) return false;
+  own.rival = { spi: spiOfAgreed(agreed), nonce: lower(agreed.ni, agreed.nr) };
+  return true;
 }
 
 /** The data plane holds the peer's new child: now it may be answered. */

@@ -5,10 +5,10 @@
 
 import { unhex } from '../../crypto/bytes.ts';
 import { keyExchangeRow } from '../../crypto/suites.ts';
+import { additionalMethods } from '../../policy/additional.ts';
 import {
   type ChosenSuite,
   choose,
-  firstExchangeOnly,
   keepingPrf,
   type ProposalTemplate,
   toProposals,
@@ -54,16 +54,16 @@ import { upDone } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
 import { answeredSelectors, childRefused } from './child-terms.ts';
 
+import { beginFollowup, linkOf, nextFollowup } from './ike-followup-ke.ts';
 import { compareNonces, isNonce, lower, NONCE_BYTES } from './nonces.ts';
 import { errorOf, ikeSpiText, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 
 /** After TEMPORARY_FAILURE (RFC 7296 §2.25). */
-const TRY_AGAIN = 1000;
+export const TRY_AGAIN = 1000;
 /** What failed on our side is tried again. */
 const CREATE_AGAIN = 1000;
-const NO_SECRET = new Uint8Array(0);
 
-type CreateTask = Extract<Task, { type: 'create' | 'rekey-child' | 'rekey-ike' }>;
+export type CreateTask = Extract<Task, { type: 'create' | 'rekey-child' | 'rekey-ike' }>;
 
 /** Starts the next own exchange that makes an SA. False when there is nothing left to do for the task. */
 export function beginCreate(
@@ -84,15 +84,17 @@ export function beginCreate(
 }
 
 /** The peer was first with a child that we want: it is there, or is being installed. */
-function isMade({ children, serving }: Established, task: Task): boolean {
+function isMade({ children, serving, pending }: Established, task: Task): boolean {
   if (task.type !== 'create') return false;
   const coming = serving?.step === 'installing' ? [serving.child] : [];
-  return [...children, ...coming].some(({ name }) => name === task.child);
+  const agreed = pending?.agreed.kind === 'child' ? [pending.agreed] : [];
+  return [...children, ...coming, ...agreed].some(({ name }) => name === task.child);
 }
 
 /** A child to rekey: there, and neither replaced by the peer nor about to go. */
 function isOurs(established: Established, child: ChildSa | undefined): boolean {
-  const { serving } = established;
+  const { serving, pending } = established;
+  if (pending?.agreed.kind === 'child' && pending.agreed.replaces === child?.spiIn) return false;
   if (!child || child.replaced || isLeaving(established, child)) return false;
   return !(serving?.step === 'installing' && serving.replaces === child.spiIn);
 }
@@ -109,8 +111,8 @@ function templateOf(tunnel: Tunnel, task: CreateTask): ChildTemplate | undefined
 }
 
 function proposalsFor(tunnel: Tunnel, { suite }: Established, task: CreateTask): ProposalTemplate[] {
-  if (task.type === 'rekey-ike') return firstExchangeOnly(keepingPrf(tunnel.ike.proposals, suite.prf!));
-  return firstExchangeOnly(templateOf(tunnel, task)?.proposals ?? []);
+  if (task.type === 'rekey-ike') return keepingPrf(tunnel.ike.proposals, suite.prf!);
+  return templateOf(tunnel, task)?.proposals ?? [];
 }
 
 export function createOffered(
@@ -134,7 +136,7 @@ export function createOffered(
 }
 
 /** The peer's rekey of the same SA stands; ours is not needed, or came to nothing. */
-function yieldToRival(context: Context, sa: IkeSa, established: Established, own: OwnExchange): void {
+export function yieldToRival(context: Context, sa: IkeSa, established: Established, own: OwnExchange): void {
   delete established.own;
   commandDone(context, own.task.command, 'OK');
   const heir = own.task.type === 'rekey-ike' && context.sas.get((own.rival?.spi as string | undefined) ?? '');
@@ -216,7 +218,8 @@ export function createAnswered(
     !nonce ||
     !isNonce(nonce.data) ||
     (task.type === 'rekey-ike' && !ikeSpiText(chosen.proposal.spi)) ||
-    (chosen.suite.keyExchange !== undefined) !== (ke !== undefined)
+    (chosen.suite.keyExchange !== undefined) !== (ke !== undefined) ||
+    (additionalMethods(chosen.suite).length > 0 && !linkOf(payloads))
   ) {
     return taskFailed(context, sa, established, 'PEER_ERROR', {
       remote: sa.remote.address,
@@ -225,7 +228,7 @@ export function createAnswered(
     });
   }
   if (!ke || !own.offer?.handle)
-    return finishCreate(context, sa, established, own, chosen.suite, NO_SECRET, payloads);
+    return finishCreate(context, sa, established, own, chosen.suite, [], payloads);
   const job = startJob(context, sa, {
     type: 'finish',
     group: ke.group,
@@ -323,16 +326,25 @@ export function createFinished(
     });
   }
   const payloads = reopen(context, established, own.response);
-  finishCreate(context, sa, established, own, own.suite, result.secret, payloads);
+  if (additionalMethods(own.suite).length === 0)
+    return finishCreate(context, sa, established, own, own.suite, [result.secret], payloads);
+  const rest = {
+    suite: own.suite,
+    response: own.response,
+    secrets: [result.secret],
+    link: linkOf(payloads)!,
+  };
+  beginFollowup(context, sa, established, own, rest, payloads);
 }
 
-function finishCreate(
+/** `secrets`: of all key exchanges, in order. `payloads`: of the answer to CREATE_CHILD_SA. */
+export function finishCreate(
   context: Context,
   sa: IkeSa,
   established: Established,
-  own: OwnExchange & { step: 'sent' | 'finishing' },
+  own: OwnExchange & { step: 'sent' | 'finishing' | 'followup-finishing' },
   suite: ChosenSuite,
-  secret: Uint8Array,
+  [secret, ...further]: readonly Uint8Array[],
   payloads: Payload[],
 ): void {
   const task = own.task as CreateTask;
@@ -345,7 +357,8 @@ function finishCreate(
       initiator: true,
       spi: offer.spi as string,
       peerSpi: ikeSpiText(spi)!,
-      secret,
+      secret: secret!,
+      further,
       ni: offer.nonce,
       nr,
     });
@@ -376,7 +389,7 @@ function finishCreate(
       initiator: true,
       ni: offer.nonce,
       nr,
-      ...(secret.length > 0 ? { secret } : {}),
+      ...(secret ? { secret, further } : {}),
     },
   );
   established.own = {
@@ -389,7 +402,7 @@ function finishCreate(
 }
 
 /** What an exchange knows at every step. */
-function carried({ task, rival, gone }: OwnExchange): Pick<OwnExchange, 'task' | 'rival' | 'gone'> {
+export function carried({ task, rival, gone }: OwnExchange): Pick<OwnExchange, 'task' | 'rival' | 'gone'> {
   return { task, ...(rival ? { rival } : {}), ...(gone ? { gone } : {}) };
 }
 
@@ -480,11 +493,20 @@ function deleteRedundant(context: Context, sa: IkeSa, made: IkeSa): void {
   endReplaced(context, sa);
 }
 
+/** With its last answer the peer has its half. */
+function isMadeByPeer(
+  own: OwnExchange,
+): own is OwnExchange & { step: 'sent' | 'finishing' | 'followup-finishing' } {
+  if (own.step === 'followup-finishing') return nextFollowup(own.rest, 1) === undefined;
+  if (own.step === 'finishing') return additionalMethods(own.suite).length === 0;
+  return own.step === 'sent';
+}
+
 /** The peer made its half of what we cannot finish. */
 function unmake(
   context: Context,
   established: Established,
-  { offer, rival }: OwnExchange & { step: 'sent' | 'finishing' },
+  { offer, rival }: OwnExchange & { step: 'sent' | 'finishing' | 'followup-finishing' },
 ): void {
   if (typeof offer?.spi === 'number')
     return void established.tasks.unshift({ type: 'delete-child', spiIn: offer.spi, unmade: true });
@@ -494,7 +516,7 @@ function unmake(
   established.tasks = [{ type: 'delete-ike' }];
 }
 
-function taskFailed(
+export function taskFailed(
   context: Context,
   sa: IkeSa,
   established: Established,
@@ -503,7 +525,7 @@ function taskFailed(
 ): void {
   const own = established.own!;
   reportFailure(context, code, established.tunnel, detail);
-  if ('offer' in own) unmake(context, established, own);
+  if (isMadeByPeer(own)) unmake(context, established, own);
   if (own.rival) return yieldToRival(context, sa, established, own);
   const { task } = own;
   delete established.own;

@@ -154,6 +154,7 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
   const { tunnel, children, own } = established;
   if (by === 'peer') keepLastAnswer(context, sa);
   if (own && 'offer' in own && own.offer?.handle) forgetOffer(context, own.offer.handle);
+  if (own && 'handle' in own) forgetOffer(context, own.handle);
   // Before its own SA goes, a child's traffic has another.
   for (const child of children) if (child.used) useElsewhere(context, tunnel, child);
   for (const child of children) removeChild(context, established, child);

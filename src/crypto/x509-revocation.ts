@@ -49,6 +49,8 @@ export async function checkRevocation(
     all.reasons.push(...found.reasons);
     all.wanted.push(...found.wanted);
   }
+  // Who sends so much that what matters stays unread is not let by for it, however soft the rule.
+  if (budget.signatures < 0) all.reasons.push(tooMuch(path[0]!.certificate));
   return all;
 }
 
@@ -113,6 +115,11 @@ function revoked(
     certificate: nameOf(certificate),
     text: `its issuer withdrew it on ${day} (${REASON_NAMES[reason] || 'unknown reason'}): it needs a new certificate and a new key`,
   };
+}
+
+function tooMuch(certificate: Certificate): Reason {
+  const text = 'more lists and answers came with it than are looked at: send those of its own path only';
+  return { code: 'TOO_BIG', certificate: nameOf(certificate), text };
 }
 
 function unknown(certificate: Certificate, problems: string[], places: number): Reason {

@@ -66,7 +66,7 @@ async function judgeChain(
   const path = {
     certificates,
     anchors,
-    crls: [...bodies(question, CERT_ENCODING.CRL), ...crls],
+    crls: [...crls, ...bodies(question, CERT_ENCODING.CRL)],
     ocsp: bodies(question, CERT_ENCODING.OCSP_CONTENT),
     at: wallClock(),
     rules,

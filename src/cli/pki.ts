@@ -216,8 +216,9 @@ function* verdictLines(
   yield good ? `${file}: good: ${path.join(' < ')}` : `${file}: not good`;
 }
 
-function plain({ names, ...rest }: CertificateDescription) {
-  return { ...rest, names: namesIn(names) };
+function plain({ names, publicKey, ...rest }: CertificateDescription) {
+  const spki = Buffer.from(publicKey).toString('base64');
+  return { ...rest, publicKey: spki, names: namesIn(names) };
 }
 
 function namesIn({ dns, email, addresses, uris }: CertificateDescription['names']): string[] {

@@ -4,7 +4,7 @@ import { type Certificate, nameOf, sameBytes } from './x509-certificate.ts';
 import type { Judged, Link } from './x509-checks.ts';
 import { printName } from './x509-names.ts';
 import { PATH_BUDGET, type PathRules, type Reason } from './x509-rules.ts';
-import { keyProblem, schemeOf, verifies } from './x509-signature.ts';
+import { isSignedBy, keyProblem, schemeOf } from './x509-signature.ts';
 
 export interface Search {
   leaf: Link;
@@ -12,7 +12,7 @@ export interface Search {
   anchors: readonly Link[];
   rules: PathRules;
   at: number;
-  /** Signatures that may still be checked; shared with revocation. */
+  /** Signatures that may still be checked. */
   budget: Budget;
   judge: (judged: Judged) => Reason[];
 }
@@ -23,7 +23,8 @@ export interface Budget {
 }
 
 export function newBudget(): Budget {
-  return { signatures: PATH_BUDGET.signatures, steps: PATH_BUDGET.steps };
+  const { signatures, steps } = PATH_BUDGET;
+  return { signatures, steps };
 }
 
 export interface Found {
@@ -35,7 +36,7 @@ export interface Found {
 
 /** The first path without a reason against it; else the one with the fewest, else the longest start of one. */
 export async function findPath(search: Search): Promise<Found> {
-  const state: State = { search, best: undefined, stub: [search.leaf], trouble: [] };
+  const state: State = { search, best: undefined, stub: [search.leaf], trouble: [], edges: new Map() };
   await extend(state, [search.leaf]);
   if (state.best?.reasons.length === 0) return state.best;
   const ended = search.budget.signatures <= 0 || search.budget.steps <= 0 ? [budgetReason(search.leaf)] : [];
@@ -50,6 +51,8 @@ interface State {
   stub: readonly Link[];
   /** What kept paths from going on. */
   trouble: Reason[];
+  /** By issuer and subject: whether the one signed the other. Many paths lead over the same pairs. */
+  edges: Map<Link, Map<Link, boolean>>;
 }
 
 /** Depth first, likeliest issuer first; true once a good path is found or the budget is spent. */
@@ -62,7 +65,7 @@ async function extend(state: State, path: readonly Link[]): Promise<boolean> {
   for (const issuer of issuersOf(search, path)) {
     if (--search.budget.steps < 0) return true;
     if (path.length >= search.rules.longestPath) {
-      note(state, last, 'PATH_TOO_LONG', `the path has more than ${search.rules.longestPath} certificates`);
+      state.trouble.push(tooLong(last.certificate, search.rules.longestPath));
       return false;
     }
     if ((await signs(state, issuer, last)) && (await extend(state, [...path, issuer]))) return true;
@@ -104,31 +107,34 @@ function unlikeliness({ certificate: issuer }: Link, { authorityKeyId }: Certifi
  * A signature that we refuse to check, for its algorithm or its key, joins as well: the path then shows the true reason,
  * and that reason keeps it from being accepted.
  */
-async function signs(state: State, issuer: Link, { certificate }: Link): Promise<boolean> {
-  const scheme = schemeOf(certificate.signatureAlgorithm);
-  const { kind, key } = issuer.key;
-  const refused = !scheme || !state.search.rules.signatureHashes.concat('identity').includes(scheme.hash);
-  if (refused || !key || kind === 'unknown' || keyProblem(issuer.key, state.search.rules)) return true;
-  if (--state.search.budget.signatures < 0) return false;
-  const { tbs, signature } = certificate;
-  const good = scheme.keys.includes(kind) && (await verifies(key, scheme, { data: tbs, signature }));
-  if (!good)
-    note(
-      state,
-      { certificate },
-      'BAD_SIGNATURE',
-      `the key of ${nameOf(issuer.certificate)} did not make its signature: it is forged, or the CA has another key now`,
-    );
+async function signs(state: State, issuer: Link, subject: Link): Promise<boolean> {
+  const known = state.edges.get(issuer) ?? new Map<Link, boolean>();
+  state.edges.set(issuer, known);
+  const good = known.get(subject) ?? (await verified(state, issuer, subject));
+  known.set(subject, good);
   return good;
 }
 
-function note(
-  state: State,
-  { certificate }: Pick<Link, 'certificate'>,
-  code: Reason['code'],
-  text: string,
-): void {
-  state.trouble.push({ code, certificate: nameOf(certificate), text });
+async function verified({ search, trouble }: State, issuer: Link, { certificate }: Link): Promise<boolean> {
+  const { signatureAlgorithm, tbs, signature } = certificate;
+  const scheme = schemeOf(signatureAlgorithm);
+  const allowed =
+    scheme && (scheme.hash === 'identity' || search.rules.signatureHashes.includes(scheme.hash));
+  if (!allowed || keyProblem(issuer.key, search.rules)) return true;
+  if (--search.budget.signatures < 0) return false;
+  const good = await isSignedBy(issuer.key, signatureAlgorithm, { data: tbs, signature }, search.rules);
+  if (!good) trouble.push(badSignature(certificate, issuer.certificate));
+  return good;
+}
+
+function tooLong(certificate: Certificate, most: number): Reason {
+  const text = `the path has more than ${most} certificates: have the peer send a shorter one`;
+  return { code: 'PATH_TOO_LONG', certificate: nameOf(certificate), text };
+}
+
+function badSignature(certificate: Certificate, issuer: Certificate): Reason {
+  const text = `the key of ${nameOf(issuer)} did not make its signature: it is forged, or the CA has another key now`;
+  return { code: 'BAD_SIGNATURE', certificate: nameOf(certificate), text };
 }
 
 function unanchored(state: State): Reason[] {

@@ -106,8 +106,9 @@ export function nameOf(certificate: Certificate): string {
   return printName(certificate.subject) || `serial number ${certificate.serial}`;
 }
 
+/** Public values; for secrets this is not. */
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+  return Buffer.compare(a, b) === 0;
 }
 
 export function algorithmOf(node: DerNode | undefined): Algorithm {

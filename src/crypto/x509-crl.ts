@@ -4,7 +4,6 @@ import { setImmediate } from 'node:timers/promises';
 import { KeyUsageFlags } from '@peculiar/asn1-x509';
 import { hex } from './bytes.ts';
 import { childrenOf, elementsOf, readDer, TAG } from './der.ts';
-import type { Budget } from './x509-build.ts';
 import {
   type Algorithm,
   algorithmOf,
@@ -16,7 +15,7 @@ import {
   timeOf,
 } from './x509-certificate.ts';
 import { generalNamesOf, nameKey } from './x509-names.ts';
-import type { Answer, Inquiry } from './x509-revocation.ts';
+import type { Answer, Budget, Inquiry } from './x509-revocation.ts';
 import { PATH_BUDGET } from './x509-rules.ts';
 import { isSignedBy } from './x509-signature.ts';
 

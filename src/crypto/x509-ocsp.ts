@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto';
 import { KeyUsageFlags } from '@peculiar/asn1-x509';
 import { hex, unhex } from './bytes.ts';
 import { childrenOf, type DerNode, derOf, encodeOid, oidOf, readDer, TAG } from './der.ts';
-import type { Budget } from './x509-build.ts';
 import {
   type Algorithm,
   algorithmOf,
@@ -19,7 +18,7 @@ import {
 } from './x509-certificate.ts';
 import type { Link } from './x509-checks.ts';
 import { nameKey } from './x509-names.ts';
-import type { Answer, Inquiry } from './x509-revocation.ts';
+import type { Answer, Budget, Inquiry } from './x509-revocation.ts';
 import { EKU, PATH_BUDGET } from './x509-rules.ts';
 import { isSignedBy, keyProblem, readPublicKey } from './x509-signature.ts';
 

@@ -1,11 +1,10 @@
 // Whether a certificate of a good path was withdrawn: what lists and answers say, and where more could be had.
 
-import type { Budget } from './x509-build.ts';
 import { type Certificate, nameOf } from './x509-certificate.ts';
 import type { Link } from './x509-checks.ts';
 import { askList, readList } from './x509-crl.ts';
 import { askResponse, readResponse } from './x509-ocsp.ts';
-import type { PathRules, Reason } from './x509-rules.ts';
+import { PATH_BUDGET, type PathRules, type Reason } from './x509-rules.ts';
 
 /** Where an answer about revocation could be had, for a certificate whose path to an anchor was verified. */
 export interface Wanted {
@@ -20,6 +19,11 @@ export type Answer =
   | { status: 'good' }
   | { status: 'revoked'; since: number; reason?: number }
   | { problem: string };
+
+/** Signatures that may still be checked. */
+export interface Budget {
+  signatures: number;
+}
 
 export interface Inquiry {
   certificate: Certificate;
@@ -39,10 +43,10 @@ export interface Evidence {
 export async function checkRevocation(
   path: readonly Link[],
   evidence: Evidence,
-  budget: Budget,
 ): Promise<{ reasons: Reason[]; wanted: Wanted[] }> {
   const all = { reasons: [] as Reason[], wanted: [] as Wanted[] };
   if (evidence.rules.revocation === 'off') return all;
+  const budget = { signatures: PATH_BUDGET.revocationSignatures };
   for (const [index, { certificate }] of path.slice(0, -1).entries()) {
     const inquiry = { certificate, issuer: path[index + 1]!, at: evidence.at, rules: evidence.rules };
     const found = await ask(inquiry, evidence, budget);

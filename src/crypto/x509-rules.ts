@@ -49,8 +49,9 @@ export const PATH_BUDGET = {
   /** Certificates of the peer. */
   certificates: 10,
   anchors: 1000,
-  /** Signatures checked, those of revocation included. */
-  signatures: 32,
+  /** Signatures checked while a path is sought, and afterwards those of lists and answers. */
+  signatures: 16,
+  revocationSignatures: 32,
   /** Candidates looked at while a path is sought. */
   steps: 500,
   /** Lists and answers. */

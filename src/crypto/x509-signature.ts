@@ -221,17 +221,13 @@ function hashOf(node: DerNode | undefined): string | undefined {
   return parametersAre(algorithm, true) ? HASHES[algorithm.oid] : undefined;
 }
 
-export interface Signed {
+interface Signed {
   data: Uint8Array;
   signature: Uint8Array;
 }
 
 /** On a thread of the pool; false for anything that does not verify, never a rejection. */
-export function verifies(
-  key: KeyObject,
-  scheme: SignatureScheme,
-  { data, signature }: Signed,
-): Promise<boolean> {
+function verifies(key: KeyObject, scheme: SignatureScheme, { data, signature }: Signed): Promise<boolean> {
   const pss = scheme.saltLength !== undefined;
   const options = pss
     ? { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: scheme.saltLength! }

@@ -20,7 +20,7 @@ export { PATH_RULES } from './x509-rules.ts';
 export interface PathQuestion {
   /** DER, the leaf first, the rest in any order. */
   certificates: readonly Uint8Array[];
-  /** DER of the CAs we trust; a leaf of the peer, pinned, is allowed. */
+  /** DER of the CAs we trust; a leaf of the peer, pinned, is allowed. Never changed once given: what was read is kept. */
   anchors: readonly Uint8Array[];
   /** DER. */
   crls: readonly Uint8Array[];
@@ -51,8 +51,8 @@ export async function judgePath(question: PathQuestion): Promise<Verdict> {
   const leaf = tooMuch ? undefined : readLink(question.certificates[0]!);
   if (tooMuch || !leaf || 'code' in leaf) return refused(tooMuch ?? (leaf as Reason));
   const budget = newBudget();
-  const others = readLinks(question.certificates.slice(1));
-  const anchors = readLinks(question.anchors);
+  const others = readLinks(distinct(question.certificates.slice(1)), readLink);
+  const anchors = readLinks(question.anchors, readAnchor);
   const { rules } = question;
   // Certificates count whole seconds (RFC 5280 §4.1.2.5): the last one lasts until it is over.
   const at = Math.floor(question.at / 1000) * 1000;
@@ -68,9 +68,7 @@ export async function judgePath(question: PathQuestion): Promise<Verdict> {
   const reasons = found.reasons.length > 0 ? [...found.reasons, ...others.reasons, ...anchors.reasons] : [];
   const trusted = found.anchored && reasons.length === 0;
   const evidence = { crls: question.crls, ocsp: question.ocsp, at, rules };
-  const revocation = trusted
-    ? await checkRevocation(found.path, evidence, budget)
-    : { reasons: [], wanted: [] };
+  const revocation = trusted ? await checkRevocation(found.path, evidence) : { reasons: [], wanted: [] };
   reasons.push(...revocation.reasons);
   return {
     valid: found.anchored && reasons.length === 0,
@@ -108,6 +106,8 @@ export interface CertificateDescription {
   notAfter: number;
   names: CertificateNames;
   key: string;
+  /** DER of SubjectPublicKeyInfo. */
+  publicKey: Uint8Array;
   signature: string;
   ca: boolean;
   /** SHA-256 of the DER, hex. */
@@ -126,6 +126,7 @@ export function describeCertificate(der: Uint8Array): CertificateDescription | R
     notBefore: certificate.notBefore,
     notAfter: certificate.notAfter,
     names: namesOf(certificate),
+    publicKey: certificate.spki,
     key: key.problem ? `${key.description} (${key.problem})` : key.description,
     signature: schemeOf(certificate.signatureAlgorithm)?.name ?? certificate.signatureAlgorithm.oid,
     ca: certificate.basicConstraints?.ca === true,
@@ -157,14 +158,29 @@ function readLink(der: Uint8Array): Link | Reason {
   }
 }
 
+/** By the bytes' own object: they are asked about again and again, come from our files, and never change. */
+const anchorsRead = new WeakMap<Uint8Array, Link | Reason>();
+
+function readAnchor(der: Uint8Array): Link | Reason {
+  const known = anchorsRead.get(der) ?? readLink(der);
+  anchorsRead.set(der, known);
+  return known;
+}
+
 /** One that cannot be read leads nowhere; it is told where nothing else leads anywhere either. */
-function readLinks(ders: readonly Uint8Array[]): { links: Link[]; reasons: Reason[] } {
-  const distinct = ders.filter((der, i) => ders.findIndex((other) => sameBytes(other, der)) === i);
-  const read = distinct.map(readLink);
+function readLinks(
+  ders: readonly Uint8Array[],
+  read: (der: Uint8Array) => Link | Reason,
+): { links: Link[]; reasons: Reason[] } {
+  const all = ders.map(read);
   return {
-    links: read.filter((one): one is Link => !('code' in one)),
-    reasons: read.filter((one): one is Reason => 'code' in one),
+    links: all.filter((one): one is Link => !('code' in one)),
+    reasons: all.filter((one): one is Reason => 'code' in one),
   };
+}
+
+function distinct(ders: readonly Uint8Array[]): Uint8Array[] {
+  return ders.filter((der, i) => ders.findIndex((other) => sameBytes(other, der)) === i);
 }
 
 function refused(reason: Reason): Verdict {

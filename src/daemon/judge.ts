@@ -9,7 +9,6 @@ import {
   type CertificateNames,
   describeCertificate,
   judgePath,
-  publicKeyOf,
   type Reason,
   type Verdict,
 } from '../crypto/x509.ts';
@@ -60,7 +59,7 @@ async function judgeChain(
   certificates: Uint8Array[],
 ): Promise<Judgement> {
   const leaf = describeCertificate(certificates[0]!);
-  const key = publicKey(publicKeyOf(certificates[0]!) ?? new Uint8Array(0));
+  const key = 'code' in leaf ? undefined : publicKey(leaf.publicKey);
   const signed = key ? await signatureOf(question, key) : undefined;
   const unnamed = 'code' in leaf ? [] : nameReasons(question, leaf.names);
   const path = {

@@ -150,7 +150,8 @@ function takeUp(context: Context, state: TunnelState, { id, child }: Event & { t
   if (!known) return commandDone(context, id, 'CONFIG_UNKNOWN_CHILD');
   state.wanted = true;
   const established = establishedOf(context, state);
-  if (!established) {
+  // One that is being deleted is none: when it has gone, a new one is made.
+  if (!established || isEnding(established)) {
     state.waiting.push(id);
     return connect(context, state);
   }
@@ -181,7 +182,8 @@ export function takeDown(context: Context, state: TunnelState, id: number | unde
   state.wanted = false;
   delete state.retryAt;
   let pending = id;
-  for (const spi of [...state.sas]) {
+  // The newest first: with the answer to its deletion the command is done, whatever a replaced one is still waiting for.
+  for (const spi of state.sas.toReversed()) {
     const sa = context.sas.get(spi);
     if (!sa) continue;
     if (sa.state.name !== 'established') {
@@ -225,6 +227,10 @@ export function attempt(context: Context, state: TunnelState, preferred?: IpAddr
   state.sas = [...state.sas, sa.spi];
   reportConnecting(context, sa, state.attempt);
   return sa.spi;
+}
+
+function isEnding({ own, tasks }: Established): boolean {
+  return own?.task.type === 'delete-ike' || tasks.some(({ type }) => type === 'delete-ike');
 }
 
 export function establishedOf(context: Context, state: TunnelState): Established | undefined {

@@ -265,3 +265,21 @@ test('what the data plane cannot do is left out by name', () => {
   assert.deepEqual(pair.a.reports, ['CONFIG_NOT_CAPABLE']);
   assert.equal(pair.a.gateway.failures()[0]!.detail.child, 'net');
 });
+
+test('down while a rekey is still being cleared away, and up at once: the old SA goes, and a new one is made', () => {
+  const pair = established(sites());
+  const rekey = pair.command(pair.a, 'rekey', 't');
+  while (!pair.a.outcomes.has(rekey)) pair.run(1);
+  // The DELETE of the new SA is lost once; that of the replaced one is answered before it.
+  let losses = 1;
+  pair.filter = ({ name }) => name !== 'a' || losses-- <= 0;
+  const [down, before] = [pair.command(pair.a, 'down', 't'), pair.a.gateway.spis()];
+  while (!pair.a.outcomes.has(down)) pair.run(1);
+  const up = pair.command(pair.a, 'up', 't');
+  while (!pair.a.outcomes.has(up)) pair.run(1);
+  assert.deepEqual([pair.a.outcomes.get(down), pair.a.outcomes.get(up)], ['OK', 'OK']);
+  const after = pair.a.gateway.spis();
+  assert.ok(after.length === 1 && !before.includes(after[0]!), pair.ladder());
+  pair.run(3000);
+  agree(pair);
+});

@@ -2,6 +2,7 @@
 
 import type { KeyObject } from 'node:crypto';
 import { complaintText } from '../../src/config/complaint.ts';
+import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { createKeyExchanges } from '../../src/crypto/node-key-exchange.ts';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
@@ -17,10 +18,13 @@ import { createGateway, type Gateway } from '../../src/ike/gateway.ts';
 import type { Folder } from '../config/files.ts';
 import { type Holder, NOON } from '../crypto/ca.ts';
 
+export type RunJob = ReturnType<typeof createJobs>;
+
 export interface Running {
   daemon: Daemon;
   gateway: Gateway;
   lines: string[];
+  keyring: Config['keyring'];
 }
 
 /** PEM of certificates, one behind the other. */
@@ -68,8 +72,16 @@ export async function stopPair({ a, b }: { a: Running; b: Running }): Promise<vo
   await Promise.all([a.daemon.stop(50), b.daemon.stop(50)]);
 }
 
-function start(file: string, peer: () => Running, at: number, fetch: Fetch): Running {
-  const { config, complaints } = loadConfig(file, at);
+/** `at`: what its clock says; `wrap` stands between the core and its jobs. */
+export function start(
+  file: string,
+  peer: (address: string) => Running,
+  at: number | (() => number),
+  fetch: Fetch = NOWHERE,
+  wrap: (runJob: RunJob) => RunJob = (runJob) => runJob,
+): Running {
+  const wallClock = () => (typeof at === 'number' ? at : at());
+  const { config, complaints } = loadConfig(file, wallClock());
   if (!config) throw new Error(complaints.map(complaintText).join('\n'));
   const provider = createNodeProvider();
   const gateway = createGateway({ provider });
@@ -79,18 +91,22 @@ function start(file: string, peer: () => Running, at: number, fetch: Fetch): Run
     core: gateway,
     plane: createMemoryPlane(provider),
     send: ({ bytes, local, remote }) =>
-      setImmediate(() => peer().daemon.feed({ type: 'datagram', bytes, local: remote, remote: local })),
-    runJob: createJobs({
-      provider,
-      keyExchanges: createKeyExchanges(),
-      secret: (name) => secrets.get(name)?.(),
-      key: (name) => keys.get(name)?.(),
-      judge: createJudge({
-        trust: (name) => trust.get(name)?.(),
-        wallClock: () => at,
-        revocation: createRevocation({ fetch, now: () => at }),
+      setImmediate(() =>
+        peer(remote.address).daemon.feed({ type: 'datagram', bytes, local: remote, remote: local }),
+      ),
+    runJob: wrap(
+      createJobs({
+        provider,
+        keyExchanges: createKeyExchanges(),
+        secret: (name) => secrets.get(name)?.(),
+        key: (name) => keys.get(name)?.(),
+        judge: createJudge({
+          trust: (name) => trust.get(name)?.(),
+          wallClock,
+          revocation: createRevocation({ fetch, now: wallClock }),
+        }),
       }),
-    }),
+    ),
     clock: () => Math.floor(performance.now()),
     log: createLog({
       json: false,
@@ -101,5 +117,5 @@ function start(file: string, peer: () => Running, at: number, fetch: Fetch): Run
   });
   for (const tunnel of config.tunnels)
     daemon.feed({ type: 'configure', changes: [{ type: 'set-tunnel', tunnel }] });
-  return { daemon, gateway, lines };
+  return { daemon, gateway, lines, keyring: config.keyring };
 }

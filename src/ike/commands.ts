@@ -12,11 +12,12 @@ import {
   commandDone,
   report,
   reportFailure,
+  sasOf,
   type TunnelState,
 } from './context.ts';
 import { rehearseAnew } from './rehearsal.ts';
 import type { Established, State } from './sa.ts';
-import { abandon } from './tunnels.ts';
+import { giveAway } from './tunnels.ts';
 import { initiate, reportConnecting } from './v2/ike-sa-init.ts';
 
 export function configure(context: Context, change: ConfigChange): void {
@@ -153,6 +154,7 @@ function takeUp(context: Context, state: TunnelState, { id, child }: Event & { t
   // One that is being deleted is none: when it has gone, a new one is made.
   if (!established || isEnding(established)) {
     state.waiting.push(id);
+    for (const sa of sasOf(context, state.tunnel.name)) delete sa.unwanted;
     return connect(context, state);
   }
   if (child === undefined || established.children.some(({ name }) => name === child))
@@ -187,9 +189,11 @@ export function takeDown(context: Context, state: TunnelState, id: number | unde
     const sa = context.sas.get(spi);
     if (!sa) continue;
     if (sa.state.name !== 'established') {
-      abandon(context, sa);
+      giveAway(context, sa);
       continue;
     }
+    // Whoever replaced it deletes it; a peer that still waits for our answer would take our DELETE for the tunnel's end.
+    if (sa.state.replacedBy !== undefined) continue;
     sa.state.tasks = [{ type: 'delete-ike', ...(pending === undefined ? {} : { command: pending }) }];
     pending = undefined;
   }

@@ -36,6 +36,8 @@ export interface IkeSa {
   heard?: Announced;
   /** The certificate or raw key that we showed, DER. */
   shown?: Uint8Array;
+  /** Nobody wants it any more, but the peer may hold it already: it is deleted once it is established. */
+  unwanted?: true;
   window: Window;
   state: State;
 }

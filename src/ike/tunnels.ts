@@ -96,6 +96,12 @@ export function dropBeside(context: Context, tunnel: string): void {
   if (sa && UNKNOWN_TO_PEER.includes(sa.state.name)) abandon(context, sa);
 }
 
+/** An attempt that is not wanted any more: the peer may hold the SA from our IKE_AUTH on. */
+export function giveAway(context: Context, sa: IkeSa): void {
+  if (!sa.initiator || UNKNOWN_TO_PEER.includes(sa.state.name)) return abandon(context, sa);
+  sa.unwanted = true;
+}
+
 const UNKNOWN_TO_PEER: State['name'][] = [
   'offering',
   'init-sent',

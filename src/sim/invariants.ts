@@ -2,6 +2,7 @@
 
 import { policyId } from '../ike/child.ts';
 import type { IkeSa } from '../ike/sa.ts';
+import type { Change } from '../policy/sad.ts';
 import { decodeHeader, type Header } from '../wire/ikev2.ts';
 import { EXCHANGE } from '../wire/numbers.ts';
 import { copy } from './copy.ts';
@@ -51,8 +52,9 @@ export function witness(pair: Pair, past?: Witnessed): { observer: Observer; see
       const sender = known ?? senderOf(seen, to.name, header, !header.flags.initiator);
       (header.flags.response ? sender.answered : sender.asked)[header.messageId] = true;
     },
-    judged(side, job, result) {
-      if (job.type.endsWith('-verify') && 'valid' in result && result.valid) seen.verified[side.name]++;
+    judged(side, _job, result) {
+      if ((result.type === 'psk-verify' || result.type === 'verify') && result.valid)
+        seen.verified[side.name]++;
     },
     handled(side) {
       const { name } = side;
@@ -110,18 +112,31 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }
 
-/** A packet each way through each policy. `mayMiss`: that there is no SA is nobody's fault; that one leads nowhere is. */
-export function unusable({ a, b }: Pair, policies: readonly string[], mayMiss: boolean): string[] {
+/**
+ * A packet each way through each policy. `mayMiss`: there need be no SA, nor one that the other side has already: whoever
+ * answers for a new child has nothing older to send with. That an SA is used which the other side has given up is a fault.
+ */
+export function unusable(pair: Pair, policies: readonly string[], mayMiss: boolean): string[] {
+  const { a, b } = pair;
   return policies.flatMap((policy) =>
     [
       { from: a, to: b },
       { from: b, to: a },
     ].flatMap(({ from, to }) => {
-      const { outcome } = passage(from, to, policy);
-      if (outcome === 'received' || (mayMiss && outcome === 'no-sa')) return [];
+      const { outcome, spi } = passage(from, to, policy);
+      if (outcome === 'received' || (mayMiss && (outcome === 'no-sa' || !hasHeld(pair, to, spi)))) return [];
       return [`a packet of ${policy} from ${from.name} to ${to.name}: ${outcome}`];
     }),
   );
+}
+
+/** Asked for, and not still on its way to the data plane. */
+function hasHeld(pair: Pair, { name, changes }: Side, spi: number | undefined): boolean {
+  const adds = (change: Change) => change.type === 'add-inbound' && change.sa.spi === spi;
+  const isComing = pair
+    .pending()
+    .some((one) => one.type === 'changes' && one.side === name && one.changes.some(adds));
+  return changes.some(adds) && !isComing;
 }
 
 /** When all is quiet: both sides hold the same SAs and nothing else, and have nothing more to do. */

@@ -97,6 +97,8 @@ export interface Pair {
   postpone(order: number, at: Instant): void;
   /** Lets every job and every change happen that is under way. */
   work(): void;
+  /** Time passes, and nothing happens. */
+  idle(milliseconds: number): void;
   /** Lets time go on to the next timer, and no further. False where none is set. */
   tick(): boolean;
   /** The same at this moment; the two go on apart. */
@@ -202,6 +204,9 @@ export function createPair(
         happen(remove(one.order));
       }
     },
+    idle(milliseconds) {
+      world.now += milliseconds;
+    },
     tick() {
       const { at, side } = nextTimer();
       if (at === Number.POSITIVE_INFINITY) return false;
@@ -254,7 +259,7 @@ export function createPair(
       case 'datagram': {
         const { to, bytes, local, remote } = one;
         pair.observer.received?.(pair[to], bytes);
-        return feed(pair[to], { type: 'datagram', bytes: bytes.slice(), local, remote });
+        return feed(pair[to], { type: 'datagram', bytes, local, remote });
       }
       case 'job':
         return work(pair[one.side], one);

@@ -136,9 +136,11 @@ function rekeyedBy(
   return { spiOut, old: established.children.find((child) => child.spiOut === spiOut) };
 }
 
-/** A child that the peer holds already, and we are about to, is not unknown. */
+/** A child that the peer holds already, and we are about to, is not unknown; its SPI comes with the answer to us. */
 function unknownChild({ own }: Established, spiOut: number | undefined): number {
-  const coming = own?.step === 'installing' && own.child.spiOut === spiOut;
+  const making = own?.task.type === 'create' || own?.task.type === 'rekey-child';
+  const coming =
+    making && (own.step === 'installing' ? own.child.spiOut === spiOut : own.step !== 'offering');
   return coming ? NOTIFY.TEMPORARY_FAILURE : NOTIFY.CHILD_SA_NOT_FOUND;
 }
 

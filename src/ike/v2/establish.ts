@@ -50,6 +50,7 @@ export function establish(
   tunnelEstablished(context, sa, tunnel.name);
   const renewed = beginHandOver(context, sa, sa.state);
   if (!replaced && !renewed) dropDouble(context, sa, tunnel);
+  if (sa.unwanted) sa.state.tasks = [{ type: 'delete-ike' }];
   return sa.state;
 }
 

@@ -56,7 +56,7 @@ export interface Probes {
 }
 
 /** Sequence numbers whose answers are still waited for; a power of two, and more than the hundred of the loss. */
-const KEPT = 256;
+const KEPT = 128;
 const COUNTED = 100;
 
 interface Target {

@@ -39,8 +39,8 @@ export interface TunnelState {
   beside?: string;
   /** The attempt that renews what the peer has proven. */
   renewal?: string;
-  /** What the last rekey showed, by child. */
-  rehearsals?: Map<string, Rehearsal>;
+  /** What the last rekey of each child showed. */
+  rehearsals?: readonly Rehearsal[];
 }
 
 /** A failed negotiation, for the operator. */

@@ -15,6 +15,7 @@ import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
 
 /** What the last rekey of a child showed, by whomever it was. */
 export interface Rehearsal {
+  child: string;
   at: Instant;
   /** Another peer would be another rehearsal. */
   peer: string;
@@ -28,6 +29,9 @@ type RekeyTask = Extract<Task, { type: 'rekey-child' }>;
 const OWN_TURN = 6000;
 const OTHERS_TURN = 30_000;
 const TURN_JITTER = 0.3;
+/** Many tunnels that came up together are spread: rehearsals give way to what is still to come up. */
+const EACH = 2;
+const MOST_SPREAD = 15_000;
 /** An unchanged peer is believed for so long, however often it is connected again. */
 const BELIEVED = 86_400_000;
 /** After so long what was refused is tried once more: somebody may have mended it. */
@@ -61,12 +65,18 @@ function rehearseAfter(
   { name, spiIn }: Pick<ChildSa, 'name' | 'spiIn'>,
   after: number,
 ): void {
-  const notBefore = context.now + jittered(context, after, TURN_JITTER);
+  const spread = Math.min(context.tunnels.size() * EACH, MOST_SPREAD);
+  const notBefore = context.now + jittered(context, after + spread, TURN_JITTER);
   tasks.push({ type: 'rekey-child', spiIn, child: name, rehearsal: 'rekey', notBefore });
 }
 
-function isBelieved(context: Context, { rehearsals }: TunnelState, child: string, peer: string): boolean {
-  const known = rehearsals?.get(child);
+/** What the last rekey of a child showed. */
+export function rehearsalOf({ rehearsals }: TunnelState, child: string): Rehearsal | undefined {
+  return rehearsals?.find((one) => one.child === child);
+}
+
+function isBelieved(context: Context, state: TunnelState, child: string, peer: string): boolean {
+  const known = rehearsalOf(state, child);
   return known?.peer === peer && !known.refusal && context.now - known.at < BELIEVED;
 }
 
@@ -76,7 +86,7 @@ function peerOf({ remote }: IkeSa, { peer }: Established): string {
 
 /** A rehearsal is idle when the peer's own has just come to nothing. */
 export function isIdle(context: Context, { tunnel }: Established, { rehearsal, child }: RekeyTask): boolean {
-  const known = context.tunnels.get(tunnel)!.rehearsals?.get(child);
+  const known = rehearsalOf(context.tunnels.get(tunnel)!, child);
   return rehearsal === 'rekey' && known?.refusal !== undefined && context.now - known.at < NEWS;
 }
 
@@ -107,9 +117,9 @@ function note(
   refusal: Rehearsal['refusal'],
 ): void {
   const state = context.tunnels.get(established.tunnel)!;
-  state.rehearsals ??= new Map();
   const peer = peerOf(sa, established);
-  state.rehearsals.set(child, { at: context.now, peer, ...(refusal ? { refusal } : {}) });
+  const others = (state.rehearsals ?? []).filter((one) => one.child !== child);
+  state.rehearsals = [...others, { child, at: context.now, peer, ...(refusal ? { refusal } : {}) }];
 }
 
 /**
@@ -146,7 +156,7 @@ export function rehearsalRefused(
     });
   const [code, detail] = difference(template, child, error, payloads);
   const refusal = { code, detail: { remote: sa.remote.address, child: child.name, ...detail } };
-  const known = context.tunnels.get(established.tunnel)!.rehearsals?.get(child.name)?.refusal;
+  const known = rehearsalOf(context.tunnels.get(established.tunnel)!, child.name)?.refusal;
   if (JSON.stringify(known) !== JSON.stringify(refusal))
     reportFailure(context, code, established.tunnel, refusal.detail);
   note(context, sa, established, child.name, refusal);

@@ -26,6 +26,10 @@ export class TunnelTable {
     return row?.state;
   }
 
+  size(): number {
+    return this.#rows.size;
+  }
+
   /** To read it; nobody changes it. */
   peek(name: string): TunnelState | undefined {
     return this.#rows.get(name)?.state;

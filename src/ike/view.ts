@@ -8,7 +8,7 @@ import type { Identity } from '../policy/tunnel.ts';
 import type { VerifiedPeer } from './authenticate.ts';
 import type { Endpoint, PeerCredential } from './boundary.ts';
 import type { Context, TunnelState } from './context.ts';
-import type { Rehearsal } from './rehearsal.ts';
+import { type Rehearsal, rehearsalOf } from './rehearsal.ts';
 import type { ChildSa } from './sa.ts';
 
 export interface TunnelView {
@@ -81,7 +81,7 @@ export function viewOf(context: Context, state: TunnelState): TunnelView {
       peer: peerView(established.peer),
       ...(sa.shown === undefined ? {} : { shown: sa.shown }),
     },
-    children: established.children.map((child) => childView(child, state.rehearsals?.get(child.name))),
+    children: established.children.map((child) => childView(child, rehearsalOf(state, child.name))),
   };
 }
 

@@ -308,7 +308,8 @@ function pemOf(key: KeyObject): string {
 function written(json: boolean, der: Uint8Array, files: string[]): Outcome {
   const told = describeCertificate(der);
   const data = { files, certificate: 'code' in told ? told : plain(told) };
-  return { exit: EXIT.yes, text: json ? JSON.stringify(data) : listed(files) };
+  const names = 'code' in told || told.ca ? [] : [`it names ${namesIn(told.names).join(', ')}`];
+  return { exit: EXIT.yes, text: json ? JSON.stringify(data) : [listed(files), ...names].join('\n') };
 }
 
 function listed(files: string[]): string {

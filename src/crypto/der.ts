@@ -67,9 +67,19 @@ export function* elementsOf(bytes: Uint8Array): Generator<Omit<DerNode, 'childre
   }
 }
 
+/** The first elements, where there may be no more than so many. Throws DerError. */
+export function fewElementsOf(bytes: Uint8Array, most: number): Omit<DerNode, 'children'>[] {
+  const found: Omit<DerNode, 'children'>[] = [];
+  for (const element of elementsOf(bytes)) {
+    if (found.length === most) throw new DerError('more elements than there may be', 0);
+    found.push(element);
+  }
+  return found;
+}
+
 /** Whole content as text of single bytes below 128. */
 export function asciiOf(value: Uint8Array): string | undefined {
-  return value.every((byte) => byte < 0x80) ? String.fromCharCode(...value) : undefined;
+  return value.every((byte) => byte < 0x80) ? new TextDecoder().decode(value) : undefined;
 }
 
 /** An unsigned INTEGER that fits a number; undefined where it is negative or too large. */

@@ -356,7 +356,7 @@ function distributionPoints(value: Uint8Array): Extensions {
   const names = points
     .filter((point) => !point.reasons && !point.cRLIssuer)
     .flatMap((point) => point.distributionPoint?.fullName ?? []);
-  return { crlUrls: names.flatMap((name) => name.uniformResourceIdentifier ?? []) };
+  return { crlUrls: placesIn(names) };
 }
 
 const OCSP_ACCESS = '1.3.6.1.5.5.7.48.1';
@@ -364,7 +364,14 @@ const OCSP_ACCESS = '1.3.6.1.5.5.7.48.1';
 function authorityInfoAccess(value: Uint8Array): Extensions {
   const entries = [...decode(value, asn.AuthorityInfoAccessSyntax, 'authorityInfoAccess')];
   const ocsp = entries.filter((entry) => entry.accessMethod === OCSP_ACCESS);
-  return { ocspUrls: ocsp.flatMap((entry) => entry.accessLocation.uniformResourceIdentifier ?? []) };
+  return { ocspUrls: placesIn(ocsp.map(({ accessLocation }) => accessLocation)) };
+}
+
+/** What could be asked: http alone, and no character that would not be one of a URL (RFC 5280 §4.2.1.13, RFC 3986 §2). */
+function placesIn(names: asn.GeneralName[]): string[] {
+  return names.flatMap(({ uniformResourceIdentifier: url = '' }) =>
+    /^http:\/\/[\x21-\x7e]+$/i.test(url) ? url : [],
+  );
 }
 
 function someOf<T>(items: T[]): T[] {

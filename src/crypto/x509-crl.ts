@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { KeyUsageFlags } from '@peculiar/asn1-x509';
 import { hex } from './bytes.ts';
-import { childrenOf, elementsOf, readDer, TAG } from './der.ts';
+import { childrenOf, elementsOf, fewElementsOf, readDer, TAG } from './der.ts';
 import {
   type Algorithm,
   algorithmOf,
@@ -100,11 +100,14 @@ export function readList(der: Uint8Array): RevocationList {
   };
 }
 
+/** A list has seven, of which two may be missing (RFC 5280 §5.1). */
+const MOST_FIELDS = 7;
+
 /** One level of a SEQUENCE. */
 function partsOf(der: Uint8Array) {
-  const [outer, ...more] = [...elementsOf(der)];
+  const [outer, ...more] = fewElementsOf(der, 2);
   if (outer?.tag !== TAG.SEQUENCE || more.length > 0) throw new MalformedError('it is not one sequence');
-  return [...elementsOf(outer.value)];
+  return fewElementsOf(outer.value, MOST_FIELDS);
 }
 
 function extensionsOf(der: Uint8Array): RevocationList['extensions'] {
@@ -144,7 +147,7 @@ function whyNotMeant(value: Uint8Array, certificate: Certificate): string | unde
   const parts = childrenOf(readDer(value), TAG.SEQUENCE, 'the issuing distribution point');
   const isCa = certificate.basicConstraints?.ca === true;
   for (const part of parts) {
-    const flag = part.value[0] === 0xff;
+    const flag = part.value.some((byte) => byte !== 0);
     if (part.tag === 0xa0 && !isPointOf(part.children[0]?.raw, certificate))
       return 'the list is for another distribution point';
     if (part.tag === 0x81 && flag && isCa) return 'the list is for certificates that are no CA';
@@ -173,8 +176,8 @@ async function findEntry(entries: Uint8Array, serial: string): Promise<Answer> {
   let count = 0;
   for (const entry of elementsOf(entries)) {
     if (++count % ENTRIES_A_TURN === 0) await setImmediate();
-    const [number, date, extensions, ...more] = [...elementsOf(entry.value)];
-    if (entry.tag !== TAG.SEQUENCE || number?.tag !== TAG.INTEGER || more.length > 0)
+    const [number, date, extensions] = fewElementsOf(entry.value, 3);
+    if (entry.tag !== TAG.SEQUENCE || number?.tag !== TAG.INTEGER)
       throw new MalformedError('an entry is none');
     const reason = extensions && reasonOf(extensions.raw);
     if (hex(number.value) === serial)

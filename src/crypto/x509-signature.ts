@@ -128,6 +128,8 @@ function checked(row: KeyRow, algorithm: Algorithm, content: Uint8Array, spki: U
   if (problem) return { ...facts, problem };
   // RFC 3279 §2.3.1: NULL; RFC 8410 §3: nothing. EC has been read, PSS is OpenSSL's to read.
   const allowed = row.kind === 'ec' || row.kind === 'rsa-pss' || parametersAre(algorithm, row.kind === 'rsa');
+  // OpenSSL reads a single zero as the point at infinity, for which anybody can sign (SEC 1 §2.3.4).
+  if (row.kind === 'ec' && content.length < 2) return { ...facts, problem: 'it is no point of its curve' };
   if (!allowed) return { ...facts, problem: 'it has parameters that its kind does not have' };
   try {
     return { ...facts, key: createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' }) };

@@ -57,11 +57,15 @@ export function createRevocation({ fetch, now, limits: given }: RevocationParts)
     const work = turns(() => ask(fetch, wanted, limits.fetch))
       .then(
         (bytes) => ({ bytes, until: goodUntil(wanted, bytes) }),
-        (error: Error) => ({ bytes: undefined, problem: error.message, until: now() + limits.failed }),
+        (error: Error) => ({
+          bytes: undefined,
+          problem: error.message,
+          until: error instanceof Busy ? 0 : now() + limits.failed,
+        }),
       )
       .then((entry) => {
         running.delete(key);
-        store.set(key, entry);
+        if (entry.until > 0) store.set(key, entry);
         return entry;
       });
     running.set(key, work);
@@ -114,10 +118,10 @@ function nextPlaces(wanted: readonly Wanted[], found: ReadonlyMap<string, Entry>
   return [...next.values()];
 }
 
-/** A list is of its place; an answer is of its place and its certificate. */
-function keyOf({ type, url, certificate }: Wanted): string {
-  if (type === 'crl') return `crl ${url}`;
-  return `ocsp ${createHash('sha256').update(certificate).digest('hex')} ${url}`;
+/** A list is of its place and its issuer, so that one issuer spoils nothing of another; an answer, of a certificate. */
+function keyOf({ type, url, certificate, issuer }: Wanted): string {
+  const about = type === 'crl' ? issuer : certificate;
+  return `${type} ${createHash('sha256').update(about).digest('hex')} ${url}`;
 }
 
 function ask(fetch: Fetch, { type, url, certificate, issuer }: Wanted, timeout: number): Promise<Uint8Array> {
@@ -177,12 +181,15 @@ function createStore(limits: { entries: number; bytes: number }) {
   };
 }
 
+/** Nothing is wrong with the place. */
+class Busy extends FetchError {}
+
 /** So many at a time; those who wait keep their order, and beyond the room for them nobody waits. */
 function createTurns(atOnce: number, room: number) {
   const waiting: (() => void)[] = [];
   let busy = 0;
   return async <T>(work: () => Promise<T>): Promise<T> => {
-    if (busy >= atOnce && waiting.length >= room) throw new FetchError('too many fetches wait already');
+    if (busy >= atOnce && waiting.length >= room) throw new Busy('too many fetches wait already');
     if (busy >= atOnce) await new Promise<void>((turn) => waiting.push(turn));
     else busy++;
     try {

@@ -302,6 +302,39 @@ test('lists and answers that hide the one that withdraws: given up, and refused 
   assert.deepEqual(await codes(ask([leaf], [root], { crls: [...crls, last], rules: soft })), ['REVOKED']);
 });
 
+test('a list of millions of fields is given up before they are counted', async () => {
+  const fields = new Uint8Array(4 * 1024 * 1024 - 16);
+  for (let at = 0; at < fields.length; at += 2) fields[at] = TAG.NULL;
+  const signer = { key: root.key };
+  const huge = derOf(TAG.SEQUENCE, derOf(TAG.SEQUENCE, fields.subarray(200)), issue.algorithmFor(signer));
+  assert.match(await told(ask([leaf], [root], { crls: [huge], rules: hard })), /more elements/);
+  assert.equal(freshUntil('crl', huge), undefined);
+});
+
+test('only http is a place to ask: ldap in front, as Windows writes it, is passed over', async () => {
+  const urls = [
+    'ldap:///CN=a',
+    'ldap:///CN=b',
+    'ldap:///CN=c',
+    'https://ca.example/crl',
+    'http://a b/',
+    'http://ca.example/\u001b[31m',
+  ];
+  const extension = (url: string) =>
+    derOf(TAG.SEQUENCE, derOf(0xa0, derOf(0xa0, issue.encodeGeneralName({ type: 'uri', value: url }))));
+  const points = issue.extension(
+    '2.5.29.31',
+    derOf(TAG.SEQUENCE, ...[...urls, 'http://ca.example/crl'].map(extension)),
+  );
+  const { wanted } = await judgePath(
+    ask([makeLeaf(root, { extensions: [points] })], [root], { rules: soft }),
+  );
+  assert.deepEqual(
+    wanted.map(({ url }) => url),
+    ['http://ca.example/crl'],
+  );
+});
+
 test('an issuer whose own key usage allows no lists may still answer by OCSP', async () => {
   const ca = makeCa(undefined, { extensions: [issue.basicConstraints(true), issue.keyUsage(5)] });
   const below = makeLeaf(ca);

@@ -318,6 +318,23 @@ test('CVE-2017-9022, CVE-2026-14957: RSA numbers that are zero, one, even, negat
   }
 });
 
+test('a point that is none: at infinity, off the curve, of another length', async () => {
+  const good = issue.spkiOf(testKey('p256', 2));
+  const point = good.slice(-65);
+  const algorithm = good.slice(2, 23);
+  const off = Uint8Array.from(point, (byte, i) => (i === 64 ? byte ^ 1 : byte));
+  for (const bits of [
+    Uint8Array.of(0),
+    new Uint8Array(),
+    off,
+    point.subarray(0, 64),
+    Uint8Array.of(...point, 0),
+  ]) {
+    const spki = derOf(TAG.SEQUENCE, algorithm, issue.bitString(bits));
+    assert.deepEqual(await codes(ask([makeLeaf(root, { spki })], [root])), ['WEAK_KEY']);
+  }
+});
+
 test('CVE-2018-6459: PSS parameters with each field absent, unknown or of another type are refused', async () => {
   const rsa = makeCa(undefined, { key: testKey('rsa', 0) });
   const good = makeLeaf(rsa, { pss: true });

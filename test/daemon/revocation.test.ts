@@ -145,6 +145,7 @@ test('more than sixty-four that wait are turned away, and told so', async () => 
   const refused = verdicts.filter(({ valid }) => !valid);
   assert.equal(refused.length, 100 - 4 - 64);
   assert.match(refused[0]!.reasons[0]!.text, /too many fetches wait/);
+  assert.equal(revocation.size().entries, 4 + 64, 'who was turned away may come again at once');
 });
 
 test('a path waits so long and no longer, whoever is before it in the queue', async () => {

@@ -134,6 +134,7 @@ function resolveTunnel(
     auth,
     encapsulation: entry.encapsulation ?? DEFAULTS.encapsulation,
     childless: entry.childless ?? DEFAULTS.childless,
+    unique: entry.unique ?? DEFAULTS.unique,
     ike: { proposals: ikeProposals, lifetime: ikeLifetime ?? 0, ...reauthenticationOf(entry, at) },
     children,
     retransmit: retransmitOf(entry, at),

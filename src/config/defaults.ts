@@ -5,6 +5,8 @@ export const DEFAULTS = {
   encapsulation: 'auto',
   /** RFC 6023: few peers can, and those that begin so should be met. */
   childless: 'allow',
+  /** Between two sites one IKE SA is meant; an older one beside it is a leftover of a restart or a lost message. */
+  unique: 'replace',
   /** AES-GCM first: fastest here and met by every current box; AES-CBC with HMAC for the older ones. */
   'ike-suites': [
     'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305',

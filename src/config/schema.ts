@@ -139,6 +139,12 @@ const tunnelShape = {
     .describe(
       'IKE SAs without a first child (RFC 6023), so that every child has a key exchange of its own: never, when the peer begins so, always where the peer can, or no others',
     ),
+  unique: z
+    .enum(['replace', 'keep', 'never'])
+    .optional()
+    .describe(
+      'when the peer makes a second IKE SA: the first one goes once the second carries the children, the second one is refused, or both stay',
+    ),
   'ike-suites': z.array(text).min(1).optional().describe('algorithms of the IKE SA in order of preference'),
   'post-quantum': z
     .enum(['required', 'preferred', 'off'])

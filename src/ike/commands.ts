@@ -15,9 +15,10 @@ import {
   sasOf,
   type TunnelState,
 } from './context.ts';
+import { difference, wantedChildren } from './intent.ts';
 import { rehearseAnew } from './rehearsal.ts';
-import type { Established, State } from './sa.ts';
-import { giveAway } from './tunnels.ts';
+import type { Established, State, Task } from './sa.ts';
+import { askedAgain, giveAway } from './tunnels.ts';
 import { initiate, reportConnecting } from './v2/ike-sa-init.ts';
 
 export function configure(context: Context, change: ConfigChange): void {
@@ -147,9 +148,10 @@ export function command(context: Context, event: Event & { type: 'command' }): v
 }
 
 function takeUp(context: Context, state: TunnelState, { id, child }: Event & { type: 'command' }): void {
-  const known = child === undefined || state.tunnel.children.some(({ name }) => name === child);
-  if (!known) return commandDone(context, id, 'CONFIG_UNKNOWN_CHILD');
+  if (child !== undefined && !knows(state, child)) return commandDone(context, id, 'CONFIG_UNKNOWN_CHILD');
   state.wanted = true;
+  if (child === undefined) delete state.down;
+  else askedAgain(context, state.tunnel.name, child);
   const established = establishedOf(context, state);
   // One that is being deleted is none: when it has gone, a new one is made.
   if (!established || isEnding(established)) {
@@ -157,9 +159,23 @@ function takeUp(context: Context, state: TunnelState, { id, child }: Event & { t
     for (const sa of sasOf(context, state.tunnel.name)) delete sa.unwanted;
     return connect(context, state);
   }
-  if (child === undefined || established.children.some(({ name }) => name === child))
-    return commandDone(context, id, 'OK');
-  established.tasks.push({ type: 'create', child, command: id });
+  const wanted = child === undefined ? wantedChildren(state) : [child];
+  const { missing } = difference(wanted, established.children);
+  if (missing.length === 0) return commandDone(context, id, 'OK');
+  for (const [index, name] of missing.entries()) createNow(established, name, index === 0 ? id : undefined);
+}
+
+function knows({ tunnel }: TunnelState, child: string): boolean {
+  return tunnel.children.some(({ name }) => name === child);
+}
+
+/** At once, also where it waits for its time. */
+function createNow(established: Established, child: string, command: number | undefined): void {
+  const waits = ({ notBefore }: Task) => notBefore !== undefined;
+  established.tasks = established.tasks.filter(
+    (task) => task.type !== 'create' || task.child !== child || !waits(task),
+  );
+  established.tasks.push({ type: 'create', child, ...(command === undefined ? {} : { command }) });
 }
 
 function rekey(context: Context, state: TunnelState, { id, child }: Event & { type: 'command' }): void {
@@ -171,13 +187,17 @@ function rekey(context: Context, state: TunnelState, { id, child }: Event & { ty
   established.tasks.push({ type: 'rekey-child', spiIn: found.spiIn, child, command: id });
 }
 
-/** The child only, until packets or the peer ask for it again. */
+/** The child only, until packets, the peer or the operator ask for it again. */
 function takeChildDown(context: Context, state: TunnelState, id: number, name: string): void {
+  if (!knows(state, name)) return commandDone(context, id, 'CONFIG_UNKNOWN_CHILD');
   const established = establishedOf(context, state);
-  const child = established?.children.find((existing) => existing.name === name && existing.used);
-  if (!established || !child)
-    return commandDone(context, id, established ? 'CONFIG_UNKNOWN_CHILD' : 'TUNNEL_DOWN');
-  established.tasks.push({ type: 'take-down', child: name, command: id });
+  if (!established) return commandDone(context, id, 'TUNNEL_DOWN');
+  state.down = [...new Set([...(state.down ?? []), name])];
+  const [given, kept] = [true, false].map((isIt) =>
+    established.tasks.filter((task) => isIt === (task.type === 'create' && task.child === name)),
+  );
+  established.tasks = [...kept!, { type: 'take-down', child: name, command: id }];
+  for (const { command } of given!) commandDone(context, command, 'TUNNEL_DOWN');
 }
 
 export function takeDown(context: Context, state: TunnelState, id: number | undefined): void {

@@ -20,6 +20,8 @@ export interface TunnelState {
   tunnel: Tunnel;
   /** It should be up: tried for ever. */
   wanted: boolean;
+  /** Children that the operator took down, until somebody asks for them again. */
+  down?: string[];
   /** Taken out of the configuration; gone with its last SA. */
   removed?: true;
   /** When the attempt began that led to the present SA. */

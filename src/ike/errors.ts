@@ -24,6 +24,11 @@ export const REPORTS = {
   },
   CHILD_ESTABLISHED: { fault: 'info', sentence: 'child {child} established, {suite}, {local} to {remote}' },
   CHILD_REKEYED: { fault: 'info', sentence: 'child {child} rekeyed, {suite}' },
+  CHILD_DUPLICATE: { fault: 'info', sentence: 'child {child} is there twice: the SA {spiIn} goes' },
+  IKE_DUPLICATE: {
+    fault: 'info',
+    sentence: 'there are two IKE SAs with {remote}: the older one, {spi}, goes',
+  },
   CHILD_DELETED: { fault: 'info', sentence: 'child {child} deleted by {by}' },
   COOKIE_SENT: { fault: 'info', sentence: 'many half-open IKE SAs: strangers are asked for a cookie first' },
   CONFIG_UNKNOWN_TUNNEL: {
@@ -205,6 +210,11 @@ export const REPORTS = {
     fault: 'peer',
     sentence:
       '{remote} was not authenticated anew in time: the IKE SA ends, as reauthentication here or there demands',
+  },
+  PEER_ONE_TOO_MANY: {
+    fault: 'peer',
+    sentence:
+      '{remote} asks for a second IKE SA while the first one answers, and unique: keep allows one only; write unique: replace to take the newer',
   },
   PEER_ERROR: { fault: 'peer', sentence: '{remote} answered {exchange} with {notify}' },
   PEER_SYNTAX: { fault: 'peer', sentence: '{remote} sent a message that cannot be read: {message}' },

@@ -7,6 +7,7 @@ import { connect, establishedOf } from './commands.ts';
 import type { Context } from './context.ts';
 import { moveTo } from './mobility.ts';
 import type { ChildSa, Established, IkeSa } from './sa.ts';
+import { askedAgain } from './tunnels.ts';
 
 export function planeEvent(context: Context, event: DataPlaneEvent): void {
   switch (event.type) {
@@ -59,6 +60,7 @@ function acquire(context: Context, { policy, packet }: DataPlaneEvent & { type: 
   const [name, child] = policy.split('/') as [string, string];
   const state = context.tunnels.get(name);
   if (!state) return;
+  askedAgain(context, name, child);
   const established = establishedOf(context, state);
   if (!established) return connect(context, state);
   const { children, tasks, own } = established;

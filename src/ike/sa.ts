@@ -149,14 +149,14 @@ export type State =
   | { name: 'intermediate-sent'; attempt: Attempt; secrets: Secrets; group: number; handle: string }
   | { name: 'intermediate-finishing'; job: number; attempt: Attempt; secrets: Secrets; handle: string }
   | { name: 'auth-signing'; job: number; proof: ChosenProof; attempt: Attempt; secrets: Secrets }
-  /** `childSpi` is missing where the child was left out. */
-  | { name: 'auth-sent'; attempt: Attempt; secrets: Secrets; childSpi?: number }
+  /** `child` is missing where it was left out. */
+  | { name: 'auth-sent'; attempt: Attempt; secrets: Secrets; child?: { name: string; spiIn: number } }
   | {
       name: 'auth-verifying';
       job: number;
       attempt: Attempt;
       secrets: Secrets;
-      childSpi?: number;
+      child?: { name: string; spiIn: number };
       response: Uint8Array;
       claimed: Identity;
     }

@@ -2,6 +2,7 @@
 
 import { isLeaving } from './child.ts';
 import { type Context, commandDone } from './context.ts';
+import { supervise } from './intent.ts';
 import { finishHandOver } from './renewal.ts';
 import type { Established, IkeSa, Task } from './sa.ts';
 import { beginCreate } from './v2/create-child-sa.ts';
@@ -14,6 +15,7 @@ export function runTasks(context: Context): void {
     if (sa?.state.name !== 'established') continue;
     for (const old of finishHandOver(context, sa.state))
       if (old.state.name === 'established') startNext(context, old, old.state);
+    supervise(context, sa, sa.state);
     startNext(context, sa, sa.state);
   }
 }

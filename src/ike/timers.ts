@@ -6,6 +6,7 @@ import { createLater, useChild } from './child.ts';
 import { connect, connectBeside } from './commands.ts';
 import { applyChanges, type Context, reportFailure } from './context.ts';
 import { ASSEMBLY_AGE, endAssembly } from './fragments.ts';
+import { carries, supervisedAt } from './intent.ts';
 import { proofEnded, renewProof } from './renewal.ts';
 import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
 import { mayBegin } from './tasks.ts';
@@ -40,6 +41,8 @@ function establishedTimers(context: Context, sa: IkeSa, state: Established): [In
   due.push([state.proof.endsAt, () => proofEnded(context, sa, state)]);
   const stays = state.renewedBy === undefined;
   if (stays) due.push([state.proof.renewAt, () => renewProof(context, sa, state)]);
+  const supervised = supervisedAt(context, sa, state);
+  if (supervised !== undefined) due.push([supervised, () => {}]);
   const tunnel = context.tunnels.get(state.tunnel)?.tunnel;
   if (stays)
     due.push([
@@ -126,8 +129,7 @@ const PATIENCE = 3;
 /** docs/decisions/0001-retransmission.md */
 function doubt(context: Context, { state }: IkeSa): void {
   const tunnel = state.name === 'established' ? context.tunnels.get(state.tunnel) : undefined;
-  if (tunnel && state.name === 'established' && state.replacedBy === undefined)
-    connectBeside(context, tunnel);
+  if (tunnel && state.name === 'established' && carries(state)) connectBeside(context, tunnel);
 }
 
 export function timeout(context: Context): void {

@@ -32,6 +32,14 @@ export function upDone(context: Context, name: string, outcome: ReportCode): voi
   for (const command of context.tunnels.get(name)!.waiting.splice(0)) commandDone(context, command, outcome);
 }
 
+/** The operator had taken this child down; now it is wanted again. */
+export function askedAgain(context: Context, name: string, child: string): void {
+  const state = context.tunnels.get(name)!;
+  const down = state.down?.filter((other) => other !== child) ?? [];
+  if (down.length > 0) state.down = down;
+  else delete state.down;
+}
+
 /** An established SA ended: a tunnel that should be up is tried again at once, unless another SA carries it. */
 export function tunnelLost(context: Context, sa: IkeSa, name: string): void {
   const state = context.tunnels.get(name);
@@ -67,13 +75,15 @@ export function giveUp(context: Context, sa: IkeSa, code: ReportCode, detail: Re
 
 /** A failed renewal is tried again after about that time, sooner where less is left. */
 const RENEW_AGAIN = 60_000;
+const RENEW_SOONEST = 5000;
 
 /** The SA that was to be renewed goes on, to the end of what was proven. */
 function renewalFailed(context: Context, state: TunnelState, code: ReportCode): void {
   for (const { state: old, remote } of sasOf(context, state.tunnel.name)) {
     if (old.name !== 'established' || old.replacedBy !== undefined) continue;
     const left = old.proof.endsAt - context.now;
-    old.proof.renewAt = context.now + jittered(context, Math.min(RENEW_AGAIN, left / 2), 0.5);
+    old.proof.renewAt =
+      context.now + jittered(context, Math.max(Math.min(RENEW_AGAIN, left / 2), RENEW_SOONEST), 0.5);
     const until = Number.isFinite(left) ? `for ${Math.round(left / 1000)} s at most` : 'as it is';
     reportFailure(context, 'REAUTHENTICATION_FAILED', state.tunnel.name, {
       remote: remote.address,

@@ -18,6 +18,11 @@ export interface Tunnel {
    * IKE SAs without a first child (RFC 6023): never, as the peer likes, by us where the peer can, or no others.
    */
   childless: 'never' | 'allow' | 'prefer' | 'require';
+  /**
+   * A second IKE SA with the peer makes the first one go, is refused, or stays beside it. `never` also passes over
+   * INITIAL_CONTACT (RFC 7296 §2.4).
+   */
+  unique: 'replace' | 'keep' | 'never';
   ike: {
     proposals: ProposalTemplate[];
     /** Rekey after this time, less jitter. */

@@ -29,6 +29,7 @@ export function tunnel(side: 'a' | 'b', changes: Partial<Tunnel> = {}): Tunnel {
     auth: { method: 'psk', secret: 'same on both sides' },
     encapsulation: 'udp',
     childless: 'allow',
+    unique: 'replace',
     ike: {
       proposals: [
         {

@@ -32,7 +32,7 @@ import { inherit, newIkeSa } from '../heir.ts';
 import { reopen } from '../protect.ts';
 import { noteRefused, noteRekeyed, planRehearsal } from '../rehearsal.ts';
 import type { Agreed, ChildSa, Established, IkeSa, Serving } from '../sa.ts';
-import { upDone } from '../tunnels.ts';
+import { askedAgain, upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
 import { acceptChild } from './child-terms.ts';
 import { linkOf, linkPayload, nextFollowup } from './ike-followup-ke.ts';
@@ -486,6 +486,7 @@ export function answerInstalled(
   if (serving.replaces === undefined) {
     useOrWait(context, sa, established, child);
     deleteOthers(established, child);
+    askedAgain(context, established.tunnel, child.name);
     upDone(context, established.tunnel, 'OK');
   }
   reportChild(

@@ -2,9 +2,9 @@
 
 import { isPostQuantum, mayBePostQuantum } from '../../policy/post-quantum.ts';
 import { suiteText } from '../../policy/proposal.ts';
-import type { Tunnel } from '../../policy/tunnel.ts';
+import type { ChildTemplate, Tunnel } from '../../policy/tunnel.ts';
 import type { VerifiedPeer } from '../authenticate.ts';
-import { createLater, lifetimeFrom } from '../child.ts';
+import { lifetimeFrom } from '../child.ts';
 import { type Context, report, reportFailure, sasOf } from '../context.ts';
 import { rememberSize } from '../fragments.ts';
 import { beginHandOver, proofFrom } from '../renewal.ts';
@@ -54,26 +54,23 @@ export function establish(
   return sa.state;
 }
 
-/** Whoever began makes all the children; the other side only those that are still missing after a while. */
-const OTHERS_TURN = 5000;
+/** Whoever began makes all the children; the other side mends what is still missing after a while. */
 
-function otherChildren(context: Context, { initiator }: IkeSa, tunnel: Tunnel): Task[] {
-  const others = tunnel.children.slice(1).map(({ name }) => ({ type: 'create' as const, child: name }));
-  if (initiator) return others;
-  const notBefore = context.now + OTHERS_TURN;
-  return tunnel.start === 'now' ? others.map((task) => ({ ...task, notBefore })) : [];
+function otherChildren(context: Context, { initiator }: IkeSa, { name, children }: Tunnel): Task[] {
+  const { down = [] } = context.tunnels.get(name)!;
+  const made = initiator ? children.filter((child) => !down.includes(child.name)) : [];
+  return made.slice(1).map((child) => ({ type: 'create', child: child.name }));
+}
+
+/** The child that comes with IKE_AUTH: the first one that the operator has not taken down. */
+export function firstChild(context: Context, { name, children }: Tunnel): ChildTemplate {
+  const { down = [] } = context.tunnels.get(name)!;
+  return children.find((child) => !down.includes(child.name)) ?? children[0]!;
 }
 
 /** The IKE SA came without a child (RFC 6023): the first one is made like the others. */
-export function childrenFollow(
-  context: Context,
-  { initiator }: IkeSa,
-  established: Established,
-  { children }: Tunnel,
-): void {
-  const child = children[0]!.name;
-  if (initiator) established.tasks.unshift({ type: 'create', child });
-  else createLater(context, established, child, OTHERS_TURN);
+export function childrenFollow(context: Context, established: Established, tunnel: Tunnel): void {
+  established.tasks.unshift({ type: 'create', child: firstChild(context, tunnel).name });
 }
 
 /** The attempt beside a silent SA came through: that SA goes, with a word to the peer where it speaks again. */
@@ -109,15 +106,5 @@ function dropDouble(context: Context, sa: IkeSa, { name }: Tunnel): void {
     const [ours, theirs] = sa.initiator ? [sa, other] : [other, sa];
     if (ours.state.name === 'established' && ours.spi < theirs.peerSpi)
       ours.state.tasks.push({ type: 'delete-ike', notBefore: context.now + SETTLE });
-  }
-}
-
-/** RFC 7296 §2.4: the peer holds no other SA, so ours with the same identity are leftovers. */
-export function forgetOthers(context: Context, sa: IkeSa, tunnel: Tunnel): void {
-  for (const other of sasOf(context, tunnel.name)) {
-    const { state } = other;
-    // What was made while this one was, the peer may not have known when it sent the word.
-    if (other !== sa && state.name === 'established' && state.since < sa.began)
-      deleteIke(context, other, 'peer');
   }
 }

@@ -2,7 +2,7 @@
 
 import { toAnswer } from '../../policy/proposal.ts';
 import type { Identity, Tunnel } from '../../policy/tunnel.ts';
-import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
+import { findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import {
   decodeIdentity,
@@ -27,8 +27,9 @@ import { heardFrom } from './announcements.ts';
 import { authLifetime } from './auth-lifetime.ts';
 import { acceptChild } from './child-terms.ts';
 import { isChildless } from './childless.ts';
-import { childrenFollow, establish, forgetOthers } from './establish.ts';
+import { establish } from './establish.ts';
 import { notifyPayload, spiBytes } from './payloads.ts';
+import { forgetOthers, isOneTooMany } from './uniqueness.ts';
 
 /** The second stage of the choice: the identity decides among the tunnels that may still be meant. */
 export function authRequested(
@@ -148,9 +149,13 @@ export function answerSigned(
     return refuseAuth(context, sa, state.secrets, sa.window.nextReceived);
   }
   const payloads = reopen(context, state.secrets, state.request);
+  if (isOneTooMany(context, sa, tunnel, payloads)) {
+    reportFailure(context, 'PEER_ONE_TOO_MANY', tunnel.name, { remote: sa.remote.address });
+    return refuseAuth(context, sa, state.secrets, sa.window.nextReceived);
+  }
   const established = establish(context, sa, tunnel, state.secrets, state.peer);
   if (!isChildless(payloads)) upDone(context, tunnel.name, 'OK');
-  if (findNotify(payloads, NOTIFY.INITIAL_CONTACT)) forgetOthers(context, sa, tunnel);
+  forgetOthers(context, sa, tunnel, payloads);
   const proof: Payload[] = [
     { type: PAYLOAD.IDr, critical: false, ...encodeIdentity(tunnel.local.identity) },
     ...own,
@@ -173,7 +178,7 @@ function answerFirstChild(
     sendResponse(context, sa, EXCHANGE.IKE_AUTH, messageId, [...proof, ...more], state.secrets);
   if (isChildless(payloads)) {
     answer([]);
-    return childrenFollow(context, sa, established, tunnel);
+    return;
   }
   if (tunnel.childless === 'require') {
     const detail = { remote: sa.remote.address, did: 'asked for a child in IKE_AUTH' };

@@ -5,7 +5,7 @@
 //                                   <--  HDR, SK {IDr, [CERT,] AUTH, SAr2, TSi, TSr}
 
 import { choose, toProposals } from '../../policy/proposal.ts';
-import type { Identity, Tunnel } from '../../policy/tunnel.ts';
+import type { ChildTemplate, Identity, Tunnel } from '../../policy/tunnel.ts';
 import { findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, nameOf, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import {
@@ -31,7 +31,7 @@ import { announcesMethods, certificateRequests, methodAnnouncement } from './ann
 import { noteAuthLifetime } from './auth-lifetime.ts';
 import { answeredSelectors, childRefused } from './child-terms.ts';
 import { leavesChildOut } from './childless.ts';
-import { childrenFollow, establish } from './establish.ts';
+import { childrenFollow, establish, firstChild } from './establish.ts';
 import { attemptFailed } from './ike-sa-init.ts';
 import { errorOf, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 
@@ -57,7 +57,8 @@ export function authSigned(
   const proof = proofPayloads(state.proof, result);
   if (!proof) return giveUp(context, sa, ...secretFailure(result));
   const { tunnel } = tunnelOf(context, sa)!;
-  const childSpi = leavesChildOut(sa, tunnel) ? undefined : drawEspSpi(context);
+  const template = leavesChildOut(sa, tunnel) ? undefined : firstChild(context, tunnel);
+  const spiIn = template ? drawEspSpi(context) : 0;
   const known = sasOf(context, tunnel.name).some(({ state: { name } }) => name === 'established');
   const expected = tunnel.remote.identity;
   const payloads: Payload[] = [
@@ -69,15 +70,19 @@ export function authSigned(
     ...(announcesMethods(sa) ? methodAnnouncement([tunnel]) : []),
     // RFC 7296 §2.4: we hold no other SA with this peer.
     ...(known ? [] : [notifyPayload(NOTIFY.INITIAL_CONTACT)]),
-    ...(childSpi === undefined ? [] : firstChild(tunnel, childSpi)),
+    ...(template ? childPayloads(template, spiIn) : []),
   ];
   sendRequest(context, sa, EXCHANGE.IKE_AUTH, payloads, state.secrets);
   const { attempt, secrets } = state;
-  sa.state = { name: 'auth-sent', attempt, secrets, ...(childSpi === undefined ? {} : { childSpi }) };
+  sa.state = {
+    name: 'auth-sent',
+    attempt,
+    secrets,
+    ...(template ? { child: { name: template.name, spiIn } } : {}),
+  };
 }
 
-function firstChild(tunnel: Tunnel, spi: number): Payload[] {
-  const { proposals, selectors } = tunnel.children[0]!;
+function childPayloads({ proposals, selectors }: ChildTemplate, spi: number): Payload[] {
   const offered = toProposals(proposals, PROTOCOL.ESP, spiBytes(spi), { keyExchange: false });
   return [{ type: PAYLOAD.SA, critical: false, proposals: offered }, ...selectorPayloads(selectors, true)];
 }
@@ -139,9 +144,9 @@ export function authVerified(
   startJob(context, sa, { type: 'forget', handle: state.attempt.offer.handle });
   const established = establish(context, sa, tunnel, state.secrets, peer);
   noteAuthLifetime(context, sa, established, payloads);
-  const { childSpi, secrets } = state;
-  if (childSpi === undefined) return childrenFollow(context, sa, established, tunnel);
-  firstChildAnswered(context, sa, established, tunnel, { childSpi, secrets }, payloads);
+  const { child, secrets } = state;
+  if (!child) return childrenFollow(context, established, tunnel);
+  firstChildAnswered(context, sa, established, tunnel, { child, secrets }, payloads);
 }
 
 /** The responder's identity did not hold: it is told so in an exchange of its own (RFC 7296 §2.21.2). */
@@ -161,10 +166,10 @@ function firstChildAnswered(
   sa: IkeSa,
   established: Established,
   tunnel: Tunnel,
-  state: { childSpi: number; secrets: Secrets },
+  state: { child: { name: string; spiIn: number }; secrets: Secrets },
   payloads: Payload[],
 ): void {
-  const template = tunnel.children[0]!;
+  const template = tunnel.children.find(({ name }) => name === state.child.name) ?? tunnel.children[0]!;
   const saPayload = findPayload(payloads, PAYLOAD.SA);
   const chosen =
     saPayload && choose(template.proposals, saPayload.proposals, PROTOCOL.ESP, { keyExchange: false });
@@ -181,7 +186,7 @@ function firstChildAnswered(
     {
       template,
       suite: chosen.suite,
-      spiIn: state.childSpi,
+      spiIn: state.child.spiIn,
       spiOut,
       selectors,
       initiator: true,

@@ -3,9 +3,9 @@
 //   HDR, SK {[D]}  -->
 //                  <--  HDR, SK {[D]}
 
-import { findPayload, type Payload } from '../../wire/ikev2.ts';
-import { EXCHANGE, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
-import { createLater, dropChild, isLeaving, removeChild, useChild } from '../child.ts';
+import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
+import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
+import { dropChild, isLeaving, removeChild, useChild } from '../child.ts';
 import { applyChanges, type Context, commandDone, forgetOffer, report, sasOf } from '../context.ts';
 import { keepLastAnswer } from '../farewells.ts';
 import { inherit } from '../heir.ts';
@@ -72,6 +72,7 @@ export function informationalRequested(
   messageId: number,
 ): void {
   noteAuthLifetime(context, sa, established, payloads);
+  noteLostChild(established, payloads);
   const remove = findPayload(payloads, PAYLOAD.D);
   const removed =
     remove?.protocol === PROTOCOL.ESP ? removeChildren(context, sa, established, remove.spis) : [];
@@ -88,8 +89,15 @@ export function informationalRequested(
   if (!heir || own.step !== 'finishing') deleteIke(context, sa, 'peer');
 }
 
-/** A child that the peer deleted is made anew after about that time, where the tunnel should be up. */
-const MISSED = 5000;
+/**
+ * RFC 7296 §1.5: the peer got a packet with an SPI of ours that it does not know. It is asked to rekey that child: where it
+ * has lost it, it says so, and the child is made anew.
+ */
+function noteLostChild({ children, tasks }: Established, payloads: readonly Payload[]): void {
+  const spi = findNotify(payloads, NOTIFY.INVALID_SPI)?.data;
+  const child = spi && children.find(({ spiOut }) => spiOut === spiNumber(spi));
+  if (child?.used) tasks.push({ type: 'rekey-child', spiIn: child.spiIn, child: child.name });
+}
 
 /** Our halves of the named children. A child that we are deleting too is answered by silence (RFC 7296 §1.4.1). */
 function removeChildren(
@@ -107,8 +115,6 @@ function removeChildren(
     }
     promote(context, sa, established, child);
     endChild(context, established, child, 'peer');
-    if (!established.children.some((other) => other.name === child.name))
-      createLater(context, established, child.name, MISSED);
     return task?.type === 'delete-child' && task.spiIn === child.spiIn ? [] : [child.spiIn];
   });
 }

@@ -4,6 +4,7 @@ import { type DataPlane, DataPlaneError } from '../dataplane/dataplane.ts';
 import type { Action, Core, Event, Failure, Job, JobResult } from '../ike/boundary.ts';
 import type { ReportCode } from '../ike/errors.ts';
 import type { Change, InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
+import type { Tunnel } from '../policy/tunnel.ts';
 import type { Log } from './report.ts';
 
 export interface DaemonParts {
@@ -15,6 +16,8 @@ export interface DaemonParts {
   /** Milliseconds of CLOCK_BOOTTIME. */
   clock: () => Instant;
   log: Log;
+  /** Milliseconds between two looks at the counters of the data plane; a second where nothing is said. */
+  usageInterval?: () => number;
   /** Sees every action before it is performed. */
   watch?: (action: Action) => void;
 }
@@ -25,7 +28,7 @@ export interface Daemon {
   command(command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): Promise<ReportCode>;
   /** Resolves when the data plane has got every change asked for so far. */
   changed(): Promise<void>;
-  /** What the data plane said last; refreshed every second. */
+  /** What the data plane said last; refreshed every second or more often. */
   snapshot(): Snapshot;
   /** Asks for a snapshot now. */
   refresh(): Promise<Snapshot>;
@@ -33,9 +36,18 @@ export interface Daemon {
   stop(deadline: number): Promise<void>;
 }
 
-const USAGE_INTERVAL = 1000;
+const [LEAST_USAGE, USAGE_INTERVAL] = [100, 1000];
 /** A timer longer than this is armed again: the clock of the timer may stop while the machine sleeps. */
 const LONGEST_TIMER = 3_600_000;
+
+/** Often enough that a peer whose packets come is not asked whether it lives. */
+export function usageInterval(tunnels: readonly Pick<Tunnel, 'liveness'>[]): number {
+  const least = tunnels.reduce(
+    (shortest, { liveness }) => (liveness > 0 ? Math.min(shortest, liveness) : shortest),
+    2 * USAGE_INTERVAL,
+  );
+  return Math.max(least / 2, LEAST_USAGE);
+}
 
 export function createDaemon(parts: DaemonParts): Daemon {
   const { core, plane, clock, log } = parts;
@@ -108,9 +120,14 @@ export function createDaemon(parts: DaemonParts): Daemon {
     return last;
   }
 
-  const poll = setInterval(() => {
-    refresh().catch((error: unknown) => log(brokenPlane(error)));
-  }, USAGE_INTERVAL);
+  let poll: NodeJS.Timeout;
+  function pollLater(): void {
+    poll = setTimeout(async () => {
+      await refresh().catch((error: unknown) => log(brokenPlane(error)));
+      if (!stopped) pollLater();
+    }, parts.usageInterval?.() ?? USAGE_INTERVAL);
+  }
+  pollLater();
   plane.onEvent((event) => feed({ type: 'dataplane', event }));
 
   return {
@@ -129,7 +146,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
       await goodbye(core, clock, deadline);
       stopped = true;
       arm();
-      clearInterval(poll);
+      clearTimeout(poll);
       await changes;
     },
   };

@@ -17,9 +17,6 @@ export interface ChildProof {
 
 type Verdict = { state: ChildStatus['state']; why?: string };
 
-/** A peer that was heard within this time is there, whatever becomes of the packets. */
-const HEARD = 60_000;
-
 export function whyNotPassing(proof: ChildProof): Verdict {
   const { probe } = proof;
   if (probe?.verdict === 'answered') return { state: 'passing' };
@@ -59,9 +56,9 @@ function unanswered({ into, heard, up }: ChildProof, { to, age, every }: ProbeSt
       why: `${silence}, while packets come in: either it is down, or what we send does not arrive on the other side`,
     };
   const where =
-    heard <= HEARD
-      ? 'the other gateway lives, so look behind it: whether it lets our packets in, routes them, and has a way back'
-      : 'the other gateway is not heard either: look at the network in between';
+    heard + every < (age ?? up)
+      ? 'the other gateway has spoken since, so look behind it: whether it lets our packets in, routes them, and has a way back'
+      : 'nothing else has come from the other gateway since: look at it, and at the network in between';
   return { state: age === undefined ? 'negotiated' : 'degraded', why: `${silence}; ${where}` };
 }
 

@@ -12,6 +12,8 @@ export interface ProbesOptions {
   /** Since when a tunnel is up, while it has that child; undefined where nothing can be sent. */
   upSince: (tunnel: string, child: string) => Instant | undefined;
   log: Log;
+  /** Called once when answers cease: the peer itself may be gone. */
+  silent: (tunnel: string) => void;
 }
 
 /** One echo request to be sent. */
@@ -59,6 +61,11 @@ export interface Probes {
 const KEPT = 128;
 const COUNTED = 100;
 
+/** A tunnel that is down is looked at so often, milliseconds. */
+const LOOK = 1000;
+/** Multiples of it fall evenly between 0 and 1. */
+const GOLDEN = 0.618_033_988_75;
+
 interface Target {
   number: number;
   tunnel: string;
@@ -90,7 +97,7 @@ const newRun = (upSince?: Instant): Run => ({
   verdict: 'waiting',
 });
 
-export function createProbes({ upSince, log }: ProbesOptions): Probes {
+export function createProbes({ upSince, log, silent }: ProbesOptions): Probes {
   const targets = new Map<string, Target>();
   const byNumber = new Map<number, Target>();
   const agenda = new Agenda();
@@ -107,16 +114,19 @@ export function createProbes({ upSince, log }: ProbesOptions): Probes {
     const added = { ...target, number: nextNumber++, run: newRun() };
     targets.set(policy, added);
     byNumber.set(added.number, added);
-    agenda.put(policy, now);
+    // Many are not sent at one moment.
+    const spread = Math.min(added.probe.every, LOOK);
+    agenda.put(policy, now + Math.floor((((added.number - 1) * GOLDEN) % 1) * spread));
   }
 
   function take(policy: string, now: Instant): DueProbe[] {
     const target = targets.get(policy)!;
     const { probe, source } = target;
-    agenda.put(policy, now + probe.every);
     const since = upSince(target.tunnel, target.child);
+    const ready = since !== undefined && source !== undefined;
+    agenda.put(policy, now + (ready ? probe.every : Math.min(probe.every, LOOK)));
     if (since !== target.run.upSince) target.run = newRun(since);
-    if (since === undefined || source === undefined) return [];
+    if (!ready) return [];
     const { run } = target;
     run.first ??= now;
     if (run.verdict !== 'lost' && isOverdue(target, now)) lose(target, now);
@@ -128,6 +138,7 @@ export function createProbes({ upSince, log }: ProbesOptions): Probes {
     run.verdict = 'lost';
     const seconds = ((now - (run.lastAnswer ?? run.first ?? now)) / 1000).toFixed(1);
     log({ code: 'PROBE_LOST', tunnel, detail: { child, to: probe.to, seconds } });
+    silent(tunnel);
   }
 
   return {

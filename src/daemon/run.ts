@@ -18,7 +18,7 @@ import { innerMtu } from '../policy/overhead.ts';
 import type { Snapshot } from '../policy/sad.ts';
 import { familyOf } from '../wire/address.ts';
 import { watchFiles } from './credential-files.ts';
-import { createDaemon } from './daemon.ts';
+import { createDaemon, usageInterval } from './daemon.ts';
 import { createExpiryLog, endingsOf } from './expiry.ts';
 import { createFetch } from './fetch.ts';
 import { createJobs } from './jobs.ts';
@@ -103,10 +103,18 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     }),
     clock: addon.bootTime,
     log,
+    usageInterval: () => usageInterval(config.tunnels),
     ...(exportKeys ? { watch: (action) => exported(exportKeys, core, action) } : {}),
   });
 
-  const probing = createProbing({ addon, plane, clock: addon.bootTime, log, upSince: core.carriedSince });
+  const probing = createProbing({
+    addon,
+    plane,
+    clock: addon.bootTime,
+    log,
+    upSince: core.carriedSince,
+    silent: (tunnel) => daemon.feed({ type: 'silence', tunnel }),
+  });
 
   addon.start(plane, () => {
     chosen.deliver();

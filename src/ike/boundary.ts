@@ -19,6 +19,8 @@ export type Event =
   /** The outcome of a dataplane action. */
   | { type: 'applied'; id: number; failed?: Failure }
   | { type: 'dataplane'; event: DataPlaneEvent }
+  /** Nothing comes back through the tunnel: its peer is asked at once whether it lives. */
+  | { type: 'silence'; tunnel: string }
   | { type: 'job-done'; id: number; result: JobResult }
   | { type: 'shutdown'; deadline: Instant };
 

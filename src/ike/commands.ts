@@ -107,6 +107,14 @@ export function addressesChanged(context: Context, local: readonly string[]): vo
   }
 }
 
+/** Liveness (RFC 7296 §2.4), unless an exchange is under way that asks the same. */
+export function askPeer(context: Context, tunnel: string): void {
+  const state = context.tunnels.get(tunnel);
+  const established = state && establishedOf(context, state);
+  if (!established || established.own || established.tasks.some(({ type }) => type === 'liveness')) return;
+  established.tasks.push({ type: 'liveness' });
+}
+
 function removeTunnel(context: Context, name: string): void {
   const state = context.tunnels.get(name);
   if (!state) return;

@@ -5,7 +5,7 @@ import type { Capabilities, Instant } from '../policy/sad.ts';
 import { decodeMessage } from '../wire/ikev2.ts';
 import { Agenda } from './agenda.ts';
 import type { Action, Core, Event, JobResult } from './boundary.ts';
-import { addressesChanged, command, configure, takeDown } from './commands.ts';
+import { addressesChanged, askPeer, command, configure, takeDown } from './commands.ts';
 import { type Context, forgetOffer, type NegotiationFailure, type TunnelState } from './context.ts';
 import { Cookies } from './cookies.ts';
 import { heldBy } from './fragments.ts';
@@ -157,6 +157,8 @@ function dispatch(context: Context, event: Event): void {
       return jobResult(context, event.id, event.result);
     case 'dataplane':
       return planeEvent(context, event.event);
+    case 'silence':
+      return askPeer(context, event.tunnel);
     case 'shutdown':
       for (const state of context.tunnels.values()) takeDown(context, state, undefined);
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createKeyExchanges } from '../../src/crypto/node-key-exchange.ts';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
-import { createDaemon, type Daemon } from '../../src/daemon/daemon.ts';
+import { createDaemon, type Daemon, usageInterval } from '../../src/daemon/daemon.ts';
 import { createJobs } from '../../src/daemon/jobs.ts';
 import { createLog } from '../../src/daemon/report.ts';
 import type { DataPlane } from '../../src/dataplane/dataplane.ts';
@@ -130,4 +130,11 @@ test('a flood of one kind is cut, and the cut is named', () => {
   time = 2000;
   log({ code: 'PEER_UNKNOWN', detail: {} });
   assert.equal(JSON.parse(lines.at(-1)!).suppressed, 980);
+});
+
+test('counters are read each second, or twice in the shortest time after which a peer is asked', () => {
+  assert.equal(usageInterval([]), 1000);
+  assert.equal(usageInterval([{ liveness: 30_000 }, { liveness: 0 }]), 1000);
+  assert.equal(usageInterval([{ liveness: 30_000 }, { liveness: 500 }]), 250);
+  assert.equal(usageInterval([{ liveness: 100 }]), 100);
 });

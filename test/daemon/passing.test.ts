@@ -48,13 +48,13 @@ const rows: [string, Partial<ChildProof>, string, RegExp | undefined][] = [
     'never answered, its gateway lives',
     { out: flow(5), probe: probe({ verdict: 'lost' }) },
     'negotiated',
-    /10\.2\.0\.1 has never answered; the other gateway lives, so look behind it/,
+    /10\.2\.0\.1 has never answered; the other gateway has spoken since, so look behind it/,
   ],
   [
     'no more answers, the gateway silent as well',
     { into: flow(3900), out: flow(5), heard: 90_000, probe: probe({ verdict: 'lost', age: 3900 }) },
     'degraded',
-    /has not answered for 3\.9 s; the other gateway is not heard either: look at the network in between/,
+    /has not answered for 3\.9 s; nothing else has come from the other gateway since: look at it/,
   ],
   [
     'no more answers, and packets come in',

@@ -15,6 +15,7 @@ interface Site {
   /** Lets time pass; the inside of the other side answers after that many milliseconds, or never. */
   run(milliseconds: number, answersAfter?: (sequence: number) => number | undefined): DueProbe[];
   up: number | undefined;
+  silences: number;
   configure(probe: Partial<Probe> | undefined, own?: readonly string[]): void;
 }
 
@@ -25,7 +26,12 @@ function site(probe: Partial<Probe> = {}): Site {
     reports,
     up: now,
     now: () => now,
-    probes: createProbes({ upSince: () => self.up, log: (report) => void reports.push(report) }),
+    probes: createProbes({
+      upSince: () => self.up,
+      log: (report) => void reports.push(report),
+      silent: () => void self.silences++,
+    }),
+    silences: 0,
     configure(changed, own = OWN) {
       self.probes.configure([probed(changed)], own, now);
     },
@@ -78,7 +84,7 @@ test('every 200 ms: an inside that dies is told within a second, and once; what 
   assert.deepEqual(codes(a), ['PROBE_ANSWERED', 'PROBE_LOST']);
   assert.equal(statusOf(a).verdict, 'lost');
   a.run(60_000);
-  assert.equal(a.reports.length, 2);
+  assert.deepEqual([a.reports.length, a.silences], [2, 1]);
   a.run(300, () => 3);
   assert.deepEqual(codes(a).slice(2), ['PROBE_ANSWERED']);
   assert.equal(statusOf(a).verdict, 'answered');
@@ -149,4 +155,29 @@ test('a reload keeps what is known of a probe that stays, and forgets one that g
   a.configure(undefined);
   assert.equal(a.probes.of(POLICY, a.now()), undefined);
   assert.equal(a.probes.next(), undefined);
+});
+
+test('ten thousand with one interval are spread over it', () => {
+  const sent: number[] = [];
+  const probes = createProbes({ upSince: () => 0, log: () => {}, silent: () => {} });
+  const all = Array.from({ length: 10_000 }, (_, index) => ({
+    ...probed({ every: 1000 }),
+    name: `t${index}`,
+  }));
+  probes.configure(all, OWN, 0);
+  for (let now = 0; now < 1000; now += 10) sent.push(probes.due(now + 9).length);
+  assert.equal(
+    sent.reduce((sum, count) => sum + count, 0),
+    10_000,
+  );
+  assert.ok(Math.max(...sent) < 130, `${Math.max(...sent)} at once`);
+});
+
+test('a tunnel with a long interval is probed within a second of its coming up', () => {
+  const a = site({ every: 3_600_000 });
+  a.up = undefined;
+  a.configure({ every: 3_600_000, to: '10.2.0.7' });
+  a.run(5000);
+  a.up = a.now();
+  assert.equal(a.run(1001).length, 1);
 });

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { decodeHeader } from '../../src/wire/ikev2.ts';
+import { EXCHANGE } from '../../src/wire/numbers.ts';
 import { established, sites } from '../sim/sites.ts';
 
 const QUICK = {
@@ -15,6 +17,19 @@ test('liveness: 500ms, with quick retransmissions: a dead peer is told within tw
   pair.filter = () => false;
   pair.run(2000);
   assert.ok(pair.a.reports.includes('PEER_VANISHED'), pair.ladder());
+});
+
+test('answers that cease inside make the peer be asked at once, and only once', () => {
+  const pair = established(sites());
+  let asked = 0;
+  pair.filter = (from, bytes) => {
+    if (from === pair.a && decodeHeader(bytes).exchange === EXCHANGE.INFORMATIONAL) asked++;
+    return true;
+  };
+  for (let i = 0; i < 3; i++) pair.feed(pair.a, { type: 'silence', tunnel: 't' });
+  pair.feed(pair.a, { type: 'silence', tunnel: 'nobody' });
+  pair.run(100);
+  assert.equal(asked, 1, pair.ladder());
 });
 
 test('since when a tunnel is up: over rekeys of the IKE SA, and anew after a break', () => {

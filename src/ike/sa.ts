@@ -259,8 +259,16 @@ export interface CreateOffer {
   handle?: string;
 }
 
-/** `gone`: SPIs that the peer deleted meanwhile and we did not know; what we are making may be among them. */
-export type OwnExchange = { task: Exclude<Task, { type: 'take-down' }>; rival?: Rival; gone?: number[] } & (
+/**
+ * `gone`: SPIs that the peer deleted meanwhile and we did not know; what we are making may be among them. `regrouped`: it was
+ * begun again with the group that the peer asked for.
+ */
+export type OwnExchange = {
+  task: Exclude<Task, { type: 'take-down' }>;
+  rival?: Rival;
+  gone?: number[];
+  regrouped?: true;
+} & (
   | { step: 'offering'; job: number; group: number }
   | { step: 'sent'; offer?: CreateOffer }
   | {

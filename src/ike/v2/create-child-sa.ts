@@ -133,6 +133,7 @@ export function createOffered(
     handle: result.handle,
     public: result.public,
   });
+  if (own.regrouped) Object.assign(established.own!, { regrouped: true });
 }
 
 /** The peer's rekey of the same SA stands; ours is not needed, or came to nothing. */
@@ -219,6 +220,7 @@ export function createAnswered(
     !isNonce(nonce.data) ||
     (task.type === 'rekey-ike' && !ikeSpiText(chosen.proposal.spi)) ||
     (chosen.suite.keyExchange !== undefined) !== (ke !== undefined) ||
+    !isOffered(own, chosen.suite, ke?.group) ||
     (additionalMethods(chosen.suite).length > 0 && !linkOf(payloads))
   ) {
     return taskFailed(context, sa, established, 'PEER_ERROR', {
@@ -243,6 +245,18 @@ export function createAnswered(
     suite: chosen.suite,
     response,
   };
+}
+
+/** The group of the answer is the one of our public value, whatever else we would have taken (RFC 7296 §1.3). */
+function isOffered(
+  { offer }: OwnExchange & { step: 'sent' },
+  { keyExchange }: ChosenSuite,
+  group: number | undefined,
+): boolean {
+  return (
+    group === undefined ||
+    (group === offer?.group && keyExchange !== undefined && keyExchangeRow(keyExchange).id === group)
+  );
 }
 
 function refused(
@@ -272,10 +286,7 @@ function refused(
     const renewed = { type: 'create', child: child.name } as const;
     return void established.tasks.push(command === undefined ? renewed : { ...renewed, command });
   }
-  if (
-    error === NOTIFY.INVALID_KE_PAYLOAD &&
-    retryOtherGroup(context, sa, established, task, tunnel, payloads)
-  )
+  if (error === NOTIFY.INVALID_KE_PAYLOAD && retryOtherGroup(context, sa, established, own, tunnel, payloads))
     return;
   if (task.type === 'rekey-child' && task.rehearsal)
     return rehearsalRefused(context, sa, established, task, error, payloads);
@@ -293,21 +304,24 @@ function refused(
   });
 }
 
+/** Once: who asks for another group then has changed its mind, and may for ever. */
 function retryOtherGroup(
   context: Context,
   sa: IkeSa,
   established: Established,
-  task: CreateTask,
+  { task: asked, regrouped }: OwnExchange,
   tunnel: Tunnel,
   payloads: Payload[],
 ): boolean {
   const data = findNotify(payloads, NOTIFY.INVALID_KE_PAYLOAD)?.data;
   const group = data?.length === 2 ? (data[0]! << 8) | data[1]! : 0;
+  const task = asked as CreateTask;
   const ours = proposalsFor(tunnel, established, task).flatMap(({ keyExchange }) =>
     keyExchange.map((name) => keyExchangeRow(name).id),
   );
-  if (!ours.includes(group)) return false;
-  established.own = { task, step: 'offering', job: startJob(context, sa, { type: 'offer', group }), group };
+  if (regrouped || !ours.includes(group)) return false;
+  const job = startJob(context, sa, { type: 'offer', group });
+  established.own = { task, regrouped: true, step: 'offering', job, group };
   return true;
 }
 
@@ -402,8 +416,18 @@ export function finishCreate(
 }
 
 /** What an exchange knows at every step. */
-export function carried({ task, rival, gone }: OwnExchange): Pick<OwnExchange, 'task' | 'rival' | 'gone'> {
-  return { task, ...(rival ? { rival } : {}), ...(gone ? { gone } : {}) };
+export function carried({
+  task,
+  rival,
+  gone,
+  regrouped,
+}: OwnExchange): Pick<OwnExchange, 'task' | 'rival' | 'gone' | 'regrouped'> {
+  return {
+    task,
+    ...(rival ? { rival } : {}),
+    ...(gone ? { gone } : {}),
+    ...(regrouped ? { regrouped } : {}),
+  };
 }
 
 /** The peer has deleted what we were making: the child before it, if any, goes on. */

@@ -25,6 +25,8 @@ export interface Suite {
   shown?: string;
   /** Of our tunnel: keys of the configuration beside or instead of the usual ones. */
   ours?: Record<string, unknown>;
+  /** What the peer signs with, by our name. */
+  scheme?: string;
   theirs?: Partial<StrongswanTunnel>;
 }
 
@@ -141,6 +143,16 @@ export function createChecks(options: ChecksOptions) {
       demand(attempt < 5, 'no ping answered');
   }
 
+  async function signedWith(scheme: string): Promise<void> {
+    const sas: { peer?: { scheme: string } }[] = JSON.parse(
+      (await site.isthmus('show', 'sa', '--json')).output,
+    );
+    demand(
+      sas.length > 0 && sas.every(({ peer: by }) => by?.scheme === scheme),
+      `not by ${scheme}: ${JSON.stringify(sas)}`,
+    );
+  }
+
   async function passes({ inner = 4 }: Suite): Promise<string> {
     const { ourHost, theirHost } = INNER[inner];
     await open(theirHost);
@@ -231,6 +243,7 @@ export function createChecks(options: ChecksOptions) {
         demand(vendor === 'strongSwan', `the peer is taken for ${vendor}`);
         const { output } = await peer.swanctl('--list-sas');
         demand(output.includes(suite.shown ?? ''), `strongSwan does not show ${suite.shown}: ${output}`);
+        if (suite.scheme !== undefined) await signedWith(suite.scheme);
         return 'IKE_SA_INIT, IKE_AUTH, strongSwan by its vendor id';
       });
       await check(role, suite, 'ping, TCP', () => passes(suite));

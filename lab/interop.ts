@@ -8,6 +8,7 @@ import { createChecks, type Result, resultLine } from './checks.ts';
 import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
+import { certificates } from './rows/certificates.ts';
 import { children } from './rows/children.ts';
 import { failures } from './rows/failures.ts';
 import { fragments } from './rows/fragments.ts';
@@ -25,6 +26,7 @@ import { startUml, umlIsMissing } from './uml.ts';
 // biome-ignore format: one group a line
 const GROUPS: readonly Group[] = [
   suites,
+  certificates,
   fragments,
   children,
   nat,

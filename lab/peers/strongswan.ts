@@ -2,7 +2,7 @@
 // kernel's (kernel-netlink: where the kernel has ESP, as in user-mode Linux).
 
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Finished, runAsync, start } from '../netns.ts';
 import { pause } from '../site.ts';
@@ -15,6 +15,8 @@ export interface StrongswanTunnel {
   localId?: string;
   remoteId?: string;
   psk: string;
+  /** In place of the secret, both ways. */
+  credential?: StrongswanCredential;
   local: string;
   remote: string;
   /** Proposals in strongSwan's words. */
@@ -26,6 +28,18 @@ export interface StrongswanTunnel {
   connection?: string[];
   child?: string[];
   settings?: Record<string, string | number>;
+}
+
+/** PEM; `certificates` its own first. */
+export interface StrongswanCredential {
+  certificates: string[];
+  key: string;
+  ca: string;
+  /** DER. */
+  crl?: Uint8Array;
+  /** Raw keys take the place of certificates. */
+  raw?: boolean;
+  publicKeys?: { own: string; peer: string };
 }
 
 export interface Strongswan {
@@ -89,6 +103,7 @@ export function createStrongswan(namespace: string, kernel: KernelPlugin = 'kern
       throw new Error(`strongSwan does not answer:\n${written}`);
     },
     async configure(tunnel) {
+      writeCredential(join(folder, 'swanctl'), tunnel.credential);
       writeFileSync(join(folder, 'swanctl/swanctl.conf'), swanctlConf(tunnel, kernel), { mode: 0o600 });
       settings(tunnel.settings);
       await swanctl('--reload-settings');
@@ -103,7 +118,7 @@ function strongswanConf(socket: string, kernel: KernelPlugin, more: Record<strin
   const plugins = kernel === 'kernel-libipsec' ? 'kernel-libipsec kernel-netlink' : kernel;
   return `charon {
   load_modular = no
-  load = random nonce openssl curve25519 chapoly hmac kdf aes ctr ccm gcm xcbc cmac sha2 sha1 gmp pem pkcs1 x509 pubkey constraints socket-default ${plugins} vici
+  load = random nonce openssl curve25519 chapoly hmac kdf aes ctr ccm gcm xcbc cmac sha2 sha1 gmp pem pkcs1 pkcs8 x509 revocation pubkey constraints mgf1 socket-default ${plugins} vici
   install_virtual_ip = no
   send_vendor_id = yes
   retransmit_base = 1.4
@@ -134,9 +149,9 @@ function swanctlConf(tunnel: StrongswanTunnel, kernel: KernelPlugin): string {
     encap = ${kernel === 'kernel-libipsec' ? 'yes' : 'no'}
     mobike = no
     proposals = ${tunnel.ike}
-    local { auth = psk
+    local { ${proofOf(tunnel.credential, 'own')}
       id = ${localId} }
-    remote { auth = psk
+    remote { ${proofOf(tunnel.credential, 'peer')}
       id = ${remoteId} }
     ${(tunnel.connection ?? []).join('\n    ')}
     children {
@@ -146,9 +161,7 @@ ${Object.entries(children)
     }
   }
 }
-secrets {
-  ike-tunnel { secret = "${tunnel.psk}" }
-}
+${tunnel.credential ? '' : `secrets {\n  ike-tunnel { secret = "${tunnel.psk}" }\n}`}
 `;
 }
 
@@ -163,6 +176,31 @@ function swanctlChild(
         esp_proposals = ${esp}
         ${child.join('\n        ')}
       }`;
+}
+
+function proofOf(credential: StrongswanCredential | undefined, whose: 'own' | 'peer'): string {
+  if (!credential) return 'auth = psk';
+  if (credential.raw) return `auth = pubkey\n      pubkeys = ${whose}.pem`;
+  return whose === 'own' ? 'auth = pubkey\n      certs = own.pem' : 'auth = pubkey\n      cacerts = ca.pem';
+}
+
+/** The folders that swanctl looks into; what an earlier tunnel had goes. */
+function writeCredential(folder: string, credential: StrongswanCredential | undefined): void {
+  const write = (kind: string, name: string, content: string | Uint8Array) => {
+    mkdirSync(join(folder, kind), { recursive: true });
+    writeFileSync(join(folder, kind, name), content, { mode: 0o600 });
+  };
+  for (const kind of ['x509', 'x509ca', 'x509crl', 'private', 'pubkey'])
+    rmSync(join(folder, kind), { recursive: true, force: true });
+  if (!credential) return;
+  const { certificates, key, ca, crl, publicKeys } = credential;
+  write('private', 'own.pem', key);
+  if (publicKeys) for (const [name, pem] of Object.entries(publicKeys)) write('pubkey', `${name}.pem`, pem);
+  if (credential.raw) return;
+  for (const [index, pem] of certificates.entries())
+    write(index === 0 ? 'x509' : 'x509ca', index === 0 ? 'own.pem' : `${index}.pem`, pem);
+  write('x509ca', 'ca.pem', ca);
+  if (crl) write('x509crl', 'list.crl', crl);
 }
 
 function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {

@@ -111,10 +111,10 @@ export const SIGNATURE_SCHEMES: readonly SignatureScheme[] = [
   row('ecdsa-sha384-old', METHOD.ECDSA_384, 'sha384', 'ec', [], { curve: 'p-384' }),
   row('ecdsa-sha512-old', METHOD.ECDSA_521, 'sha512', 'ec', [], { curve: 'p-521' }),
   // RFC 7296 §3.8: the signature itself names its hash; SHA-1 is the default of old peers.
+  row('rsa-sha1-old', METHOD.RSA, 'sha1', 'rsa', [], { ...PKCS1, legacy: true }),
   row('rsa-sha256-old', METHOD.RSA, 'sha256', 'rsa', [], PKCS1),
   row('rsa-sha384-old', METHOD.RSA, 'sha384', 'rsa', [], PKCS1),
   row('rsa-sha512-old', METHOD.RSA, 'sha512', 'rsa', [], PKCS1),
-  row('rsa-sha1-old', METHOD.RSA, 'sha1', 'rsa', [], { ...PKCS1, legacy: true }),
 ];
 
 /** Throws RangeError: names come from the table. */

@@ -125,17 +125,15 @@ export const REPORTS = {
   },
   PEER_CERTIFICATE_UNTRUSTED: {
     fault: 'config',
-    sentence:
-      'the certificate of {remote} as {identity} leads to no CA that we trust: {message}. Add its CA to auth: ca here, or let the peer send the certificates between',
+    sentence: 'the certificate of {remote} as {identity} is of no CA that we trust (auth: ca): {message}',
   },
   PEER_CERTIFICATE_EXPIRED: {
     fault: 'peer',
-    sentence:
-      'the certificate of {remote} as {identity} is out of its time: {message}. Renew it there, and compare the clocks of both sides',
+    sentence: 'the certificate of {remote} as {identity} is out of its time: {message}',
   },
   PEER_CERTIFICATE_REVOKED: {
     fault: 'peer',
-    sentence: 'the certificate of {remote} as {identity} is revoked: {message}. The peer needs a new one',
+    sentence: 'the certificate of {remote} as {identity} is revoked: {message}',
   },
   PEER_REVOCATION_UNKNOWN: {
     fault: 'config',

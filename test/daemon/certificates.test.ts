@@ -92,13 +92,13 @@ const REFUSALS: [string, Site, string, RegExp][] = [
     'that ended yesterday',
     { leaf: leafOf('a', { notAfter: NOON - DAY }) },
     'PEER_CERTIFICATE_EXPIRED',
-    /Renew it/,
+    /have it issued again/,
   ],
   [
     'that begins tomorrow',
     { leaf: leafOf('a', { notBefore: NOON + DAY }) },
     'PEER_CERTIFICATE_EXPIRED',
-    /clocks/,
+    /clock/,
   ],
   [
     'for another name',

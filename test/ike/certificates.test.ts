@@ -364,3 +364,19 @@ test('the same certificate configured again moves nothing', () => {
   pair.run(60_000);
   assert.equal(pair.a.gateway.sas()[0]!.spi, before!.spi);
 });
+
+//   --> HDR, SK {IDi, …}, <-- HDR, SK {IDr, …}, --> INFORMATIONAL, SK {N(AUTHENTICATION_FAILED)}
+test('the initiator does not believe the responder: both sides give the SA up, and both say why (RFC 7296 §2.21.2)', () => {
+  const thief = { ...KEY_B, key: 'another key' };
+  const pair = certified(signing([KEY_A]), signing([thief]));
+  const up = pair.command(pair.a, 'up', 't');
+  pair.run(500);
+  assert.equal(pair.a.outcomes.get(up), 'PEER_SIGNATURE_INVALID');
+  assert.deepEqual(
+    pair.b.gateway.failures().map(({ code }) => code),
+    ['PEER_REFUSED_AUTH'],
+    pair.ladder(),
+  );
+  assert.equal(pair.b.gateway.tunnels()[0]!.state, 'down');
+  assert.equal(pair.b.outbound.size, 0);
+});

@@ -6,7 +6,15 @@
 import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import { dropChild, isLeaving, removeChild, useChild } from '../child.ts';
-import { applyChanges, type Context, commandDone, forgetOffer, report, sasOf } from '../context.ts';
+import {
+  applyChanges,
+  type Context,
+  commandDone,
+  forgetOffer,
+  report,
+  reportFailure,
+  sasOf,
+} from '../context.ts';
 import { keepLastAnswer } from '../farewells.ts';
 import { inherit } from '../heir.ts';
 import { handOverFailed } from '../renewal.ts';
@@ -81,6 +89,8 @@ export function informationalRequested(
       ? [{ type: PAYLOAD.D, critical: false, protocol: PROTOCOL.ESP, spis: removed.map(spiBytes) }]
       : [];
   sendResponse(context, sa, EXCHANGE.INFORMATIONAL, messageId, answer, established);
+  // RFC 7296 §2.21.2: whom we proved ourselves to does not believe it, and says so in an exchange of its own.
+  if (findNotify(payloads, NOTIFY.AUTHENTICATION_FAILED)) return refusedAfterwards(context, sa, established);
   if (remove?.protocol !== PROTOCOL.IKE) return;
   const { own } = established;
   const heir = own?.task.type === 'rekey-ike' && own.rival && context.sas.get(own.rival.spi as string);
@@ -97,6 +107,12 @@ function noteLostChild({ children, tasks }: Established, payloads: readonly Payl
   const spi = findNotify(payloads, NOTIFY.INVALID_SPI)?.data;
   const child = spi && children.find(({ spiOut }) => spiOut === spiNumber(spi));
   if (child?.used) tasks.push({ type: 'rekey-child', spiIn: child.spiIn, child: child.name });
+}
+
+function refusedAfterwards(context: Context, sa: IkeSa, { tunnel: name }: Established): void {
+  const identity = context.tunnels.get(name)?.tunnel.local.identity.value;
+  reportFailure(context, 'PEER_REFUSED_AUTH', name, { remote: sa.remote.address, identity });
+  deleteIke(context, sa, 'peer');
 }
 
 /** Our halves of the named children. A child that we are deleting too is answered by silence (RFC 7296 §1.4.1). */

@@ -16,6 +16,7 @@ import type { Group } from './rows/group.ts';
 import { killed } from './rows/killed.ts';
 import { nat } from './rows/nat.ts';
 import { postQuantum } from './rows/post-quantum.ts';
+import { ppk } from './rows/ppk.ts';
 import { rehearsal } from './rows/rehearsal.ts';
 import { suites } from './rows/suites.ts';
 import { createSite } from './site.ts';
@@ -34,6 +35,7 @@ const GROUPS: readonly Group[] = [
   failures,
   rehearsal,
   postQuantum,
+  ppk,
 ];
 
 const named = process.argv.includes('--group') ? process.argv.slice(process.argv.indexOf('--group') + 1) : [];

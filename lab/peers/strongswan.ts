@@ -27,6 +27,8 @@ export interface StrongswanTunnel {
   /** Further lines of the connection, of every child; further settings of charon. */
   connection?: string[];
   child?: string[];
+  /** Further sections of secrets. */
+  secrets?: string[];
   settings?: Record<string, string | number>;
 }
 
@@ -161,7 +163,10 @@ ${Object.entries(children)
     }
   }
 }
-${tunnel.credential ? '' : `secrets {\n  ike-tunnel { secret = "${tunnel.psk}" }\n}`}
+secrets {
+  ${tunnel.credential ? '' : `ike-tunnel { secret = "${tunnel.psk}" }`}
+  ${(tunnel.secrets ?? []).join('\n  ')}
+}
 `;
 }
 

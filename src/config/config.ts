@@ -142,7 +142,26 @@ function resolveTunnel(
     rehearsal: entry.rehearsal ?? DEFAULTS.rehearsal,
     keepalive: keepalive ?? 0,
     ...(fragmentation === 'off' ? {} : { fragmentation }),
+    ...ppkOf(authParts),
   };
+}
+
+/** Grover's algorithm halves the bits of a secret (RFC 8784 §6). */
+const LEAST_PPK_BYTES = 32;
+
+function ppkOf({ tunnel, entry: { ppk }, keyring, files, at }: AuthParts): Pick<Tunnel, 'ppk'> {
+  const { use = DEFAULTS.use } = ppk ?? {};
+  if (!ppk || use === 'off') return {};
+  const secret = files.secret(ppk.file);
+  if ('complaint' in secret) {
+    at(['ppk', 'file'], secret.complaint);
+    return {};
+  }
+  if (secret.length < LEAST_PPK_BYTES)
+    at(['ppk', 'file'], `the PPK has ${secret.length} bytes; ${LEAST_PPK_BYTES} random ones hold`, 'warning');
+  const name = `${tunnel}/ppk`;
+  keyring.secrets.set(name, () => secret);
+  return { ppk: { id: ppk.id, secret: name, use } };
 }
 
 /** Empty: any address. */

@@ -14,6 +14,8 @@ export const DEFAULTS = {
   ],
   /** docs/decisions/0004-post-quantum.md */
   'post-quantum': 'preferred',
+  /** Of a PPK: whoever writes one down wants it used. */
+  use: 'required',
   /** With a key exchange of its own (PFS) where the peer has one, and without where it has not. */
   'esp-suites': [
     'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305 / x25519 | ecp-256 | ecp-384 | modp-2048',

@@ -43,11 +43,12 @@ function withoutProbes(tunnel: Tunnel): Tunnel {
 }
 
 /** What the peer must prove, and by which secrets. Revocation lists change daily and count from the next time on. */
-function sameProof({ auth }: Tunnel, before: Config, after: Config): boolean {
+function sameProof({ auth, ppk }: Tunnel, before: Config, after: Config): boolean {
   const [was, is] = [before.keyring, after.keyring];
   const secrets = [ownProof(auth), peerProof(auth)].flatMap((one) =>
     one.method === 'psk' ? one.secret : [],
   );
+  if (ppk) secrets.push(ppk.secret);
   const peer = peerProof(auth);
   const demand = ({ trust }: Keyring) => {
     if (peer.method === 'psk') return undefined;

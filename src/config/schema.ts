@@ -152,6 +152,17 @@ const tunnelShape = {
     .describe(
       'ML-KEM beside the key exchange of the IKE SA: `required`, offered first and done without where the peer has none, or never; `preferred` leaves `ike-suites` as they are where they are named',
     ),
+  ppk: z
+    .strictObject({
+      id: text.describe('name of the PPK, the same on both sides'),
+      file: text.describe('file with the secret, readable by its owner only; 32 random bytes at least'),
+      use: z
+        .enum(['required', 'preferred', 'off'])
+        .optional()
+        .describe('no IKE SA without it, one without where the peer has none, or never'),
+    })
+    .optional()
+    .describe('a secret of both sides in the keys, against quantum computers (RFC 8784)'),
   'esp-suites': z.array(text).min(1).optional().describe('algorithms of the children in order of preference'),
   legacy: z
     .boolean()

@@ -139,6 +139,15 @@ export function prfPlus(
   return out;
 }
 
+/** The keys that a PPK goes into (RFC 8784 §3). */
+export type PpkKeys = Pick<IkeKeys, 'd' | 'pi' | 'pr'>;
+
+/** SK_d = prf+(PPK, SK_d'), and SK_pi and SK_pr likewise, RFC 8784 §3. */
+export function mixPpk(provider: Provider, prf: PrfName, ppk: Uint8Array, { d, pi, pr }: PpkKeys): PpkKeys {
+  const mix = (key: Uint8Array) => prfPlus(provider, prf, ppk, key, key.length);
+  return { d: mix(d), pi: mix(pi), pr: mix(pr) };
+}
+
 /** MACedIDFor* = prf(SK_p*, RestOf*IDPayload), RFC 7296 §2.15. `idBody` is the ID payload behind its generic header. */
 export function macedId(provider: Provider, prf: PrfName, skP: Uint8Array, idBody: Uint8Array): Uint8Array {
   return provider.prf(prf, skP, idBody);

@@ -1,6 +1,7 @@
 // Carries out the core's jobs: key exchanges and everything that needs a long-term secret.
 
 import type { KeyObject } from 'node:crypto';
+import { mixPpk } from '../crypto/keymat.ts';
 import type { KeyExchanges } from '../crypto/node-key-exchange.ts';
 import { pskAuth } from '../crypto/node-provider.ts';
 import { signOctets } from '../crypto/node-signatures.ts';
@@ -42,6 +43,8 @@ async function carryOut(job: Job, parts: JobParts): Promise<JobResult> {
     case 'forget':
       keyExchanges.forget(job.handle);
       return { type: 'forget' };
+    case 'ppk':
+      return { type: 'ppk', keys: mixPpk(provider, job.prf, known(secret, job.secret), job.keys) };
     case 'psk-sign':
       return { type: 'psk-sign', auth: pskAuth(provider, job.prf, known(secret, job.secret), job.octets) };
     case 'psk-verify': {

@@ -63,6 +63,8 @@ export interface TunnelStatus {
   algorithms?: string;
   /** A key exchange of the IKE SA holds against a quantum computer. */
   postQuantum?: boolean;
+  /** The PPK that its keys come from. */
+  ppk?: string;
   /** Milliseconds since the IKE SA was made. */
   age?: number;
   /** Milliseconds it took to make, where we began. */
@@ -171,6 +173,7 @@ function statusOfIke(ikeSa: NonNullable<TunnelView['ikeSa']>, now: Instant): Par
   return {
     algorithms: ikeSa.algorithms,
     postQuantum: ikeSa.postQuantum,
+    ...(ikeSa.ppk === undefined ? {} : { ppk: ikeSa.ppk }),
     age: now - ikeSa.since,
     nat: ikeSa.nat,
     heard: Math.max(0, now - ikeSa.lastHeard),

@@ -1,5 +1,6 @@
 // Everything that crosses between the IKE core and the world, in one file. Plain data that survives structuredClone.
 
+import type { PpkKeys } from '../crypto/keymat.ts';
 import type { PrfName } from '../crypto/suites.ts';
 import type { Change, DataPlaneEvent, Instant } from '../policy/sad.ts';
 import type { Identity, Tunnel } from '../policy/tunnel.ts';
@@ -53,6 +54,7 @@ export interface Failure {
  * A key exchange is shaped as a KEM: `offer` makes a key pair and keeps the private half under a handle,
  * `answer` takes a peer's public value, `finish` uses the handle, as often as answers come;
  * `forget` ends it. `group` is the IANA number of transform type 4.
+ * `ppk` mixes a PPK into keys (RFC 8784 §3).
  * PSK jobs compute prf(prf(secret, "Key Pad for IKEv2"), octets) (RFC 7296 §2.15); secrets are known by name only.
  * `sign` and `verify` name rows of `crypto/signature-schemes.ts`. `verify` says whether the peer is who it says: its
  * certificates lead to an anchor of `trust` (or its key is known there), prove the identity, and the signature is theirs.
@@ -62,6 +64,7 @@ export type Job =
   | { type: 'answer'; group: number; public: Uint8Array }
   | { type: 'finish'; group: number; handle: string; public: Uint8Array }
   | { type: 'forget'; handle: string }
+  | { type: 'ppk'; secret: string; prf: PrfName; keys: PpkKeys }
   | { type: 'psk-sign'; secret: string; prf: PrfName; octets: Uint8Array }
   | { type: 'psk-verify'; secret: string; prf: PrfName; octets: Uint8Array; auth: Uint8Array }
   | { type: 'sign'; key: string; scheme: string; octets: Uint8Array }
@@ -107,6 +110,7 @@ export type JobResult =
   | { type: 'answer'; public: Uint8Array; secret: Uint8Array }
   | { type: 'finish'; secret: Uint8Array }
   | { type: 'forget' }
+  | { type: 'ppk'; keys: PpkKeys }
   | { type: 'psk-sign'; auth: Uint8Array }
   | { type: 'psk-verify'; valid: boolean }
   | { type: 'sign'; signature: Uint8Array }

@@ -16,6 +16,11 @@ export const REPORTS = {
     sentence:
       'the IKE SA with {peer} has no post-quantum key exchange, for the peer has none of ours: who records the traffic may read it once there are quantum computers. post-quantum: required refuses such a peer',
   },
+  IKE_WITHOUT_PPK: {
+    fault: 'info',
+    sentence:
+      'the IKE SA with {peer} is made without PPK {id}, for the peer does not have it; ppk: use: required refuses such a peer',
+  },
   IKE_REKEYED: { fault: 'info', sentence: 'IKE SA rekeyed, {suite}' },
   IKE_DELETED: { fault: 'info', sentence: 'IKE SA with {remote} deleted by {by}' },
   IKE_REAUTHENTICATED: {
@@ -169,6 +174,11 @@ export const REPORTS = {
     fault: 'config',
     sentence:
       '{remote} as {identity} shows a public key that is not the one in auth: public-key here: {message}',
+  },
+  PEER_NO_PPK: {
+    fault: 'config',
+    sentence:
+      'no common PPK with {remote}: it has {theirs}, we have {ours}, and one side requires it: give both the same id and secret, or use: preferred',
   },
   PEER_REFUSED_AUTH: {
     fault: 'config',

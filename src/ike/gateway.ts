@@ -26,6 +26,7 @@ import { afterExchange, intermediateFinished, intermediateOffered } from './v2/i
 import { intermediateAnswerReady } from './v2/ike-intermediate-served.ts';
 import { initFinished, offered } from './v2/ike-sa-init.ts';
 import { initAnswerReady } from './v2/ike-sa-init-served.ts';
+import { noPpkSigned, ppkAnswerMixed, ppkMixed } from './v2/ppk.ts';
 import { carriedSince, type TunnelView, viewOf } from './view.ts';
 
 export interface GatewayOptions {
@@ -190,6 +191,12 @@ function jobDone(context: Context, sa: IkeSa, id: number, result: JobResult): vo
       const secrets = initFinished(context, sa, state, result);
       return secrets && afterExchange(context, sa, state.attempt, secrets);
     }
+    case 'ppk-mixing':
+      return ppkMixed(context, sa, state, result);
+    case 'no-ppk-signing':
+      return noPpkSigned(context, sa, state, result);
+    case 'ppk-answering':
+      return ppkAnswerMixed(context, sa, state, result);
     case 'intermediate-offering':
       return intermediateOffered(context, sa, state, result);
     case 'intermediate-finishing':

@@ -54,6 +54,7 @@ export function newIkeSa(
       tunnel: established.tunnel,
       suite,
       keys,
+      ...(established.ppk === undefined ? {} : { ppk: established.ppk }),
       since: context.now,
       ...lifetimeFrom(context, lifetime),
       proof: established.proof,

@@ -1,6 +1,6 @@
 // The IKE SA as plain data: what it knows in each state. No functions, no key handles; structuredClone restores it.
 
-import type { IkeKeys } from '../crypto/keymat.ts';
+import type { IkeKeys, PpkKeys } from '../crypto/keymat.ts';
 import type { ChosenSuite } from '../policy/proposal.ts';
 import type { Instant, SelectorSet } from '../policy/sad.ts';
 import type { Identity } from '../policy/tunnel.ts';
@@ -103,6 +103,10 @@ export interface Secrets {
   nr: Uint8Array;
   /** Absent before the first intermediate exchange. */
   intAuth?: IntAuth;
+  /** Both sides have a PPK (RFC 8784 §3). */
+  usePpk?: true;
+  /** The PPK that is in the keys; those without it; our proof without it. */
+  ppk?: { id: string; without: PpkKeys; noPpkAuth?: Uint8Array };
 }
 
 /** What AUTH covers of the intermediate exchanges so far (RFC 9242 §3.3.2), and how many there were. */
@@ -148,6 +152,8 @@ export type State =
   | { name: 'intermediate-offering'; job: number; attempt: Attempt; secrets: Secrets; group: number }
   | { name: 'intermediate-sent'; attempt: Attempt; secrets: Secrets; group: number; handle: string }
   | { name: 'intermediate-finishing'; job: number; attempt: Attempt; secrets: Secrets; handle: string }
+  | { name: 'ppk-mixing'; job: number; attempt: Attempt; secrets: Secrets }
+  | { name: 'no-ppk-signing'; job: number; proof: ChosenProof; attempt: Attempt; secrets: Secrets }
   | { name: 'auth-signing'; job: number; proof: ChosenProof; attempt: Attempt; secrets: Secrets }
   /** `child` is missing where it was left out. */
   | { name: 'auth-sent'; attempt: Attempt; secrets: Secrets; child?: { name: string; spiIn: number } }
@@ -163,6 +169,7 @@ export type State =
   | { name: 'init-answering'; job: number; suite: ChosenSuite; request: Uint8Array; until: Instant }
   /** Waits for an intermediate exchange, or for IKE_AUTH where all are done. */
   | { name: 'init-answered'; secrets: Secrets; until: Instant }
+  | { name: 'ppk-answering'; job: number; secrets: Secrets; request: Uint8Array; until: Instant }
   | { name: 'intermediate-answering'; job: number; secrets: Secrets; request: Uint8Array; until: Instant }
   | {
       name: 'peer-verifying';
@@ -189,6 +196,8 @@ export interface Established {
   tunnel: string;
   suite: ChosenSuite;
   keys: IkeKeys;
+  /** The PPK that the keys come from. */
+  ppk?: string;
   since: Instant;
   rekeyAt: Instant;
   /** The end of its lifetime: it is deleted and made anew. */

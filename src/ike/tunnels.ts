@@ -119,6 +119,8 @@ const UNKNOWN_TO_PEER: State['name'][] = [
   'intermediate-offering',
   'intermediate-sent',
   'intermediate-finishing',
+  'ppk-mixing',
+  'no-ppk-signing',
   'auth-signing',
 ];
 

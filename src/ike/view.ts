@@ -17,6 +17,8 @@ export interface TunnelView {
   ikeSa?: {
     spis: [string, string];
     algorithms: string;
+    /** The PPK that its keys come from. */
+    ppk?: string;
     /** A key exchange of it holds against a quantum computer. */
     postQuantum: boolean;
     local: Endpoint;
@@ -67,6 +69,7 @@ export function viewOf(context: Context, state: TunnelState): TunnelView {
       spis: sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi],
       algorithms: suiteText(established.suite),
       postQuantum: isPostQuantum(established.suite),
+      ...(established.ppk === undefined ? {} : { ppk: established.ppk }),
       local: sa.local,
       remote: sa.remote,
       since: established.since,

@@ -30,6 +30,8 @@ export interface Tunnel {
     /** Both sides prove again who they are after this time (RFC 7296 §2.8.3); missing: never. */
     reauthentication?: number;
   };
+  /** A PPK by its id (RFC 8784); `secret` is a name. */
+  ppk?: { id: string; secret: string; use: 'required' | 'preferred' };
   children: ChildTemplate[];
   retransmit: Retransmit;
   /** Idle time after which liveness is checked (RFC 7296 §2.4); 0 switches it off. */

@@ -1,6 +1,7 @@
 // Jobs as the simulation does them: a key exchange that only counts, the real arithmetic of pre-shared keys, and
 // certificates that are plain text.
 
+import { mixPpk } from '../crypto/keymat.ts';
 import type { Provider } from '../crypto/provider.ts';
 import type { Job, JobResult } from '../ike/boundary.ts';
 import type { ReportCode } from '../ike/errors.ts';
@@ -34,6 +35,8 @@ export function doJob(provider: Provider, state: JobState, job: Job): JobResult 
     case 'forget':
       state.handles.delete(job.handle);
       return { type: 'forget' };
+    case 'ppk':
+      return { type: 'ppk', keys: mixPpk(provider, job.prf, new TextEncoder().encode(job.secret), job.keys) };
     case 'psk-sign':
       return { type: 'psk-sign', auth: sign(provider, job) };
     case 'psk-verify':

@@ -271,6 +271,32 @@ for (const [mode, suite, complaint] of [
   });
 }
 
+test('a PPK: required where nothing is said, off is none, its secret under a name of its own', (t) => {
+  const files = folder(t);
+  const secret = files.write(
+    'good.ppk',
+    'hex:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n',
+  );
+  const config = good(t, `    ppk: { id: site-1, file: ${secret} }\n`);
+  assert.deepEqual(config.tunnels[0]!.ppk, { id: 'site-1', secret: 'office/ppk', use: 'required' });
+  assert.equal(config.keyring.secrets.get('office/ppk')!().length, 32);
+  assert.equal(good(t, `    ppk: { id: site-1, file: ${secret}, use: off }\n`).tunnels[0]!.ppk, undefined);
+});
+
+test('a PPK of less than 256 bits is warned of; one that is not there is refused', (t) => {
+  const files = folder(t);
+  const short = files.write('short.ppk', 'correct-horse-battery\n');
+  const complaintsOf = (file: string) =>
+    loadConfig(
+      files.write(
+        'a.yaml',
+        goodFile(files.write('good.psk', PSK), `    ppk: { id: site-1, file: ${file} }\n`),
+      ),
+    ).complaints.map(complaintText);
+  assert.match(complaintsOf(short).join(), /warning.*21 bytes; 32 random ones/);
+  assert.match(complaintsOf('/nowhere/ppk').join(), /there is no such file/);
+});
+
 test('fragments of IKE messages: as the path carries them, never, or of so many bytes', (t) => {
   assert.equal(good(t).tunnels[0]!.fragmentation, 'auto');
   assert.equal(good(t, '    fragmentation: off\n').tunnels[0]!.fragmentation, undefined);

@@ -29,6 +29,7 @@ export function establish(
     tunnel: tunnel.name,
     suite: secrets.suite,
     keys: secrets.keys,
+    ...(secrets.ppk ? { ppk: secrets.ppk.id } : {}),
     since: context.now,
     ...lifetimeFrom(context, tunnel.ike.lifetime),
     proof: proofFrom(context, tunnel, sa.initiator),
@@ -44,6 +45,8 @@ export function establish(
   });
   for (const message of peer.credential?.warnings ?? [])
     report(context, 'PEER_CERTIFICATE_DOUBT', tunnel.name, { peer: peer.identity.value, message });
+  if (tunnel.ppk && !secrets.ppk)
+    report(context, 'IKE_WITHOUT_PPK', tunnel.name, { peer: peer.identity.value, id: tunnel.ppk.id });
   if (!isPostQuantum(secrets.suite) && tunnel.ike.proposals.some(mayBePostQuantum))
     report(context, 'IKE_CLASSICAL', tunnel.name, { peer: peer.identity.value });
   const replaced = replaceSilent(context, sa, tunnel);

@@ -29,6 +29,7 @@ import { acceptChild } from './child-terms.ts';
 import { isChildless } from './childless.ts';
 import { establish } from './establish.ts';
 import { notifyPayload, spiBytes } from './payloads.ts';
+import { noCommonPpk, ppkOfRequest, ppkUsed } from './ppk.ts';
 import { forgetOthers, isOneTooMany } from './uniqueness.ts';
 
 /** The second stage of the choice: the identity decides among the tunnels that may still be meant. */
@@ -55,8 +56,14 @@ export function authRequested(
   const { tunnel } = tunnelOf(context, sa)!;
   if (tunnel.childless === 'never' && isChildless(payloads))
     return refuseAuth(context, sa, state.secrets, messageId, NOTIFY.INVALID_SYNTAX);
+  const shown = ppkOfRequest(context, sa, state, payloads, request);
+  if (shown === 'waits') return;
+  if (shown === 'refused') {
+    reportFailure(context, 'PEER_NO_PPK', tunnel.name, noCommonPpk(sa, tunnel, payloads));
+    return refuseAuth(context, sa, state.secrets, messageId);
+  }
   const octets = signedOctets(context, state.secrets, true, idBody(id));
-  const judged = verification(tunnel, state.secrets, identity, octets, payloads);
+  const judged = verification(tunnel, state.secrets, identity, octets, shown);
   if ('code' in judged) return peerRefused(context, sa, state.secrets, identity, judged, messageId);
   const { secrets, until } = state;
   const job = startJob(context, sa, judged);
@@ -79,7 +86,7 @@ function preferAsked(context: Context, candidates: string[], payloads: Payload[]
   return matching.length > 0 ? matching : candidates;
 }
 
-function refuseAuth(
+export function refuseAuth(
   context: Context,
   sa: IkeSa,
   secrets: Secrets,
@@ -160,6 +167,7 @@ export function answerSigned(
     { type: PAYLOAD.IDr, critical: false, ...encodeIdentity(tunnel.local.identity) },
     ...own,
     ...authLifetime(tunnel),
+    ...ppkUsed(state.secrets),
   ];
   answerFirstChild(context, sa, established, tunnel, state, payloads, proof);
 }

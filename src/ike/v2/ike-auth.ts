@@ -34,9 +34,13 @@ import { leavesChildOut } from './childless.ts';
 import { childrenFollow, establish, firstChild } from './establish.ts';
 import { attemptFailed } from './ike-sa-init.ts';
 import { errorOf, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
+import { answeredWith, mixesFirst, noCommonPpk, ppkPayloads } from './ppk.ts';
 
 export function beginAuth(context: Context, sa: IkeSa, attempt: Attempt, secrets: Secrets): void {
   const { tunnel } = tunnelOf(context, sa)!;
+  if (mixesFirst(context, sa, attempt, secrets)) return;
+  if (tunnel.ppk?.use === 'required' && !secrets.ppk)
+    return attemptFailed(context, sa, 'PEER_NO_PPK', noCommonPpk(sa, tunnel, []));
   const octets = signedOctets(context, secrets, true, idBody(encodeIdentity(tunnel.local.identity)));
   const chosen = chooseProof(tunnel, secrets, octets, sa.heard);
   if (!chosen) {
@@ -67,6 +71,7 @@ export function authSigned(
     ...certificateRequests([tunnel]),
     ...(isPattern(expected) ? [] : [{ type: PAYLOAD.IDr, critical: false, ...encodeIdentity(expected) }]),
     ...proof.filter(({ type }) => type === PAYLOAD.AUTH),
+    ...ppkPayloads(state.secrets),
     ...(announcesMethods(sa) ? methodAnnouncement([tunnel]) : []),
     // RFC 7296 §2.4: we hold no other SA with this peer.
     ...(known ? [] : [notifyPayload(NOTIFY.INITIAL_CONTACT)]),
@@ -121,11 +126,13 @@ export function authAnswered(
       expected,
     });
   }
-  const octets = signedOctets(context, state.secrets, false, idBody(id));
-  const judged = verification(tunnel, state.secrets, identity, octets, payloads);
-  if ('code' in judged) return peerRefused(context, sa, state.secrets, identity, judged);
+  const secrets = answeredWith(tunnel, state.secrets, payloads);
+  if (!secrets) return attemptFailed(context, sa, 'PEER_NO_PPK', noCommonPpk(sa, tunnel, []));
+  const octets = signedOctets(context, secrets, false, idBody(id));
+  const judged = verification(tunnel, secrets, identity, octets, payloads);
+  if ('code' in judged) return peerRefused(context, sa, secrets, identity, judged);
   const job = startJob(context, sa, judged);
-  sa.state = { ...state, name: 'auth-verifying', job, response, claimed: identity };
+  sa.state = { ...state, secrets, name: 'auth-verifying', job, response, claimed: identity };
 }
 
 export function authVerified(

@@ -24,6 +24,7 @@ import { allowedBy, HALF_OPEN, noteVendor, secretsOf } from './ike-sa-init.ts';
 import { detectNat, natDetection, wantsUdp } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
+import { usePpk, wantsPpk } from './ppk.ts';
 
 /** A stranger's request. Nothing is kept before the proposal, the nonce and the group fit. */
 export function initRequested(
@@ -111,6 +112,7 @@ export function initAnswerReady(
   const chosen = choose(allowedBy(tunnel, request.payloads), proposals, PROTOCOL.IKE, { keyExchange: true })!;
   const nonce = context.provider.random(NONCE_BYTES);
   const meant = sa.candidates.flatMap((name) => context.tunnels.get(name)?.tunnel ?? []);
+  const ppk = wantsPpk(request.payloads) ? usePpk(meant) : [];
   const group = KEY_EXCHANGE.find(({ name }) => name === state.suite.keyExchange)!.id;
   const answer: Payload[] = [
     {
@@ -127,9 +129,11 @@ export function initAnswerReady(
     ...childlessSupported(context, sa),
     ...(sa.fragmentSize === undefined ? [] : fragmentationNotify(tunnelOf(context, sa)!)),
     ...(additionalMethods(state.suite).length > 0 ? [intermediateSupported()] : []),
+    ...ppk,
   ];
   const bytes = sendResponse(context, sa, EXCHANGE.IKE_SA_INIT, 0, answer);
   const secrets = secretsOf(context, sa, {
+    ...(ppk.length > 0 ? { usePpk: true } : {}),
     suite: state.suite,
     secret: result.secret,
     ni: findPayload(request.payloads, PAYLOAD.Nonce)!.data,

@@ -13,12 +13,22 @@ export interface ChildProof {
   up: number;
   /** Since the peer was last heard. */
   heard: number;
+  /** Transmissions of an IKE request that should have been answered by now. */
+  unanswered?: number;
 }
+
+/** Packets that came so lately say that the peer lives, whatever becomes of IKE. */
+const RECENT = 3000;
 
 type Verdict = { state: ChildStatus['state']; why?: string };
 
 export function whyNotPassing(proof: ChildProof): Verdict {
   const { probe } = proof;
+  if (proof.unanswered !== undefined && proof.heard > RECENT)
+    return {
+      state: 'degraded',
+      why: `the other gateway has left ${proof.unanswered} transmissions unanswered, and nothing has come from it for ${seconds(proof.heard)}: it is down, or the network in between is`,
+    };
   if (probe?.verdict === 'answered') return { state: 'passing' };
   if (probe?.verdict === 'lost') return unanswered(proof, probe);
   const came = isSince(proof.into, proof.up);

@@ -204,6 +204,7 @@ function statusOfChild(
     local,
     up: now - (ikeSa?.upSince ?? child.since),
     heard: now - (ikeSa?.lastHeard ?? child.since),
+    ...(ikeSa?.unanswered === undefined ? {} : { unanswered: ikeSa.unanswered }),
     ...(probe ? { probe } : {}),
   };
   const { state, why } = whyNotPassing(proof);

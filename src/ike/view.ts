@@ -10,6 +10,7 @@ import type { Endpoint, PeerCredential } from './boundary.ts';
 import type { Context, TunnelState } from './context.ts';
 import { type Rehearsal, rehearsalOf } from './rehearsal.ts';
 import type { ChildSa } from './sa.ts';
+import { isSilent } from './window.ts';
 
 export interface TunnelView {
   name: string;
@@ -28,6 +29,8 @@ export interface TunnelView {
     upSince: Instant;
     /** When the peer was last heard, by a message or by a packet. */
     lastHeard: Instant;
+    /** Transmissions of a request that has waited too long for its answer. */
+    unanswered?: number;
     /** Milliseconds from the attempt's begin; missing where the peer began. */
     establishedIn?: number;
     rekeyAt: Instant;
@@ -75,6 +78,7 @@ export function viewOf(context: Context, state: TunnelState): TunnelView {
       since: established.since,
       upSince: state.upSince ?? established.since,
       lastHeard: established.lastHeard,
+      ...(isSilent(sa) ? { unanswered: sa.window.sent!.sends } : {}),
       ...(sa.initiator && state.startedAt !== undefined
         ? { establishedIn: established.since - state.startedAt }
         : {}),

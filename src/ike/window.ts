@@ -15,7 +15,7 @@ const DEFAULT_RETRANSMIT: Retransmit = { first: 500, factor: 1.5, cap: 16_000, s
 export const DOUBT = 5;
 
 /** A request of ours waits for its answer for longer than a healthy peer needs. */
-export function isSilent({ window }: IkeSa): boolean {
+export function isSilent({ window }: Readonly<IkeSa>): boolean {
   return (window.sent?.sends ?? 0) >= DOUBT;
 }
 

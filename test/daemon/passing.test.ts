@@ -29,6 +29,18 @@ const rows: [string, Partial<ChildProof>, string, RegExp | undefined][] = [
     'negotiated',
     /yet/,
   ],
+  [
+    'both ways before, and the gateway answers nothing any more',
+    { into: flow(9000), out: flow(5), heard: 9000, unanswered: 6 },
+    'degraded',
+    /has left 6 transmissions unanswered, and nothing has come from it for 9\.0 s/,
+  ],
+  [
+    'IKE unanswered, and packets come',
+    { into: flow(5), out: flow(5), heard: 5, unanswered: 6 },
+    'passing',
+    undefined,
+  ],
   ['only out', { out: flow(5) }, 'degraded', /firewall or a missing route on the other side/],
   ['only in', { into: flow(5) }, 'degraded', /missing route on this side/],
   ['an answered probe', { probe: probe({ verdict: 'answered' }) }, 'passing', undefined],

@@ -91,3 +91,17 @@ test('looking at the status touches no IKE SA', () => {
   pair.a.gateway.carriedSince('t', 'net');
   assert.equal(pair.a.gateway.visits(), before);
 });
+
+test('a peer that answers nothing any more: degraded, long before it is given up', () => {
+  const pair = established(sites());
+  const { upSince } = viewOf(pair).ikeSa!;
+  const shown = proofs(installed('in', upSince + 5), installed('out', upSince + 9));
+  pair.filter = () => false;
+  pair.run(40_000);
+  const { state, why } = statusOf(pair, shown);
+  assert.equal(state, 'degraded', pair.ladder());
+  assert.match(why!, /transmissions unanswered/);
+  pair.filter = () => true;
+  pair.run(20_000);
+  assert.equal(statusOf(pair, shown).state, 'passing', pair.ladder());
+});

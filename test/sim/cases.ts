@@ -133,8 +133,8 @@ export const CHILD_REKEY: Record<string, Scenario> = {
           <-- b1      REKEY_SA(first)
           <-- a1'     SA
       b1' -->         SA
-      a2 -->          D(first)|D(a1)
-          <-- b2      D(first)|D(b1)`,
+      a2 -->          verdict(a1)
+          <-- b2      verdict(b1)`,
   },
   collision_delayed_response: {
     children: NET,
@@ -145,7 +145,7 @@ export const CHILD_REKEY: Record<string, Scenario> = {
       a1 -->          REKEY_SA(first)
           <-- b1      REKEY_SA(first)
       b1' -->         SA
-          <-- b2      D(first)|D(b1)
+          <-- b2      verdict(b1)
       b2' -->
           <-- a1'     SA`,
   },
@@ -392,8 +392,8 @@ export const IKE_REKEY: Record<string, Scenario> = {
           <-- b1      SA(ike)
           <-- a1'     SA(ike)
       b1' -->         SA(ike)
-      a2 -->          D(ike)
-          <-- b2      D(ike)`,
+      a2 -->          verdict(ike:a1)
+          <-- b2      verdict(ike:b1)`,
   },
   collision_ke_invalid: {
     tunnels: { a: ike('ecp-384'), b: ike('ecp-384') },
@@ -440,7 +440,7 @@ export const IKE_REKEY: Record<string, Scenario> = {
       a1 -->          SA(ike)
           <-- b1      SA(ike)
       b1' -->         SA(ike)
-          <-- b2      D(ike)
+          <-- b2      verdict(ike:b1)
       b2' -->         empty
           <-- a1'     SA(ike)`,
   },

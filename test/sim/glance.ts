@@ -1,5 +1,6 @@
 // What a message is called and what is in it, in a word or two: `a1` is a's first request, `a1'` the answer to it.
 
+import { hex } from '../../src/crypto/bytes.ts';
 import { spiNumber } from '../../src/ike/v2/payloads.ts';
 import { readThrough } from '../../src/sim/glass.ts';
 import type { Side, SideName } from '../../src/sim/pair.ts';
@@ -14,10 +15,12 @@ export interface Names {
   count: Record<SideName, number>;
   /** Children by side and inbound SPI. */
   children: Map<string, string>;
+  /** IKE SAs by the initiator's SPI. */
+  ikeSas: Map<string, string>;
 }
 
 export function newNames(letter: Names['letter']): Names {
-  return { letter, requests: new Map(), count: { a: 0, b: 0 }, children: new Map() };
+  return { letter, requests: new Map(), count: { a: 0, b: 0 }, children: new Map(), ikeSas: new Map() };
 }
 
 /** A new request gets the next name, and so does the child that it makes. */
@@ -28,8 +31,10 @@ export function giveNames(names: Names, { name: from }: Side, bytes: Uint8Array)
     names.requests.set(key, `${names.letter(from)}${++names.count[from]}`);
   if (header.exchange !== EXCHANGE.CREATE_CHILD_SA) return;
   for (const payload of readThrough(bytes).payloads) {
-    if (payload.type !== PAYLOAD.SA || payload.proposals[0]!.protocol !== PROTOCOL.ESP) continue;
-    names.children.set(childKey(from, payload.proposals[0]!.spi), names.requests.get(key)!);
+    if (payload.type !== PAYLOAD.SA) continue;
+    const { protocol, spi } = payload.proposals[0]!;
+    if (protocol === PROTOCOL.ESP) names.children.set(childKey(from, spi), names.requests.get(key)!);
+    else if (!header.flags.response) names.ikeSas.set(hex(spi), names.requests.get(key)!);
   }
 }
 
@@ -41,11 +46,12 @@ export function nameOfMessage(names: Names, from: SideName, bytes: Uint8Array): 
 }
 
 export function contents(names: Names, from: SideName, bytes: Uint8Array): string[] {
-  const { payloads }: Message = readThrough(bytes);
-  return payloads.length === 0 ? ['empty'] : payloads.flatMap((payload) => words(names, from, payload));
+  const { header, payloads }: Message = readThrough(bytes);
+  const ike = names.ikeSas.get(header.initiatorSpi) ?? 'first';
+  return payloads.length === 0 ? ['empty'] : payloads.flatMap((payload) => words(names, from, payload, ike));
 }
 
-function words(names: Names, from: SideName, payload: Payload): string[] {
+function words(names: Names, from: SideName, payload: Payload, ike: string): string[] {
   const child = (spi: Uint8Array) => names.children.get(childKey(from, spi)) ?? 'unknown';
   switch (payload.type) {
     case PAYLOAD.N: {
@@ -53,7 +59,9 @@ function words(names: Names, from: SideName, payload: Payload): string[] {
       return [payload.spi.length > 0 ? `${name}(${child(payload.spi)})` : name];
     }
     case PAYLOAD.D:
-      return payload.protocol === PROTOCOL.IKE ? ['D(ike)'] : payload.spis.map((spi) => `D(${child(spi)})`);
+      return payload.protocol === PROTOCOL.IKE
+        ? ['D(ike)', `D(ike:${ike})`]
+        : payload.spis.map((spi) => `D(${child(spi)})`);
     case PAYLOAD.SA:
       return [payload.proposals[0]!.protocol === PROTOCOL.IKE ? 'SA(ike)' : 'SA'];
     case PAYLOAD.KE:

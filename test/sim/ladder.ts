@@ -258,13 +258,28 @@ class Run {
       assert.fail(`${name} is not under way`);
     }
     const found = contents(this.#names, one.to === 'a' ? 'b' : 'a', one.bytes);
-    const missing = expected.filter((word) => !word.split('|').some((each) => found.includes(each)));
+    const missing = expected
+      .map((word) => this.#verdict(word))
+      .filter((word) => !word.split('|').some((each) => found.includes(each)));
     if (!this.#variant.mischief) assert.deepEqual(missing, [], `${name} is ${found}`);
     this.pair.take(one.order);
     this.pair.work();
     if (!this.#late?.due) return;
     this.#late.due = false;
     this.pair.take(this.#late.order!);
+  }
+
+  /**
+   * `verdict(a1)`: of two rekeys at once, the one with the lowest nonce is deleted by its maker, and the old SA by the
+   * other's (RFC 7296 §2.8.1, §2.8.2). Each side draws for its own rekey first, and then for the other's.
+   */
+  #verdict(word: string): string {
+    const [, ike = '', request] = /^verdict\((ike:)?([ab]\d+)\)$/.exec(word) ?? [];
+    const { lowest } = this.#variant;
+    if (!request || !lowest) return word;
+    const maker = lowest.nth === 1 ? lowest.side : lowest.side === 'a' ? 'b' : 'a';
+    const lost = this.#swap(maker) === request[0];
+    return `D(${ike}${lost ? request : 'first'})`;
   }
 
   #lose(name: string, howLong: string): void {

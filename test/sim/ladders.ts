@@ -38,7 +38,7 @@ function runAll(scenario: Scenario): { runs: number; failures: string[] } {
 /** Two exchanges have four nonces, two of each side. */
 const NONCES = (['a', 'b'] as const).flatMap((side) => [1, 2].map((nth) => ({ side, nth })));
 
-function situations({ rivals }: Scenario): Variant[] {
+export function situations({ rivals }: Scenario): Variant[] {
   const sides = [false, true].flatMap((mirrored) => [false, true].map((traffic) => ({ mirrored, traffic })));
   return rivals ? sides.flatMap((side) => NONCES.map((lowest) => ({ ...side, lowest }))) : sides;
 }

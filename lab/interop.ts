@@ -18,6 +18,7 @@ import { nat } from './rows/nat.ts';
 import { postQuantum } from './rows/post-quantum.ts';
 import { ppk } from './rows/ppk.ts';
 import { rehearsal } from './rows/rehearsal.ts';
+import { rekeys } from './rows/rekeys.ts';
 import { suites } from './rows/suites.ts';
 import { createSite } from './site.ts';
 import { tsharkIsMissing } from './tshark.ts';
@@ -31,6 +32,7 @@ const GROUPS: readonly Group[] = [
   fragments,
   children,
   nat,
+  rekeys,
   killed,
   failures,
   rehearsal,

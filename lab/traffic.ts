@@ -143,8 +143,18 @@ export async function ping(
   namespace: string,
   address: string,
   count: number,
-  interval = 0.02,
+  interval?: number,
 ): Promise<number> {
+  return count - (await unanswered(namespace, address, count, interval)).length;
+}
+
+/** The numbers of those that were not, from 1 on. */
+export async function unanswered(
+  namespace: string,
+  address: string,
+  count: number,
+  interval = 0.02,
+): Promise<number[]> {
   const { output } = await runAsync(
     namespace,
     'ping',
@@ -157,5 +167,8 @@ export async function ping(
     '1',
     address,
   );
-  return Number(/(\d+) received/.exec(output)?.[1] ?? 0);
+  const answered = new Set(
+    [...output.matchAll(/bytes from .*icmp_seq=(\d+)/g)].map(([, number]) => Number(number)),
+  );
+  return Array.from({ length: count }, (_, index) => index + 1).filter((number) => !answered.has(number));
 }

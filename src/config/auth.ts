@@ -88,12 +88,13 @@ function ownProofOf(parts: AuthParts, side: SideEntry, path: Path): OwnProof | u
 interface PairEntry {
   certificate?: string | undefined;
   key: string;
+  ocsp?: string | undefined;
   path: Path;
 }
 
-function pairsOf({ certificate, key, certificates = [] }: SideEntry, path: Path): PairEntry[] {
+function pairsOf({ certificate, key, ocsp, certificates = [] }: SideEntry, path: Path): PairEntry[] {
   const many = certificates.map((one, index) => ({ ...one, path: [...path, 'certificates', index] }));
-  return key === undefined ? many : [{ certificate, key, path }, ...many];
+  return key === undefined ? many : [{ certificate, key, ocsp, path }, ...many];
 }
 
 function ownKey(parts: AuthParts, side: SideEntry, pair: PairEntry, name: string): OwnKey | undefined {
@@ -112,7 +113,10 @@ function ownKey(parts: AuthParts, side: SideEntry, pair: PairEntry, name: string
   if (isComplaint(chain)) return at(path, chain.complaint);
   const problem = misfit(key, chain[0]!);
   if (problem !== undefined) return at(path, `${problem}: ${pair.certificate} and ${pair.key}`);
-  return certified(parts, side, { name, schemes, chain, path });
+  const ocsp = pair.ocsp === undefined ? undefined : files.ocsp(pair.ocsp);
+  if (ocsp && isComplaint(ocsp)) return at([...pair.path, 'ocsp'], ocsp.complaint);
+  const proven = certified(parts, side, { name, schemes, chain, path });
+  return proven && ocsp ? { ...proven, ocsp } : proven;
 }
 
 /** Those of the key that the configuration allows, the old ones among them. */
@@ -236,6 +240,7 @@ function peerProofOf(parts: AuthParts, side: SideEntry, path: Path): PeerProof |
       return spki ? [certificateKeyHash(spki)] : [];
     }),
     raw: publicKeys.length > 0,
+    ...(revocation !== 'off' && anchors.length > 0 ? { ocsp: true } : {}),
   };
 }
 

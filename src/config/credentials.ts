@@ -29,6 +29,7 @@ export interface Complained {
 export interface Files {
   certificates(file: string): Uint8Array[] | Complained;
   crls(file: string): Uint8Array[] | Complained;
+  ocsp(file: string): Uint8Array | Complained;
   publicKey(file: string): Uint8Array | Complained;
   privateKey(file: string): KeyObject | Complained;
   secret(file: string): Uint8Array | Complained;
@@ -43,6 +44,7 @@ export function createFiles(): Files {
     paths: () => [...paths],
     certificates: remembered((file) => reading(file, 'certificate', readCertificateFile)),
     crls: remembered((file) => reading(file, 'revocation list', crlsOf)),
+    ocsp: remembered((file) => reading(file, 'OCSP answer', (content) => content)),
     publicKey: remembered((file) => reading(file, 'public key', publicKeyOf)),
     privateKey: remembered(readPrivateKey),
     secret: remembered(readSecret),

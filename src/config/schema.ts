@@ -33,11 +33,17 @@ const side = {
   key: text
     .optional()
     .describe('the private key of our certificate, or alone a raw key; readable by its owner only'),
+  ocsp: text
+    .optional()
+    .describe(
+      'an OCSP answer about our certificate, DER, for peers that ask (RFC 4806); read again when it changes',
+    ),
   certificates: z
     .array(
       z.strictObject({
         certificate: text.describe('as above'),
         key: text.describe('as above'),
+        ocsp: text.optional().describe('as above'),
       }),
     )
     .min(1)

@@ -4,7 +4,7 @@ import { encodeProof, hashId, isOld, schemeRow } from '../crypto/signature-schem
 import { type OwnKey, ownProof, type Tunnel } from '../policy/tunnel.ts';
 import type { Payload } from '../wire/ikev2.ts';
 import { AUTH_METHOD, CERT_ENCODING, PAYLOAD } from '../wire/numbers.ts';
-import type { Job, JobResult } from './boundary.ts';
+import type { CertificateBytes, Job, JobResult } from './boundary.ts';
 import type { Announced, ChosenProof, IkeSa, Secrets } from './sa.ts';
 
 const NOTHING_HEARD: Announced = { encodings: [], authorities: [] };
@@ -27,11 +27,18 @@ export function chooseProof(
   const chosen = chooseKey(own.keys, heard);
   if (!chosen) return undefined;
   const { key, scheme } = chosen;
-  const encoding = key.raw ? CERT_ENCODING.RAW_PUBLIC_KEY : CERT_ENCODING.X509_SIGNATURE;
   return {
     job: { type: 'sign', key: key.key, scheme, octets },
-    proof: { method: 'signature', scheme, encoding, certificates: key.certificates },
+    proof: { method: 'signature', scheme, certificates: certificatesFor(key, heard) },
   };
+}
+
+function certificatesFor({ raw, certificates, ocsp }: OwnKey, { encodings }: Announced): CertificateBytes[] {
+  const encoding = raw ? CERT_ENCODING.RAW_PUBLIC_KEY : CERT_ENCODING.X509_SIGNATURE;
+  const shown = certificates.map((data) => ({ encoding, data }));
+  // RFC 4806 §3: only to who asks for it.
+  const asked = ocsp !== undefined && encodings.includes(CERT_ENCODING.OCSP_CONTENT);
+  return asked ? [...shown, { encoding: CERT_ENCODING.OCSP_CONTENT, data: ocsp }] : shown;
 }
 
 /**
@@ -69,7 +76,7 @@ function canVerify(name: string, { hashes, methods }: Announced): boolean {
 }
 
 export function noteShown(sa: IkeSa, proof: ChosenProof): void {
-  if (proof.method === 'signature') sa.shown = proof.certificates[0]!;
+  if (proof.method === 'signature') sa.shown = proof.certificates[0]!.data;
   else delete sa.shown;
 }
 
@@ -87,10 +94,10 @@ export function proofPayloads(proof: ChosenProof, result: JobResult): Payload[] 
     return [authPayload(AUTH_METHOD.SHARED_KEY_MIC, result.auth)];
   }
   if (result.type !== 'sign') return undefined;
-  const { scheme, encoding, certificates } = proof;
+  const { scheme, certificates } = proof;
   const row = schemeRow(scheme);
   return [
-    ...certificates.map((data) => ({ type: PAYLOAD.CERT, critical: false, encoding, data })),
+    ...certificates.map((one) => ({ type: PAYLOAD.CERT, critical: false, ...one })),
     authPayload(row.method, encodeProof(row, result.signature)),
   ];
 }

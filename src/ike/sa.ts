@@ -6,7 +6,7 @@ import type { Instant, SelectorSet } from '../policy/sad.ts';
 import type { Identity } from '../policy/tunnel.ts';
 import type { Payload } from '../wire/ikev2.ts';
 import type { VerifiedPeer } from './authenticate.ts';
-import type { Endpoint } from './boundary.ts';
+import type { CertificateBytes, Endpoint } from './boundary.ts';
 import type { ReportCode } from './errors.ts';
 import type { Protection } from './protect.ts';
 
@@ -62,7 +62,7 @@ export interface AnnouncedMethod {
 /** How we prove ourselves, while the job works on it. */
 export type ChosenProof =
   | { method: 'psk' }
-  | { method: 'signature'; scheme: string; encoding: number; certificates: Uint8Array[] };
+  | { method: 'signature'; scheme: string; certificates: CertificateBytes[] };
 
 /**
  * Message ids (RFC 7296 §2.2, §2.3); our window is one in each direction. `bytes` are a message as it travels: one

@@ -112,6 +112,8 @@ export interface OwnKey {
   raw: boolean;
   /** SHA-1 of the public key of each CA over it, as a CERTREQ names them (RFC 7296 §3.7). */
   authorities: Uint8Array[];
+  /** An OCSP answer about it, DER, for peers that ask (RFC 4806). */
+  ocsp?: Uint8Array;
 }
 
 /** What is taken as proof of the peer. `trust` names anchors, rules and known keys; only jobs know them. */
@@ -125,6 +127,8 @@ export type PeerProof =
       authorities: Uint8Array[];
       /** Raw public keys are known (RFC 7670). */
       raw: boolean;
+      /** The peer is asked for an OCSP answer about its certificate (RFC 4806). */
+      ocsp?: true;
     };
 
 export function ownProof(auth: Auth): OwnProof {

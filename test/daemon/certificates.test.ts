@@ -13,7 +13,7 @@ import { createJudge } from '../../src/daemon/judge.ts';
 import { createRevocation } from '../../src/daemon/revocation.ts';
 import { type Folder, folder } from '../config/files.ts';
 import { DAY, type Holder, makeCa, makeLeaf, NOON, type TestKey, testKey, type Wish } from '../crypto/ca.ts';
-import { makeList, serialOf } from '../crypto/revocation-answers.ts';
+import { makeAnswer, makeList, serialOf } from '../crypto/revocation-answers.ts';
 import { keyPem, pem, startPair, stopPair } from './pki.ts';
 
 const ROOT = makeCa();
@@ -72,6 +72,16 @@ for (const kind of ['p256', 'p384', 'p521', 'rsa', 'ed25519', 'ed448'] as const 
     assert.equal(credential!.subject, 'CN=a');
   });
 }
+
+test('ML-DSA-65 where both sides name it (draft-ietf-ipsecme-ikev2-pqc-auth), and not of itself', async (t) => {
+  const leaf = leafOf('a', { key: testKey('ml-dsa-65', 20) });
+  const named = 'off, signatures: [ml-dsa-65, ecdsa-sha256]';
+  const { up, credential, seenByB } = await connect(t, { leaf, revocation: named }, { revocation: named });
+  assert.equal(up, 'OK', seenByB);
+  assert.equal(credential!.scheme, 'ml-dsa-65');
+  const silent = await connect(t, { leaf, revocation: named }, {});
+  assert.equal(silent.up, 'CONFIG_NO_SIGNATURE');
+});
 
 test('intermediates in any order', async (t) => {
   const upper = makeCa(ROOT, { name: 'CN=Upper', key: testKey('p256', 4) });
@@ -325,4 +335,20 @@ test('certificates and lists of any bytes: a reason, never an exception', async 
     });
     assert.ok(!valid && reasons.length > 0);
   }
+});
+
+test('an OCSP answer comes along in IKE_AUTH where it is asked for, and nobody else is (RFC 4806)', async (t) => {
+  const files = folder(t);
+  const answer = (status: 'good' | 'revoked') => {
+    const file = files.write(`${status}.ocsp`, '');
+    writeFileSync(file, makeAnswer(ROOT, LISTED, { status }));
+    return file;
+  };
+  const hard = { revocation: 'hard' };
+  const shown = (file: string) => ({ leaf: LISTED, revocation: `off, ocsp: ${file}` });
+  const good = await connect(t, shown(answer('good')), hard);
+  assert.equal(good.up, 'OK', good.seenByB);
+  assert.deepEqual(good.credential!.warnings, []);
+  const revoked = await connect(t, shown(answer('revoked')), { revocation: 'soft' });
+  assert.match(revoked.seenByB, /PEER_CERTIFICATE_REVOKED/);
 });

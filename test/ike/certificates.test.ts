@@ -10,9 +10,10 @@ import {
   SIGNATURE_SCHEMES,
   schemeRow,
 } from '../../src/crypto/signature-schemes.ts';
+import { decodeIdentity, encodeIdentity, sameIdentity, verifiedPeer } from '../../src/ike/authenticate.ts';
 import { chooseKey } from '../../src/ike/own-proof.ts';
 import { verification } from '../../src/ike/peer-proof.ts';
-import { reopen } from '../../src/ike/protect.ts';
+import { reopen, sealMessage } from '../../src/ike/protect.ts';
 import type { Secrets } from '../../src/ike/sa.ts';
 import { heardFrom } from '../../src/ike/v2/announcements.ts';
 import { notifyPayload } from '../../src/ike/v2/payloads.ts';
@@ -49,6 +50,8 @@ interface Sent {
 function recorded(pair: Pair): Sent[] {
   const all: Sent[] = [];
   pair.filter = (from, bytes) => {
+    // A keepalive of a NAT.
+    if (bytes.length === 1) return true;
     const exchange = nameOf(EXCHANGE, decodeMessage(bytes).header.exchange);
     all.push({ from: from.name, exchange, payloads: opened(from, bytes) });
     return true;
@@ -379,4 +382,130 @@ test('the initiator does not believe the responder: both sides give the SA up, a
   );
   assert.equal(pair.b.gateway.tunnels()[0]!.state, 'down');
   assert.equal(pair.b.outbound.size, 0);
+});
+
+/** The IKE_AUTH request of a, with other payloads, under the right keys. */
+function otherAuth(pair: Pair, change: (payloads: Payload[]) => Payload[], sent: Sent[]): Uint8Array {
+  const [sa] = pair.a.gateway.sas();
+  assert.ok(sa!.state.name === 'auth-sent');
+  const { suite, keys } = sa!.state.secrets;
+  const flags = { initiator: true, response: false, version: false };
+  const header = {
+    initiatorSpi: sa!.spi,
+    responderSpi: sa!.peerSpi,
+    exchange: EXCHANGE.IKE_AUTH,
+    flags,
+    messageId: 1,
+  };
+  const { payloads } = sent.findLast(({ from, exchange }) => from === 'a' && exchange === 'IKE_AUTH')!;
+  return sealMessage(provider, suite, keys, header, change(payloads));
+}
+
+/** Until b has the certificate and works on it. */
+function verifying(pair: Pair): Sent[] {
+  const sent = recorded(pair);
+  pair.command(pair.a, 'up', 't');
+  pair.run(30);
+  pair.weather = { ...pair.weather, work: [2000, 2000] };
+  for (let i = 0; i < 50 && pair.b.gateway.sas()[0]?.state.name !== 'peer-verifying'; i++) pair.run(1);
+  assert.equal(pair.b.gateway.sas()[0]!.state.name, 'peer-verifying', pair.ladder());
+  return sent;
+}
+
+test('a peer that changes its mind while it is verified: what came first counts, and no other name is proven by it', () => {
+  const pair = certified(signing([KEY_A]), signing([KEY_B]));
+  const sent = verifying(pair);
+  const [sa] = pair.a.gateway.sas();
+  const changes: ((payloads: Payload[]) => Payload[])[] = [
+    (all) => all.map((one) => (one.type === PAYLOAD.IDi ? { ...one, ...encodeIdentity(B) } : one)),
+    (all) =>
+      all.map((one) => (one.type === PAYLOAD.AUTH ? { ...one, method: AUTH_METHOD.SHARED_KEY_MIC } : one)),
+    (all) => all.filter(({ type }) => type !== PAYLOAD.CERT),
+    (all) => all.filter(({ type }) => type !== PAYLOAD.AUTH),
+  ];
+  for (const change of changes)
+    pair.inject(pair.b, otherAuth(pair, change, sent), { local: sa!.remote, remote: sa!.local });
+  pair.run(30_000);
+  agree(pair);
+  const [mine] = pair.b.gateway.sas();
+  assert.ok(mine!.state.name === 'established');
+  assert.deepEqual(mine!.state.peer.identity, A);
+});
+
+test('another method, no certificate, no AUTH or another name at the first go: refused, nothing is signed for it', () => {
+  for (const change of [
+    (all: Payload[]) =>
+      all.map((one) => (one.type === PAYLOAD.AUTH ? { ...one, method: AUTH_METHOD.SHARED_KEY_MIC } : one)),
+    (all: Payload[]) => all.map((one) => (one.type === PAYLOAD.AUTH ? { ...one, method: 1 } : one)),
+    (all: Payload[]) => all.map((one) => (one.type === PAYLOAD.IDi ? { ...one, ...encodeIdentity(B) } : one)),
+    (all: Payload[]) => all.filter(({ type }) => type !== PAYLOAD.CERT),
+    (all: Payload[]) => all.filter(({ type }) => type !== PAYLOAD.AUTH),
+    (all: Payload[]) => all.filter(({ type }) => type !== PAYLOAD.IDi),
+  ]) {
+    const pair = certified(signing([KEY_A]), signing([KEY_B]));
+    const jobs = used(pair);
+    const sent = recorded(pair);
+    const record = pair.filter;
+    pair.filter = (from, bytes, count) => {
+      record(from, bytes, count);
+      return from === pair.b || decodeMessage(bytes).header.exchange !== EXCHANGE.IKE_AUTH;
+    };
+    pair.command(pair.a, 'up', 't');
+    pair.run(200);
+    const [sa] = pair.a.gateway.sas();
+    pair.inject(pair.b, otherAuth(pair, change, sent), { local: sa!.remote, remote: sa!.local });
+    pair.run(100);
+    assert.ok(!jobs.includes('b sign'), pair.ladder());
+    assert.ok(!pair.b.reports.includes('IKE_ESTABLISHED'));
+    assert.equal(pair.b.gateway.failures().length, 1, pair.ladder());
+  }
+});
+
+test('the tunnel is removed, or made for another peer, while the peer is verified: nobody is let in', () => {
+  const other = { addresses: [A4], identity: { type: 'fqdn', value: 'd.example' } } as const;
+  const gone = { type: 'remove-tunnel', tunnel: 't' } as const;
+  const instead = tunnel('b', { ...named.b, remote: { ...other, addresses: [A4] }, auth: signing([KEY_B]) });
+  for (const changes of [[gone], [gone, { type: 'set-tunnel', tunnel: instead } as const]]) {
+    const pair = certified(signing([KEY_A]), signing([KEY_B]));
+    verifying(pair);
+    pair.feed(pair.b, { type: 'configure', changes });
+    pair.run(5000);
+    assert.ok(!pair.b.reports.includes('IKE_ESTABLISHED'), pair.ladder());
+  }
+});
+
+test('a verdict that says yes and gives a reason against it is none', () => {
+  const reasons = [{ code: 'PEER_CERTIFICATE_REVOKED', message: 'x' }] as const;
+  assert.equal(verifiedPeer(A, { type: 'verify', valid: true, reasons: [...reasons] }), undefined);
+  assert.equal(verifiedPeer(A, { type: 'verify', valid: false, reasons: [] }), undefined);
+  assert.equal(verifiedPeer(A, { type: 'psk-verify', valid: false }), undefined);
+  assert.equal(verifiedPeer(A, { type: 'sign', signature: new Uint8Array(64) }), undefined);
+  assert.deepEqual(verifiedPeer(A, { type: 'verify', valid: true, reasons: [] })?.identity, A);
+});
+
+test('identities: every pair of types with the same bytes is two (RFC 7296 §3.5)', () => {
+  const all = ['ipv4', 'ipv6', 'fqdn', 'email', 'dn', 'key-id'] as const;
+  const value = (type: (typeof all)[number]) =>
+    ({ ipv4: '192.0.2.1', ipv6: '2001:db8::1', dn: 'CN=a.example' })[type as 'ipv4'] ?? 'a.example';
+  for (const one of all) {
+    for (const two of all) {
+      const [a, b] = [
+        { type: one, value: value(one) },
+        { type: two, value: value(two) },
+      ];
+      assert.equal(sameIdentity(a, b), one === two, `${one} ${two}`);
+      assert.deepEqual(decodeIdentity(encodeIdentity(a))!.type, one);
+    }
+  }
+});
+
+test('a key id of any bytes comes back as it was; two that are not text are two', () => {
+  const ids = [Uint8Array.of(0xff, 0xfe), Uint8Array.of(0xff, 0xfd), new TextEncoder().encode('plain')];
+  const texts = ids.map((data) => decodeIdentity({ idType: 11, data })!);
+  assert.deepEqual(
+    texts.map(({ value }) => value),
+    ['hex:fffe', 'hex:fffd', 'plain'],
+  );
+  for (const [index, identity] of texts.entries())
+    assert.deepEqual(encodeIdentity(identity).data, ids[index]);
 });

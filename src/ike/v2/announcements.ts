@@ -40,6 +40,8 @@ export function certificateRequests(tunnels: readonly Tunnel[]): Payload[] {
   });
   return [
     ...(authorities.length > 0 ? [request(CERT_ENCODING.X509_SIGNATURE, concat(authorities))] : []),
+    // RFC 4806 §4: without the hash of a responder any responder will do.
+    ...(peers.some(({ ocsp }) => ocsp) ? [request(CERT_ENCODING.OCSP_CONTENT, new Uint8Array(0))] : []),
     // RFC 7670 §3: no authority stands in it.
     ...(peers.some(({ raw }) => raw) ? [request(CERT_ENCODING.RAW_PUBLIC_KEY, new Uint8Array(0))] : []),
   ];

@@ -1,10 +1,11 @@
-// Speed as ratios taken in one run: `npm run bench -- throughput|pps|latency|crypto|lookup|rekey`, or `all` of them, with
+// Speed as ratios taken in one run: `npm run bench -- throughput|pps|latency|crypto|lookup|rekey|handshakes`, or `all` of them, with
 // `--write` to keep the results; `report` makes docs/performance.md from what is kept.
 
 import { isolate } from '../lab/isolate.ts';
 import { EXIT, exitCodeOf, explain } from '../src/cli/exit.ts';
 import { contendersMissing } from './contenders.ts';
 import { crypto } from './crypto.ts';
+import { handshakes } from './handshakes.ts';
 import { latency } from './latency.ts';
 import { lookup } from './lookup.ts';
 import { type Options, parseOptions, SUBJECTS, type Subject } from './options.ts';
@@ -30,6 +31,7 @@ const MEASURES: Record<Subject, Measure> = {
   crypto: { run: crypto, needs: 'nothing' },
   lookup: { run: lookup, needs: 'nothing' },
   rekey: { run: rekey, needs: 'lab' },
+  handshakes: { run: handshakes, needs: 'peers' },
 };
 
 /** Exit code as every command's (src/cli/exit.ts). */

@@ -6,15 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../src/config/config.ts';
 import { loadConfig } from '../src/config/load.ts';
-import { createKeyExchanges } from '../src/crypto/node-key-exchange.ts';
 import { createNodeProvider } from '../src/crypto/node-provider.ts';
 import { createDaemon, type Daemon } from '../src/daemon/daemon.ts';
-import { createJobs } from '../src/daemon/jobs.ts';
 import { createTraffic, statusOfTunnel } from '../src/daemon/status.ts';
 import { createMemoryPlane } from '../src/dataplane/memory.ts';
 import type { Action } from '../src/ike/boundary.ts';
 import { createGateway, type Gateway } from '../src/ike/gateway.ts';
 import type { Tunnel } from '../src/policy/tunnel.ts';
+import { jobsOf } from './jobs.ts';
 
 export interface Crowd {
   tunnels: number;
@@ -59,6 +58,7 @@ function configure(folder: string, count: number): string {
     auth: { psk: { file: ${secret} } }
     local: ${hub}
     remote: ${spoke}
+    ike-suites: ["aes-gcm-16-256 / prf-hmac-sha2-256 / x25519"]
     start: ${index % 2 === 0 ? 'now' : 'wait'}`;
   });
   const file = join(folder, 'isthmus.yaml');
@@ -81,10 +81,7 @@ function mirrored(tunnel: Tunnel): Tunnel {
   };
 }
 
-function node(
-  secrets: ReadonlyMap<string, () => Uint8Array>,
-  send: (action: Action & { type: 'send' }) => void,
-): Node {
+function node(config: Config, send: (action: Action & { type: 'send' }) => void): Node {
   const provider = createNodeProvider();
   const plane = createMemoryPlane(provider);
   const core = createGateway({ provider, capabilities: plane.capabilities });
@@ -94,11 +91,7 @@ function node(
     core,
     plane,
     send,
-    runJob: createJobs({
-      provider,
-      keyExchanges: createKeyExchanges(),
-      secret: (name) => secrets.get(name)?.(),
-    }),
+    runJob: jobsOf(provider, () => [config]),
     clock: () => Math.round(performance.now()),
     log: ({ code }) => {
       if (code === 'CHILD_ESTABLISHED') made.up++;
@@ -117,18 +110,16 @@ function bytesInUse(): number {
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Both sides in this process; the other one is gone when it ends. */
-async function allUp({
-  keyring: { secrets },
-  tunnels,
-}: Config): Promise<{ hub: Node; up: number; upCpu: number }> {
+async function allUp(config: Config): Promise<{ hub: Node; up: number; upCpu: number }> {
+  const { tunnels } = config;
   const ends: { hub?: Node; spokes?: Node } = {};
   const towards = (to: 'hub' | 'spokes') => (action: Action & { type: 'send' }) => {
     const { local: remote, remote: local } = action;
     const bytes = action.bytes.slice();
     setImmediate(() => ends[to]?.daemon.feed({ type: 'datagram', bytes, local, remote }));
   };
-  const hub = node(secrets, towards('spokes'));
-  const spokes = node(secrets, towards('hub'));
+  const hub = node(config, towards('spokes'));
+  const spokes = node(config, towards('hub'));
   Object.assign(ends, { hub, spokes });
   const [begin, cpu] = [performance.now(), process.cpuUsage()];
   set(spokes, tunnels.map(mirrored));

@@ -27,6 +27,10 @@ export const GOALS: readonly Goal[] = [
   { key: 'lookup_cached', of: 'lookup', what: 'lookup at 10,000 / at 10 selectors, cached', floor: 2, aim: 1.2, better: 'lower' },
   { key: 'lookup_random', of: 'lookup', what: 'lookup at 10,000 / at 10 selectors, not cached', floor: 10, aim: 5, better: 'lower' },
   { key: 'rekey_lost', of: 'rekey', what: 'lost in 100 child and 20 IKE rekeys at half the saturation rate', floor: 0, aim: 0, better: 'lower' },
+  { key: 'psk_ratio', of: 'handshakes', what: 'handshakes per CPU second of the responder, pre-shared keys, ours / charon', floor: 0.5, aim: 1, better: 'higher' },
+  { key: 'ecdsa_ratio', of: 'handshakes', what: 'the same with ECDSA P-256 certificates, ours / charon', floor: 0.7, aim: 1, better: 'higher' },
+  { key: 'kb_per_tunnel', of: 'handshakes', what: 'memory of an established tunnel among 10,000, KB', floor: 20, aim: 8, better: 'lower' },
+  { key: 'status_seconds', of: 'handshakes', what: 'status of 10,000 tunnels, seconds', floor: 1, aim: 0.5, better: 'lower' },
 ];
 
 /** `out of reach`: below the floor, and so is the limit that the run computed for any gateway on this machine. */

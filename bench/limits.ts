@@ -2,6 +2,8 @@
 // cannot be left out and takes every part at its fastest, so that a limit is never too low for that reason; what beats it
 // has left out work that the formula holds to be necessary, and the report says so.
 
+import type { KeyCosts } from './public-keys.ts';
+
 /** All measured in the same run. */
 export interface Costs {
   cores: number;
@@ -42,6 +44,15 @@ export function packetLimit(costs: Costs, plain: number, together: number): numb
 /** Microseconds that a round trip becomes longer: two gateways are woken on the way there and two on the way back. */
 export function latencyLimit(costs: Costs): number {
   return (2 * GATEWAYS * costs.wake) / 1000;
+}
+
+/**
+ * Handshakes per CPU second of a responder: a key pair and a shared secret of X25519; with certificates a signature of its
+ * own, the peer's, and that of the CA over the peer's certificate. Everything else is taken to cost nothing.
+ */
+export function handshakeLimit(keys: KeyCosts, certificates: boolean): number {
+  const exchange = keys.x25519Generate + keys.x25519Derive;
+  return 1e6 / (certificates ? exchange + keys.p256Sign + 2 * keys.p256Verify : exchange);
 }
 
 /** Million packets per second of one core that encrypts and does nothing else, at the library's own speed for that size. */

@@ -3,7 +3,7 @@
 import { parseArgs } from 'node:util';
 import { UsageError } from '../src/cli/exit.ts';
 
-export const SUBJECTS = ['throughput', 'pps', 'latency', 'crypto', 'lookup', 'rekey'] as const;
+export const SUBJECTS = ['throughput', 'pps', 'latency', 'crypto', 'lookup', 'rekey', 'handshakes'] as const;
 export type Subject = (typeof SUBJECTS)[number];
 
 export interface Options {
@@ -20,8 +20,8 @@ export interface Options {
   peers: { name: string; command: string }[];
 }
 
-export const USAGE = `usage: npm run bench -- throughput|pps|latency|crypto|lookup|rekey|all [--json] [--write] [--assert]
-                        [--rounds N] [--seconds S] [--short] [--peer NAME=COMMAND]…
+export const USAGE = `usage: npm run bench -- throughput|pps|latency|crypto|lookup|rekey|handshakes|all [--json] [--write]
+                        [--assert] [--rounds N] [--seconds S] [--short] [--peer NAME=COMMAND]…
        npm run bench -- report`;
 
 /** Throws UsageError. */

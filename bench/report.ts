@@ -18,6 +18,7 @@ const TITLES: Record<Result['subject'], string> = {
   crypto: 'Cryptography and framing',
   lookup: 'Lookup',
   rekey: 'Rekeys',
+  handshakes: 'Handshakes and many tunnels',
 };
 
 const METHOD = `Each contender has two sites of its own: a host, a gateway, "the internet" between the gateways, a gateway, a host, as
@@ -26,11 +27,17 @@ that is measured; the rounds alternate (A B C A B C), so that what disturbs the 
 round; what is shown is the median of the rounds and how far they lie apart. The two cores carry everything: both ends of the
 traffic, both gateways, the kernel. TCP segments are cut to the same size for all.
 
+Handshakes are counted at a responder, which is one process pinned to one core: 64 sites in a process on another core open an
+IKE SA with its first child and delete it, again and again, first with the one responder, then with the other. What is shown is
+how many there were in a second of the responder's own CPU time, so that a slow load generator makes no difference; the deletes
+are part of it. strongSwan is Debian's charon with its userspace data plane, 16 threads and no log.
+Memory is the difference of two populations in a process that holds one side: heap and buffers after garbage collection.
+
 "Offloads on" is how Linux comes: a packet of up to 64 KB crosses a veth whole. "Off between the gateways" switches TSO, GSO,
 GRO and UDP segmentation off on the links between the gateways, "offloads off" on every link: each packet of 1500 bytes crosses
 by itself, as on wires without help from the network card.`;
 
-const RUN = `\`npm run bench -- throughput\`, \`pps\`, \`latency\`, \`crypto\`, \`lookup\`, \`rekey\`, or \`all\`; as root on Debian 12, it installs what it
+const RUN = `\`npm run bench -- throughput\`, \`pps\`, \`latency\`, \`crypto\`, \`lookup\`, \`rekey\`, \`handshakes\`, or \`all\`; as root on Debian 12, it installs what it
 needs. \`--json\` prints one object a subject, \`--rounds N\` and \`--seconds S\` change how long, \`--short\` measures the main four
 twice, \`--write\` keeps the results and makes this page, \`--assert\` exits with 1 when a floor is missed. Everything runs in
 namespaces of its own and leaves nothing behind.
@@ -49,7 +56,8 @@ out, at the full speed of its part, on cores that are never idle; so it is not a
   for a packet.
 - Round trips: 4 wake-ups, for two gateways on the way there and two on the way back.
 - Cryptography: the library alone at that size, without framing.
-- Lookup: no dependence on the number of policies.`;
+- Lookup: no dependence on the number of policies.
+- Handshakes: what the responder's public-key operations cost here by themselves.`;
 
 /** One complaint a file that is not what the results give. */
 export function checkPerformance(): string[] {

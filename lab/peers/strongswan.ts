@@ -47,6 +47,9 @@ export interface StrongswanCredential {
 export interface Strongswan {
   start(): Promise<void>;
   configure(tunnel: StrongswanTunnel): Promise<void>;
+  /** A whole swanctl.conf; the files that it names lie below `folder`, as swanctl wants them. */
+  load(conf: string): Promise<void>;
+  folder: string;
   swanctl(...args: string[]): Promise<Finished>;
   stop(signal?: NodeJS.Signals): Promise<void>;
   log(): string;
@@ -61,14 +64,21 @@ export function strongswanIsMissing(): string | undefined {
 
 export type KernelPlugin = 'kernel-libipsec' | 'kernel-netlink';
 
+/** Levels by subsystem. */
+const TALKATIVE = 'default = 1\n    ike = 2';
+
 /** Each daemon has its own pid file, its own configuration folder and its own vici socket. */
-export function createStrongswan(namespace: string, kernel: KernelPlugin = 'kernel-libipsec'): Strongswan {
+export function createStrongswan(
+  namespace: string,
+  kernel: KernelPlugin = 'kernel-libipsec',
+  log: string = TALKATIVE,
+): Strongswan {
   const folder = join('/run/lab', `${namespace}-strongswan`);
   const socket = `unix://${folder}/vici`;
   mkdirSync(join(folder, 'swanctl/conf.d'), { recursive: true });
   writeFileSync(join(folder, 'charon.pid'), '');
   const settings = (more: Record<string, string | number> = {}) =>
-    writeFileSync(join(folder, 'strongswan.conf'), strongswanConf(socket, kernel, more));
+    writeFileSync(join(folder, 'strongswan.conf'), strongswanConf(socket, kernel, log, more));
   settings();
   const environment = {
     ...process.env,
@@ -90,7 +100,15 @@ export function createStrongswan(namespace: string, kernel: KernelPlugin = 'kern
       socket,
     );
 
+  const load = async (conf: string) => {
+    writeFileSync(join(folder, 'swanctl/swanctl.conf'), conf, { mode: 0o600 });
+    const loaded = await swanctl('--load-all', '--clear');
+    if (loaded.status !== 0) throw new Error(`swanctl --load-all: ${loaded.output}`);
+  };
+
   return {
+    folder: join(folder, 'swanctl'),
+    load,
     swanctl,
     log: () => written,
     pid: () => charon?.pid,
@@ -106,17 +124,20 @@ export function createStrongswan(namespace: string, kernel: KernelPlugin = 'kern
     },
     async configure(tunnel) {
       writeCredential(join(folder, 'swanctl'), tunnel.credential);
-      writeFileSync(join(folder, 'swanctl/swanctl.conf'), swanctlConf(tunnel, kernel), { mode: 0o600 });
       settings(tunnel.settings);
       await swanctl('--reload-settings');
-      const loaded = await swanctl('--load-all', '--clear');
-      if (loaded.status !== 0) throw new Error(`swanctl --load-all: ${loaded.output}`);
+      await load(swanctlConf(tunnel, kernel));
     },
     stop: (signal = 'SIGTERM') => end(charon, signal),
   };
 }
 
-function strongswanConf(socket: string, kernel: KernelPlugin, more: Record<string, string | number>): string {
+function strongswanConf(
+  socket: string,
+  kernel: KernelPlugin,
+  log: string,
+  more: Record<string, string | number>,
+): string {
   const plugins = kernel === 'kernel-libipsec' ? 'kernel-libipsec kernel-netlink' : kernel;
   return `charon {
   load_modular = no
@@ -132,8 +153,7 @@ ${Object.entries(more)
     vici { socket = ${socket} }
     kernel-libipsec { allow_peer_ts = yes }
   }
-  filelog { stderr { default = 1
-    ike = 2
+  filelog { stderr { ${log}
     flush_line = yes } }
 }
 `;

@@ -1,5 +1,6 @@
 // The key schedule of IKEv2 as pure functions: SKEYSEED, SK_*, KEYMAT and the octets that AUTH covers.
 
+import { concat as joined, unhex } from './bytes.ts';
 import type { Provider } from './provider.ts';
 import {
   type EncryptionName,
@@ -172,7 +173,7 @@ function integrityBytes({ integrity }: KeySizes): number {
 function spiBytes(spi: string): Uint8Array {
   if (!/^[0-9a-f]{16}$/i.test(spi))
     throw new RangeError(`an IKE SPI is 16 hex digits, not ${JSON.stringify(spi)}`);
-  return Uint8Array.from({ length: 8 }, (_, i) => Number.parseInt(spi.slice(2 * i, 2 * i + 2), 16));
+  return unhex(spi);
 }
 
 /** Views of one piece: the keys of an SA come and go together. Empty ones are all the same. */
@@ -189,11 +190,5 @@ function sum(numbers: readonly number[]): number {
 }
 
 function concat(...parts: Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(sum(parts.map((part) => part.length)));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+  return joined(parts);
 }

@@ -4,10 +4,11 @@ import {
   type CipherCCM,
   createCipheriv,
   createDecipheriv,
-  createHash,
-  createHmac,
+  createSecretKey,
   type DecipherCCM,
-  randomBytes,
+  hash,
+  type KeyObject,
+  randomFillSync,
   timingSafeEqual,
 } from 'node:crypto';
 import { type AesCbc, cmac, cmacPrf, xcbc, xcbcPrf } from './aes-mac.ts';
@@ -26,12 +27,12 @@ const NOTHING = new Uint8Array(0);
 
 export function createNodeProvider(): Provider {
   return {
-    random: (length) => new Uint8Array(randomBytes(length)),
+    random: createRandom(),
     prf,
     integrity: (name, key, data) => mac(name, key, data).slice(0, integrityRow(name).icvBytes),
     seal,
     open,
-    sha1: (data) => new Uint8Array(createHash('sha1').update(data).digest()),
+    sha1: (data) => new Uint8Array(hash('sha1', data, 'buffer')),
     equal,
   };
 }
@@ -59,13 +60,49 @@ function mac(name: IntegrityName, key: Uint8Array, data: Uint8Array): Uint8Array
   }
 }
 
+/** RFC 2104 §2 on two hashes: an object of Node for each HMAC costs more than both. */
 function hmac(row: { name: string; digest?: string }, key: Uint8Array, data: Uint8Array): Uint8Array {
-  if (!row.digest) throw new RangeError(`${row.name} is not an HMAC`);
-  return new Uint8Array(createHmac(row.digest, key).update(data).digest());
+  const { digest } = row;
+  if (!digest) throw new RangeError(`${row.name} is not an HMAC`);
+  const blockBytes = digest === 'sha384' || digest === 'sha512' ? 128 : 64;
+  const short = key.length > blockBytes ? hash(digest, key, 'buffer') : key;
+  const inner = hash(digest, padded(short, blockBytes, 0x36, data), 'buffer');
+  return new Uint8Array(hash(digest, padded(short, blockBytes, 0x5c, inner), 'buffer'));
+}
+
+function padded(key: Uint8Array, blockBytes: number, pad: number, data: Uint8Array): Uint8Array {
+  const text = new Uint8Array(blockBytes + data.length).fill(pad, 0, blockBytes);
+  for (let at = 0; at < key.length; at++) text[at]! ^= key[at]!;
+  text.set(data, blockBytes);
+  return text;
 }
 
 const aesCbc: AesCbc = (key, blocks) =>
-  new Uint8Array(createCipheriv('aes-128-cbc', key, new Uint8Array(16)).setAutoPadding(false).update(blocks));
+  new Uint8Array(
+    createCipheriv('aes-128-cbc', quick(key), new Uint8Array(16)).setAutoPadding(false).update(blocks),
+  );
+
+/** A call of the system's generator costs as much for one byte as for hundreds. What was given out is wiped. */
+function createRandom(): (length: number) => Uint8Array {
+  const store = new Uint8Array(1024);
+  let used = store.length;
+  return (length) => {
+    if (length > store.length) return randomFillSync(new Uint8Array(length));
+    if (used + length > store.length) {
+      randomFillSync(store);
+      used = 0;
+    }
+    const bytes = store.slice(used, used + length);
+    store.fill(0, used, used + length);
+    used += length;
+    return bytes;
+  };
+}
+
+/** Node looks at bytes three times longer than at a key object before it takes them for a key. */
+function quick(key: Uint8Array): KeyObject | Uint8Array {
+  return key.length === 0 ? key : createSecretKey(key);
+}
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
@@ -127,7 +164,7 @@ function seal(
   const parts = keyed(name, key, iv);
   if (!parts.algorithm) return plaintext.slice();
   if (tagBytes === 0) {
-    const cipher = createCipheriv(parts.algorithm, parts.key, parts.nonce).setAutoPadding(false);
+    const cipher = createCipheriv(parts.algorithm, quick(parts.key), parts.nonce).setAutoPadding(false);
     return concat([cipher.update(plaintext), cipher.final()]);
   }
   // RFC 4543 §3: nothing is encrypted, everything that is sent is associated data.
@@ -142,7 +179,9 @@ function sealCombined(
   aad: Uint8Array,
   plaintext: Uint8Array,
 ): Uint8Array {
-  const cipher = createCipheriv(algorithm as 'aes-256-ccm', key, nonce, { authTagLength }) as CipherCCM;
+  const cipher = createCipheriv(algorithm as 'aes-256-ccm', quick(key), nonce, {
+    authTagLength,
+  }) as CipherCCM;
   cipher.setAAD(aad, { plaintextLength: plaintext.length });
   return concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
 }
@@ -160,7 +199,7 @@ function open(
   if (textBytes < 0 || textBytes % blockBytes !== 0) return undefined;
   if (!parts.algorithm) return sealed.slice();
   if (tagBytes === 0) {
-    const cipher = createDecipheriv(parts.algorithm, parts.key, parts.nonce).setAutoPadding(false);
+    const cipher = createDecipheriv(parts.algorithm, quick(parts.key), parts.nonce).setAutoPadding(false);
     return concat([cipher.update(sealed), cipher.final()]);
   }
   const [text, tag] = [sealed.subarray(0, textBytes), sealed.subarray(textBytes)];
@@ -174,7 +213,7 @@ function openCombined(
   ciphertext: Uint8Array,
   tag: Uint8Array,
 ): Uint8Array | undefined {
-  const cipher = createDecipheriv(algorithm as 'aes-256-ccm', key, nonce, {
+  const cipher = createDecipheriv(algorithm as 'aes-256-ccm', quick(key), nonce, {
     authTagLength: tag.length,
   }) as DecipherCCM;
   cipher.setAuthTag(tag);

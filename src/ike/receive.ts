@@ -86,8 +86,8 @@ function receiveStranger(
   }
   // The first stage of the choice: the addresses.
   const candidates = context.tunnels
-    .expecting(path.remote.address)
-    .filter(({ removed, tunnel }) => !removed && tunnel.local.address === path.local.address)
+    .expecting(path.local.address, path.remote.address)
+    .filter(({ removed }) => !removed)
     .map(({ tunnel }) => tunnel);
   initRequested(context, message, bytes, path, candidates);
 }

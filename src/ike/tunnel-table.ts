@@ -1,4 +1,4 @@
-// The tunnels by name and by the peer's address. As with the SAs, an event may change only the tunnels that it was handed.
+// The tunnels by name and by both addresses. As with the SAs, an event may change only the tunnels that it was handed.
 
 import type { IpAddress } from '../wire/address.ts';
 import type { TunnelState } from './context.ts';
@@ -7,17 +7,14 @@ interface Row {
   state: TunnelState;
   /** In the order of the configuration. */
   place: number;
-  /** Where the peer may be, as it is indexed. */
-  addresses: readonly IpAddress[];
+  /** What it is found by. */
+  keys: readonly string[];
 }
-
-/** Tunnels that take their peer from anywhere. */
-const ANYWHERE: readonly IpAddress[] = [''];
 
 export class TunnelTable {
   readonly #rows = new Map<string, Row>();
   readonly #touched = new Set<string>();
-  readonly #byAddress = new Map<IpAddress, Row[]>();
+  readonly #byAddress = new Map<string, Row[]>();
   #next = 0;
 
   get(name: string): TunnelState | undefined {
@@ -39,11 +36,12 @@ export class TunnelTable {
   set(name: string, state: TunnelState): void {
     const old = this.#rows.get(name);
     if (old) this.#unindex(old);
-    const { addresses } = state.tunnel.remote;
+    const { local, remote } = state.tunnel;
     const place = old?.place ?? this.#next++;
-    const row = { state, place, addresses: addresses.length === 0 ? ANYWHERE : addresses };
+    const peers = remote.addresses.length === 0 ? [ANYWHERE] : remote.addresses;
+    const row = { state, place, keys: peers.map((peer) => keyOf(local.address, peer)) };
     this.#rows.set(name, row);
-    for (const address of row.addresses) this.#index(address, row);
+    for (const key of row.keys) this.#index(key, row);
     this.#touched.add(name);
   }
 
@@ -66,9 +64,9 @@ export class TunnelTable {
     for (const { state } of this.#rows.values()) yield state;
   }
 
-  /** Those that expect a peer at this address, in the order of the configuration. */
-  expecting(address: IpAddress): TunnelState[] {
-    const there = [...this.#at(address), ...this.#at(ANYWHERE[0]!)];
+  /** Those that expect a peer at this address to come to that one of ours, in the order of the configuration. */
+  expecting(local: IpAddress, remote: IpAddress): TunnelState[] {
+    const there = [...this.#at(keyOf(local, remote)), ...this.#at(keyOf(local, ANYWHERE))];
     return there.sort((a, b) => a.place - b.place).map(({ state }) => state);
   }
 
@@ -79,21 +77,28 @@ export class TunnelTable {
     return names;
   }
 
-  #index(address: IpAddress, row: Row): void {
-    const there = this.#byAddress.get(address);
+  #index(key: string, row: Row): void {
+    const there = this.#byAddress.get(key);
     if (there) there.push(row);
-    else this.#byAddress.set(address, [row]);
+    else this.#byAddress.set(key, [row]);
   }
 
-  #at(address: IpAddress): readonly Row[] {
-    return this.#byAddress.get(address) ?? [];
+  #at(key: string): readonly Row[] {
+    return this.#byAddress.get(key) ?? [];
   }
 
   #unindex(row: Row): void {
-    for (const address of row.addresses) {
-      const others = this.#at(address).filter((other) => other !== row);
-      if (others.length === 0) this.#byAddress.delete(address);
-      else this.#byAddress.set(address, others);
+    for (const key of row.keys) {
+      const others = this.#at(key).filter((other) => other !== row);
+      if (others.length === 0) this.#byAddress.delete(key);
+      else this.#byAddress.set(key, others);
     }
   }
+}
+
+/** In place of the address of a peer that may come from anywhere. */
+const ANYWHERE = '*';
+
+function keyOf(local: IpAddress, remote: IpAddress): string {
+  return `${local} ${remote}`;
 }

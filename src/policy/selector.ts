@@ -56,6 +56,7 @@ export function exactly(address: IpAddress, protocol: number, port: number): Sel
 
 /** Negative, zero or positive; both of one family. */
 export function compareAddresses(a: IpAddress, b: IpAddress): number {
+  if (a === b) return 0;
   const [left, right] = [addressBytes(a), addressBytes(b)];
   const at = left.findIndex((byte, index) => byte !== right[index]);
   return at === -1 ? 0 : left[at]! - right[at]!;
@@ -80,15 +81,16 @@ function prefixText({ start, end }: Selector): string | undefined {
 
 /** The prefix length when the range is one prefix. */
 export function prefixLength(start: IpAddress, end: IpAddress): number | undefined {
-  const [low, high] = [bitsOf(start), bitsOf(end)];
-  const length = [...low].findIndex((bit, index) => bit !== high[index]);
-  if (length === -1) return low.length;
-  const isPrefix = !low.slice(length).includes('1') && !high.slice(length).includes('0');
-  return isPrefix ? length : undefined;
-}
-
-function bitsOf(address: IpAddress): string {
-  return Array.from(addressBytes(address), (byte) => byte.toString(2).padStart(8, '0')).join('');
+  const [low, high] = [addressBytes(start), addressBytes(end)];
+  const first = low.findIndex((byte, index) => byte !== high[index]);
+  if (first === -1) return 8 * low.length;
+  // Of the first byte that differs: zeros below, ones above.
+  const host = low[first]! ^ high[first]!;
+  const whole = (host & (host + 1)) === 0 && (low[first]! & host) === 0;
+  const rest =
+    low.subarray(first + 1).every((byte) => byte === 0) &&
+    high.subarray(first + 1).every((byte) => byte === 0xff);
+  return whole && rest ? 8 * first + Math.clz32(host) - 24 : undefined;
 }
 
 /** The fewest prefixes that cover the range exactly. */

@@ -37,11 +37,26 @@ export function canonicalAddress(text: string): IpAddress | undefined {
   return bytes && formatAddress(bytes);
 }
 
+const ZERO = 0x30;
+
 function parseV4(text: string): Uint8Array | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256))
-    return;
-  return Uint8Array.from(parts, Number);
+  const bytes = new Uint8Array(4);
+  let [part, value, digits] = [0, 0, 0];
+  for (let at = 0; at <= text.length; at++) {
+    const digit = text.charCodeAt(at) - ZERO;
+    if (digit >= 0 && digit <= 9) {
+      // No leading zero: some take it for octal.
+      if (digits > 0 && value === 0) return;
+      value = 10 * value + digit;
+      if (++digits > 3 || value > 255) return;
+      continue;
+    }
+    const ends = part === 3 ? at === text.length : text[at] === '.';
+    if (digits === 0 || !ends) return;
+    bytes[part++] = value;
+    [value, digits] = [0, 0];
+  }
+  return bytes;
 }
 
 function parseV6(text: string): Uint8Array | undefined {

@@ -34,6 +34,9 @@ export interface Field {
   names?: Names;
 }
 
+/** So many bytes are copied one by one sooner than by a call. */
+const FEW = 32;
+
 /** A window on bytes. A sub-reader is confined to its own window: an inner length cannot reach outside. */
 export class Reader {
   readonly bytes: Uint8Array;
@@ -41,14 +44,30 @@ export class Reader {
   /** Every leaf field read, where a dump asked for them. */
   readonly trace: Field[] | undefined;
   offset: number;
-  path: string;
+  readonly #around: string | Reader;
+  /** Names of the fields being read, outermost first: only an error or a dump wants them joined. */
+  readonly #names: string[] = [];
 
-  constructor(bytes: Uint8Array, path = '', trace?: Field[], offset = 0, end = bytes.length) {
+  constructor(
+    bytes: Uint8Array,
+    around: string | Reader = '',
+    trace?: Field[],
+    offset = 0,
+    end = bytes.length,
+  ) {
     this.bytes = bytes;
-    this.path = path;
+    this.#around = around;
     this.trace = trace;
     this.offset = offset;
     this.end = end;
+  }
+
+  get path(): string {
+    const outer = typeof this.#around === 'string' ? this.#around : this.#around.path;
+    return this.#names.reduce(
+      (path, name) => (path === '' || name.startsWith('[') ? path + name : `${path}.${name}`),
+      outer,
+    );
   }
 
   get remaining(): number {
@@ -79,25 +98,26 @@ export class Reader {
   take(length: number): Uint8Array {
     const start = this.skip(length);
     const copy = new Uint8Array(length);
-    copy.set(this.bytes.subarray(start, start + length));
+    if (length > FEW) copy.set(this.bytes.subarray(start, start + length));
+    else for (let at = 0; at < length; at++) copy[at] = this.bytes[start + at]!;
     return copy;
   }
 
   /** A reader of the next `length` bytes only. */
   sub(length: number): Reader {
     const start = this.skip(length);
-    return new Reader(this.bytes, this.path, this.trace, start, start + length);
+    return new Reader(this.bytes, this, this.trace, start, start + length);
   }
 
   /** Reads one named part; the name is added to the path, and to the dump where nothing inside it was. */
   field<T>(name: string, codec: Codec<T>): T {
-    const outer = this.path;
-    const [start, traced] = [this.offset, this.trace?.length];
-    this.path = outer === '' || name.startsWith('[') ? outer + name : `${outer}.${name}`;
+    const start = this.offset;
+    const traced = this.trace?.length;
+    this.#names.push(name);
     const value = codec.read(this);
     if (this.trace && this.trace.length === traced && this.offset > start)
       this.trace.push({ path: this.path, start, end: this.offset, value, names: codec.names });
-    this.path = outer;
+    this.#names.pop();
     return value;
   }
 
@@ -216,18 +236,21 @@ export type Shaped<S extends Shape> = Pretty<{
 
 /** Named fields, in order. */
 export function struct<const S extends Shape>(shape: S): Codec<Shaped<S>> {
-  const fields = Object.entries(shape);
+  const fields = Object.entries(shape).map(([name, codec]) => {
+    const isValue = !name.startsWith('_');
+    return { name, codec, isValue, shown: isValue ? name : name.slice(1) };
+  });
   return {
     read(r) {
       const value: Record<string, unknown> = {};
-      for (const [name, codec] of fields) {
-        const read = r.field(name.replace(/^_/, ''), codec);
-        if (!name.startsWith('_')) value[name] = read;
+      for (const { name, codec, isValue, shown } of fields) {
+        const read = r.field(shown, codec);
+        if (isValue) value[name] = read;
       }
       return value as Shaped<S>;
     },
     write(w, value) {
-      for (const [name, codec] of fields) codec.write(w, (value as Record<string, unknown>)[name]);
+      for (const { name, codec } of fields) codec.write(w, (value as Record<string, unknown>)[name]);
     },
   };
 }
@@ -263,9 +286,11 @@ export function sized<T>(length: Codec<number>, around: number, inner: Codec<T>)
       return within(r, size, inner);
     },
     write(w, value) {
-      const body = encode(inner, value);
-      length.write(w, body.length + around);
-      w.put(body);
+      const at = w.length;
+      length.write(w, around);
+      const start = w.length;
+      inner.write(w, value);
+      w.set(at, start - at, w.length - start + around);
     },
   };
 }

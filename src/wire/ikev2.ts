@@ -21,6 +21,7 @@ import {
   Writer,
   within,
 } from './codec.ts';
+import { hex, unhex } from './hex.ts';
 import {
   AUTH_METHOD,
   CERT_ENCODING,
@@ -257,14 +258,10 @@ export function wireType(payload: Payload): number {
 // |                            Length                             |
 // +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 
-const ikeSpi: Codec<string> = map(
-  bytes(8),
-  (raw) => Array.from(raw, (byte) => byte.toString(16).padStart(2, '0')).join(''),
-  (text) => {
-    if (!/^[0-9a-f]{16}$/.test(text)) throw new RangeError('an IKE SPI is 16 hex digits');
-    return Uint8Array.from({ length: 8 }, (_, i) => Number.parseInt(text.slice(2 * i, 2 * i + 2), 16));
-  },
-);
+const ikeSpi: Codec<string> = map(bytes(8), hex, (text) => {
+  if (!/^[0-9a-f]{16}$/.test(text)) throw new RangeError('an IKE SPI is 16 hex digits');
+  return unhex(text);
+});
 
 /** RFC 7296 §3.1: X X R V I X X X, most significant bit first; X is reserved. */
 const flags: Codec<Header['flags']> = map(

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Costs, cryptoLimit, latencyLimit, packetLimit, throughputLimit } from '../../bench/limits.ts';
+import {
+  type Costs,
+  cryptoLimit,
+  handshakeLimit,
+  latencyLimit,
+  packetLimit,
+  throughputLimit,
+} from '../../bench/limits.ts';
 import { limited } from '../../bench/result.ts';
 
 const COSTS: Costs = {
@@ -39,4 +46,10 @@ test('what is better than its limit is said to be, whichever way is better', () 
   assert.equal(limited('', '', 11, 10).beaten, true);
   assert.equal(limited('', '', 9, 10).beaten, false);
   assert.equal(limited('', '', 9, 10, 'lower').beaten, true);
+});
+
+test('a handshake costs a responder its public-key operations at least, three more with certificates', () => {
+  const keys = { x25519Generate: 40, x25519Derive: 60, p256Sign: 30, p256Verify: 85 };
+  assert.equal(handshakeLimit(keys, false), 10_000);
+  assert.equal(handshakeLimit(keys, true), 1e6 / 300);
 });

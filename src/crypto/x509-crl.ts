@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { KeyUsageFlags } from '@peculiar/asn1-x509';
 import { hex } from './bytes.ts';
-import { childrenOf, elementsOf, fewElementsOf, readDer, TAG } from './der.ts';
+import { childrenOf, type DerNode, elementsOf, fewElementsOf, readDer, TAG } from './der.ts';
 import {
   type Algorithm,
   algorithmOf,
@@ -181,9 +181,18 @@ async function findEntry(entries: Uint8Array, serial: string): Promise<Answer> {
       throw new MalformedError('an entry is none');
     const reason = extensions && reasonOf(extensions.raw);
     if (hex(number.value) === serial)
-      found = { status: 'revoked', since: timeOf(date), ...(reason !== undefined && { reason }) };
+      found = { status: 'revoked', since: sinceOf(date), ...(reason !== undefined && { reason }) };
   }
   return found;
+}
+
+/** Undefined where the date is none: that it was withdrawn is true all the same. */
+function sinceOf(date: Pick<DerNode, 'tag' | 'value'> | undefined): number | undefined {
+  try {
+    return timeOf(date);
+  } catch {
+    return undefined;
+  }
 }
 
 function reasonOf(der: Uint8Array): number | undefined {

@@ -288,6 +288,8 @@ function nameMatches(pattern: string, name: Uint8Array): boolean {
 function rdnMatches(wanted: Attribute[], given: Attribute[]): boolean {
   return (
     wanted.length === given.length &&
+    // Each of ours stands for one of theirs: what is left over would be a name that nobody looked at.
+    new Set(wanted.map(({ oid }) => oid)).size === wanted.length &&
     wanted.every(({ oid, value }) =>
       given.some(
         (one) => one.oid === oid && (valueKey(value) === ANYTHING || valueKey(value) === valueKey(one.value)),

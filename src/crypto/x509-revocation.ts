@@ -15,10 +15,14 @@ export interface Wanted {
   issuer: Uint8Array;
 }
 
-export type Answer =
-  | { status: 'good' }
-  | { status: 'revoked'; since: number; reason?: number }
-  | { problem: string };
+interface Revoked {
+  status: 'revoked';
+  /** Undefined where no day is said. */
+  since: number | undefined;
+  reason?: number;
+}
+
+export type Answer = { status: 'good' } | Revoked | { problem: string };
 
 /** Signatures that may still be checked. */
 export interface Budget {
@@ -109,11 +113,8 @@ const REASON_NAMES = [
   'attributes compromised',
 ];
 
-function revoked(
-  certificate: Certificate,
-  { since, reason = 0 }: { since: number; reason?: number },
-): Reason {
-  const day = new Date(since).toISOString().slice(0, 10);
+function revoked(certificate: Certificate, { since, reason = 0 }: Revoked): Reason {
+  const day = since === undefined ? 'a day it does not say' : new Date(since).toISOString().slice(0, 10);
   return {
     code: 'REVOKED',
     certificate: nameOf(certificate),

@@ -8,7 +8,7 @@ import * as issue from '../../src/crypto/x509-issue.ts';
 import { DAY, type Holder, NOON } from './ca.ts';
 
 export interface ListWish {
-  revoked?: { serial: string; reason?: number; extensions?: Uint8Array[] }[];
+  revoked?: { serial: string; reason?: number; date?: Uint8Array; extensions?: Uint8Array[] }[];
   thisUpdate?: number;
   nextUpdate?: number | null;
   number?: Uint8Array | null;
@@ -27,11 +27,13 @@ export const CRL_NUMBER = issue.extension('2.5.29.20', derOf(TAG.INTEGER, Uint8A
 export function makeList(issuer: Holder, wish: ListWish = {}): Uint8Array {
   const { key } = wish.signer ?? issuer;
   const signer = { key, ...(wish.hash && { hash: wish.hash }) };
-  const entries = (wish.revoked ?? []).map(({ serial, reason, extensions = [] }) => {
-    const all = reason === undefined ? extensions : [reasonExtension(reason), ...extensions];
-    const tail = all.length > 0 ? [derOf(TAG.SEQUENCE, ...all)] : [];
-    return derOf(TAG.SEQUENCE, derOf(TAG.INTEGER, unhex(serial)), issue.encodeTime(NOON - DAY), ...tail);
-  });
+  const entries = (wish.revoked ?? []).map(
+    ({ serial, reason, date = issue.encodeTime(NOON - DAY), extensions = [] }) => {
+      const all = reason === undefined ? extensions : [reasonExtension(reason), ...extensions];
+      const tail = all.length > 0 ? [derOf(TAG.SEQUENCE, ...all)] : [];
+      return derOf(TAG.SEQUENCE, derOf(TAG.INTEGER, unhex(serial)), date, ...tail);
+    },
+  );
   const number = wish.number === undefined ? CRL_NUMBER : wish.number;
   const extensions = [...(number ? [number] : []), ...(wish.extensions ?? [])];
   const nextUpdate = wish.nextUpdate === undefined ? NOON + 7 * DAY : wish.nextUpdate;

@@ -78,6 +78,11 @@ test('a list of the issuer: who is on it is refused, also where failure is soft;
   assert.deepEqual(await codes(withList({ revoked: [{ serial: '0102' }] })), []);
   assert.deepEqual(await codes(withList({})), []);
   assert.deepEqual((await judgePath(withList({}))).wanted, [], 'nothing is left to ask');
+  const undated = derOf(TAG.UTC_TIME, new TextEncoder().encode('300531'));
+  assert.match(
+    await told(withList({ revoked: [{ serial, date: undated }] })),
+    /withdrew it on a day it does not say/,
+  );
   const off = ask([leaf], [root], {
     crls: [makeList(root, { revoked: [{ serial }] })],
     rules: { revocation: 'off' },

@@ -540,6 +540,8 @@ test('patterns of ours: a star is one whole label, mailbox or attribute', () => 
   ])
     assert.ok(!dn(text), text);
   assert.ok(!matchesPattern({ type: 'dn', value: 'CN=*' }, { idType: 2, data: parseName('CN=a')! }));
+  const two = { type: 'dn', value: 'CN=*+CN=*' } as const;
+  assert.ok(!matchesPattern(two, { idType: 9, data: parseName('CN=a+OU=b')! }));
 });
 
 test('PEM: several objects, text between them, line ends of any kind; what is broken is told by line', () => {

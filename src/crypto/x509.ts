@@ -1,6 +1,6 @@
 // Certificate paths: bytes and a time in, a verdict out. Nothing is read, fetched or remembered here.
 
-import { createHash } from 'node:crypto';
+import { createHash, type KeyObject } from 'node:crypto';
 import { findPath, newBudget } from './x509-build.ts';
 import { readCertificate, sameBytes } from './x509-certificate.ts';
 import { checkPath, type Judged, type Link } from './x509-checks.ts';
@@ -48,11 +48,11 @@ export interface Verdict {
 /** Never rejects: bytes of any kind get a verdict. */
 export async function judgePath(question: PathQuestion): Promise<Verdict> {
   const tooMuch = excess(question);
-  const leaf = tooMuch ? undefined : readLink(question.certificates[0]!);
+  const leaf = tooMuch ? undefined : readOnce(question.certificates[0]!);
   if (tooMuch || !leaf || 'code' in leaf) return refused(tooMuch ?? (leaf as Reason));
   const budget = newBudget();
   const others = readLinks(distinct(question.certificates.slice(1)), readLink);
-  const anchors = readLinks(question.anchors, readAnchor);
+  const anchors = readLinks(question.anchors, readOnce);
   const { rules } = question;
   // Certificates count whole seconds (RFC 5280 §4.1.2.5): the last one lasts until it is over.
   const at = Math.floor(question.at / 1000) * 1000;
@@ -92,8 +92,14 @@ export function certificateKeyHash(spki: Uint8Array): Uint8Array {
 
 /** SubjectPublicKeyInfo of a certificate; undefined where the bytes are none. */
 export function publicKeyOf(der: Uint8Array): Uint8Array | undefined {
-  const link = readLink(der);
+  const link = readOnce(der);
   return 'code' in link ? undefined : link.certificate.spki;
+}
+
+/** The public key, where the bytes are a certificate with one that is of a kind we know. */
+export function keyOf(der: Uint8Array): KeyObject | undefined {
+  const link = readOnce(der);
+  return 'code' in link ? undefined : link.key.key;
 }
 
 /** What `pki show` and `status` say of a certificate. */
@@ -116,7 +122,7 @@ export interface CertificateDescription {
 
 /** A Reason where the bytes are no certificate. */
 export function describeCertificate(der: Uint8Array): CertificateDescription | Reason {
-  const link = readLink(der);
+  const link = readOnce(der);
   if ('code' in link) return link;
   const { certificate, key } = link;
   return {
@@ -158,13 +164,16 @@ function readLink(der: Uint8Array): Link | Reason {
   }
 }
 
-/** By the bytes' own object: they are asked about again and again, come from our files, and never change. */
-const anchorsRead = new WeakMap<Uint8Array, Link | Reason>();
+/**
+ * By the bytes' own object, and as long as that is there: an anchor is asked about with every peer, a leaf thrice for one.
+ * Nobody writes to the bytes of a certificate.
+ */
+const known = new WeakMap<Uint8Array, Link | Reason>();
 
-function readAnchor(der: Uint8Array): Link | Reason {
-  const known = anchorsRead.get(der) ?? readLink(der);
-  anchorsRead.set(der, known);
-  return known;
+function readOnce(der: Uint8Array): Link | Reason {
+  const link = known.get(der) ?? readLink(der);
+  known.set(der, link);
+  return link;
 }
 
 /** One that cannot be read leads nowhere; it is told where nothing else leads anywhere either. */

@@ -9,6 +9,7 @@ import {
   type CertificateNames,
   describeCertificate,
   judgePath,
+  keyOf,
   type Reason,
   type Verdict,
 } from '../crypto/x509.ts';
@@ -59,7 +60,7 @@ async function judgeChain(
   certificates: Uint8Array[],
 ): Promise<Judgement> {
   const leaf = describeCertificate(certificates[0]!);
-  const key = 'code' in leaf ? undefined : publicKey(leaf.publicKey);
+  const key = keyOf(certificates[0]!);
   const signed = key ? await signatureOf(question, key) : undefined;
   const unnamed = 'code' in leaf ? [] : nameReasons(question, leaf.names);
   const path = {

@@ -85,6 +85,11 @@ export const REPORTS = {
     sentence:
       '{remote} made {child} for {agreed} and refuses to rekey it for {configured}: make local here equal remote there, and remote here equal local there. Until its keys end the tunnel works',
   },
+  PEER_REKEY_NARROWER: {
+    fault: 'config',
+    sentence:
+      '{remote} made {child} for {agreed}, and after a rekey for {left} only: what is missing passes no more. Make remote there equal local here, and local there equal remote here',
+  },
   PEER_REKEY_REFUSED: {
     fault: 'peer',
     sentence:

@@ -4,7 +4,8 @@
 
 import { KEY_EXCHANGE, keyExchangeRow } from '../crypto/suites.ts';
 import { type ProposalTemplate, suiteText, templateText } from '../policy/proposal.ts';
-import type { Instant } from '../policy/sad.ts';
+import type { Instant, SelectorSet } from '../policy/sad.ts';
+import { contains, type Selector } from '../policy/selector.ts';
 import type { ChildTemplate } from '../policy/tunnel.ts';
 import { findNotify, type Payload } from '../wire/ikev2.ts';
 import { NOTIFY, nameOf } from '../wire/numbers.ts';
@@ -90,9 +91,31 @@ export function isIdle(context: Context, { tunnel }: Established, { rehearsal, c
   return rehearsal === 'rekey' && known?.refusal !== undefined && context.now - known.at < NEWS;
 }
 
-/** A child was negotiated by CREATE_CHILD_SA: whatever a rekey needs, both sides have it. */
-export function noteRekeyed(context: Context, sa: IkeSa, established: Established, child: string): void {
-  note(context, sa, established, child, undefined);
+/** A child was negotiated by CREATE_CHILD_SA, in place of `old` where there was one: whatever a rekey needs, both sides have. */
+export function noteRekeyed(
+  context: Context,
+  sa: IkeSa,
+  established: Established,
+  child: ChildSa,
+  old?: ChildSa,
+): void {
+  if (!old || coversAll(child.selectors, old.selectors))
+    return note(context, sa, established, child.name, undefined);
+  // RFC 7296 §2.9.2: a rekeyed SA should not be narrower, or packets that passed with the old one are lost.
+  const detail = {
+    remote: sa.remote.address,
+    child: child.name,
+    agreed: selectorsText(old.selectors),
+    left: selectorsText(child.selectors),
+  };
+  reportFailure(context, 'PEER_REKEY_NARROWER', established.tunnel, detail);
+  note(context, sa, established, child.name, { code: 'PEER_REKEY_NARROWER', detail });
+}
+
+function coversAll(wider: SelectorSet, narrower: SelectorSet): boolean {
+  const covered = (outer: readonly Selector[], inner: readonly Selector[]) =>
+    inner.every((one) => outer.some((other) => contains(other, one)));
+  return covered(wider.local, narrower.local) && covered(wider.remote, narrower.remote);
 }
 
 /** A rekey came to nothing, ours or the peer's; the reason is the failure reported last. */

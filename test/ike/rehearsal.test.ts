@@ -167,6 +167,23 @@ test('selectors that are narrower by now are refused by name', () => {
   assert.equal(agreed, configured);
 });
 
+for (const by of ['a', 'b'] as const) {
+  test(`a rekey by ${by} that leaves less than there was is told on both sides (RFC 7296 §2.9.2)`, () => {
+    const narrower = tunnel('b').children.map((child) => ({
+      ...child,
+      selectors: { ...child.selectors, local: [{ ...child.selectors.local[0]!, end: '10.2.127.255' }] },
+    }));
+    const rehearse = { rehearsal: true };
+    const pair = pairOf(by === 'a' ? rehearse : {}, {});
+    const changed = tunnel('b', { children: narrower, ...(by === 'b' ? rehearse : {}) });
+    pair.feed(pair.b, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: changed }] });
+    pair.run(15_000);
+    assert.deepEqual([verdict(pair.a), verdict(pair.b)], ['PEER_REKEY_NARROWER', 'PEER_REKEY_NARROWER']);
+    const { agreed, left } = lastDetail(pair.a, 'PEER_REKEY_NARROWER');
+    assert.deepEqual([agreed, left], ['10.1.0.0/16 to 10.2.0.0/16', '10.1.0.0/16 to 10.2.0.0/17']);
+  });
+}
+
 test('a rehearsal that our own side cannot carry out is tried again later, and the child stays', () => {
   const pair = pairOf(rehearsing('a', 'x25519'), {});
   pair.filter = (from, bytes) => {

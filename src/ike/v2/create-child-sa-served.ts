@@ -480,7 +480,7 @@ export function answerInstalled(
   if (old) old.replaced = true;
   established.children.push(child);
   if (exchange === EXCHANGE.IKE_AUTH) planRehearsal(context, sa, established, child);
-  else noteRekeyed(context, sa, established, child.name);
+  else noteRekeyed(context, sa, established, child, old);
   sendResponse(context, sa, exchange, messageId, answer, established);
   // A rekey keeps sending on the old SA until the peer shows that it has the new one.
   if (serving.replaces === undefined) {

@@ -469,13 +469,13 @@ export function createInstalled(
   }
   established.children.push(child);
   if (task.type === 'create' && task.first) planRehearsal(context, sa, established, child);
-  else noteRekeyed(context, sa, established, child.name);
+  else noteRekeyed(context, sa, established, child, replacedBy(established, task));
   // RFC 7296 §2.8.1: of two rekeys of one child, the one with the lowest nonce is redundant; its maker deletes it.
   if (rival && compareNonces(own.nonce, rival.nonce) < 0) {
     established.tasks.push({ type: 'delete-child', spiIn: child.spiIn });
   } else {
     useChild(context, sa, established, child);
-    const old = task.type === 'rekey-child' ? childBySpi(established, task.spiIn) : undefined;
+    const old = replacedBy(established, task);
     if (old) established.tasks.push({ type: 'delete-child', spiIn: old.spiIn });
   }
   reportChild(
@@ -486,6 +486,11 @@ export function createInstalled(
   );
   commandDone(context, task.command, 'OK');
   if (task.type === 'create') upDone(context, established.tunnel, 'OK');
+}
+
+/** The child that a rekey is to replace, while it is there. */
+function replacedBy(established: Established, task: Task): ChildSa | undefined {
+  return task.type === 'rekey-child' ? childBySpi(established, task.spiIn) : undefined;
 }
 
 function ikeRekeyed(

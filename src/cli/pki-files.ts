@@ -1,19 +1,28 @@
 // Files of `isthmus pki`: read with a sentence where they cannot be used, written once and never over another.
 
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { UsageError } from './exit.ts';
 
-/** Never over something: a key that is gone is gone. */
-export function save(file: string, text: string, mode: number): string {
+export interface NewFile {
+  file: string;
+  text: string;
+  mode: number;
+}
+
+/** All or none, and never over something: a key that is gone is gone. */
+export function save(files: readonly NewFile[]): string[] {
+  const there = files.find(({ file }) => existsSync(file));
+  if (there) throw new UsageError(`${there.file} is there already`);
+  for (const { file, text, mode } of files) write(file, text, mode);
+  return files.map(({ file }) => file);
+}
+
+function write(file: string, text: string, mode: number): void {
   try {
     writeFileSync(file, text, { mode, flag: 'wx' });
     chmodSync(file, mode);
-    return file;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UsageError(
-      code === 'EEXIST' ? `${file} is there already` : `${file} cannot be written: ${code}`,
-    );
+    throw new UsageError(`${file} cannot be written: ${(error as NodeJS.ErrnoException).code}`);
   }
 }
 

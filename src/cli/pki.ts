@@ -22,7 +22,7 @@ import { type GeneralName, printGeneralName } from '../crypto/x509-names.ts';
 import { readRequest, writeRequest } from '../crypto/x509-request.ts';
 import { EKU, type RevocationRule } from '../crypto/x509-rules.ts';
 import { EXIT, UsageError } from './exit.ts';
-import { readOrComplain, save, usable } from './pki-files.ts';
+import { type NewFile, readOrComplain, save, usable } from './pki-files.ts';
 import { escaped, fileName, generalName, identityOf, nameOf } from './pki-names.ts';
 
 const USAGE = `usage: isthmus pki COMMAND
@@ -89,10 +89,7 @@ function ca([folder]: string[], { subject, key: kind, days, json }: Values): Out
     { key },
   );
   mkdirSync(place, { recursive: true, mode: 0o700 });
-  return written(json, der, [
-    save(join(place, 'ca.key'), pemOf(key), 0o600),
-    save(join(place, 'ca.crt'), pem(der), 0o644),
-  ]);
+  return written(json, der, [secret(join(place, 'ca.key'), key), open(join(place, 'ca.crt'), pem(der))]);
 }
 
 async function issueOne([folder, ...texts]: string[], values: Values): Promise<Outcome> {
@@ -119,8 +116,8 @@ async function issueOne([folder, ...texts]: string[], values: Values): Promise<O
     { key: authority.key },
   );
   const file = join(place, fileName(title));
-  const keys = key ? [save(`${file}.key`, pemOf(key), 0o600)] : [];
-  return written(values.json, der, [...keys, save(`${file}.crt`, pem(der), 0o644)]);
+  const keys = key ? [secret(`${file}.key`, key)] : [];
+  return written(values.json, der, [...keys, open(`${file}.crt`, pem(der))]);
 }
 
 /** RFC 4945 §5.1.3: a signing key, for IKE, and for peers that look for TLS's uses. */
@@ -146,10 +143,7 @@ function request([folder, ...texts]: string[], { subject, key: kind, json }: Val
   const der = writeRequest(nameOf(subject ?? `CN=${escaped(title)}`), texts.map(generalName), { key });
   mkdirSync(place, { recursive: true, mode: 0o700 });
   const file = join(place, fileName(title));
-  const files = [
-    save(`${file}.key`, pemOf(key), 0o600),
-    save(`${file}.csr`, writePem('CERTIFICATE REQUEST', der), 0o644),
-  ];
+  const files = save([secret(`${file}.key`, key), open(`${file}.csr`, writePem('CERTIFICATE REQUEST', der))]);
   return { exit: EXIT.yes, text: json ? JSON.stringify({ files }) : listed(files) };
 }
 
@@ -301,11 +295,16 @@ function pem(der: Uint8Array): string {
   return writePem('CERTIFICATE', der);
 }
 
-function pemOf(key: KeyObject): string {
-  return key.export({ format: 'pem', type: 'pkcs8' }) as string;
+function secret(file: string, key: KeyObject): NewFile {
+  return { file, text: key.export({ format: 'pem', type: 'pkcs8' }) as string, mode: 0o600 };
 }
 
-function written(json: boolean, der: Uint8Array, files: string[]): Outcome {
+function open(file: string, text: string): NewFile {
+  return { file, text, mode: 0o644 };
+}
+
+function written(json: boolean, der: Uint8Array, wish: NewFile[]): Outcome {
+  const files = save(wish);
   const told = describeCertificate(der);
   const data = { files, certificate: 'code' in told ? told : plain(told) };
   const names = 'code' in told || told.ca ? [] : [`it names ${namesIn(told.names).join(', ')}`];

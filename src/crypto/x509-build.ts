@@ -51,8 +51,8 @@ interface State {
   stub: readonly Link[];
   /** What kept paths from going on. */
   trouble: Reason[];
-  /** By issuer and subject: whether the one signed the other. Many paths lead over the same pairs. */
-  edges: Map<Link, Map<Link, boolean>>;
+  /** By the issuer's key and the subject: whether the one signed the other. Many paths lead over the same pairs. */
+  edges: Map<string, Map<Link, boolean>>;
 }
 
 /** Depth first, likeliest issuer first; true once a good path is found or the budget is spent. */
@@ -108,8 +108,9 @@ function unlikeliness({ certificate: issuer }: Link, { authorityKeyId }: Certifi
  * and that reason keeps it from being accepted.
  */
 async function signs(state: State, issuer: Link, subject: Link): Promise<boolean> {
-  const known = state.edges.get(issuer) ?? new Map<Link, boolean>();
-  state.edges.set(issuer, known);
+  const key = Buffer.from(issuer.certificate.spki).toString('latin1');
+  const known = state.edges.get(key) ?? new Map<Link, boolean>();
+  state.edges.set(key, known);
   const good = known.get(subject) ?? (await verified(state, issuer, subject));
   known.set(subject, good);
   return good;

@@ -317,3 +317,36 @@ test('critical extensions: unknown ones refuse, and those that may not or have t
     [],
   );
 });
+
+test('two ways to an anchor, one of them bad in any way: the other is found, whatever the order; both bad is bad', async () => {
+  const key = testKey('rsa', 6);
+  const above = makeCa(undefined, { name: 'CN=Above', key: testKey('rsa', 7) });
+  const mid = (wish: ca.Wish) => makeCa(above, { name: 'CN=mid', key, ...wish });
+  const odd = issue.extension('1.2.3.4', derOf(TAG.NULL), { critical: true });
+  const bad: Record<string, ca.Holder> = {
+    EXPIRED: mid({ notAfter: ca.NOON - ca.DAY }),
+    NOT_YET_VALID: mid({ notBefore: ca.NOON + ca.DAY }),
+    NOT_A_CA: mid({ extensions: [] }),
+    KEY_USAGE: mid({ extensions: [issue.basicConstraints(true), issue.keyUsage(6)] }),
+    EXTENDED_KEY_USAGE: mid({ extensions: [...CA_EXTENSIONS, issue.extendedKeyUsage('1.3.6.1.5.5.7.3.4')] }),
+    NAME_CONSTRAINTS: mid({ extensions: [...CA_EXTENSIONS, ca.nameConstraints([dns('example.com')])] }),
+    POLICY: mid({ extensions: [...CA_EXTENSIONS, ca.policyConstraints({ explicit: 0 })] }),
+    WEAK_SIGNATURE: mid({ hash: 'sha1' }),
+    CRITICAL_EXTENSION: mid({ extensions: [...CA_EXTENSIONS, odd] }),
+    BAD_SIGNATURE: makeCa({ ...above, key: testKey('rsa', 8) }, { name: 'CN=mid', key }),
+    UNTRUSTED: makeCa(makeCa(undefined, { name: 'CN=Nobody' }), { name: 'CN=mid', key }),
+  };
+  const good = mid({});
+  const leaf = makeLeaf(good);
+  for (const [code, one] of Object.entries(bad)) {
+    for (const between of [
+      [one, good],
+      [good, one],
+    ])
+      assert.deepEqual(await codes(ask([leaf, ...between], [root, above])), [], `${code} beside a good one`);
+    assert.ok((await codes(ask([leaf, one], [root, above]))).includes(code), code);
+  }
+  const all = Object.values(bad).slice(0, 8);
+  assert.deepEqual(await codes(ask([leaf, ...all, good], [above])), []);
+  assert.notDeepEqual(await codes(ask([leaf, ...all], [above])), []);
+});

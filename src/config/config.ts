@@ -115,7 +115,8 @@ function resolveTunnel(
 ): Tunnel | undefined {
   if (name.includes('/')) return at([], 'a tunnel name must not contain a slash');
   const remotes = peersOf(entry, at);
-  const local = own.find((address) => !remotes?.[0] || familyOf(address) === familyOf(remotes[0]));
+  const [first] = remotes?.addresses ?? [];
+  const local = own.find((address) => !first || familyOf(address) === familyOf(first));
   if (remotes && !local) return at(['peer'], 'gateway.address has no address of the family of this peer');
   const auth = resolveAuth(authParts);
   const remoteId = peerIdentity(entry, remotes, auth, at);
@@ -128,9 +129,9 @@ function resolveTunnel(
   if (!remotes || !local || !auth || !localId || !remoteId || !children || !ikeProposals) return undefined;
   return {
     name,
-    start: remotes.length === 0 ? 'wait' : (entry.start ?? DEFAULTS.start),
+    start: !first && !remotes.names ? 'wait' : (entry.start ?? DEFAULTS.start),
     local: { address: local, identity: localId },
-    remote: { addresses: remotes, identity: remoteId },
+    remote: { ...remotes, identity: remoteId },
     auth,
     encapsulation: entry.encapsulation ?? DEFAULTS.encapsulation,
     childless: entry.childless ?? DEFAULTS.childless,
@@ -164,20 +165,41 @@ function ppkOf({ tunnel, entry: { ppk }, keyring, files, at }: AuthParts): Pick<
   return { ppk: { id: ppk.id, secret: name, use } };
 }
 
-/** Empty: any address. */
-function peersOf(entry: TunnelEntry, at: Complain): IpAddress[] | undefined {
-  if (entry.peer === undefined) return at([], 'peer is missing: the address of the other gateway, or any');
+/** Neither addresses nor names: any address. */
+interface Peers {
+  addresses: IpAddress[];
+  names?: string[];
+}
+
+function peersOf(entry: TunnelEntry, at: Complain): Peers | undefined {
+  if (entry.peer === undefined)
+    return at([], 'peer is missing: the address or the name of the other gateway, or any');
   const texts = listOf(entry.peer);
-  if (texts.length === 1 && texts[0] === 'any') return [];
-  const addresses = texts.map((text) => canonicalAddress(text));
-  const wrong = texts.find((_, index) => !addresses[index]);
-  if (wrong !== undefined) return at(['peer'], `"${wrong}" is not an IP address; names are not resolved yet`);
-  return addresses as IpAddress[];
+  if (texts.length === 1 && texts[0] === 'any') return { addresses: [] };
+  const addresses = texts.flatMap((text) => canonicalAddress(text) ?? []);
+  const names = texts.filter((text) => canonicalAddress(text) === undefined);
+  const wrong = names.find((name) => !isHostName(name));
+  if (wrong !== undefined) return at(['peer'], `"${wrong}" is neither an IP address nor a DNS name`);
+  if (names.length === 0) return { addresses };
+  if (addresses.length === 0) return { addresses: [], names };
+  return at(['peer'], 'write either addresses or names of the other gateway');
+}
+
+/** RFC 1123 §2.1: labels of letters, digits and hyphens; the last one is no number, so that no address is taken for a name. */
+function isHostName(text: string): boolean {
+  const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
+  const labels = text.split('.');
+  return (
+    text.length < 254 &&
+    labels.length > 1 &&
+    labels.every((one) => label.test(one)) &&
+    !/^\d+$/.test(labels.at(-1)!)
+  );
 }
 
 function peerIdentity(
   entry: TunnelEntry,
-  remotes: readonly IpAddress[] | undefined,
+  remotes: Peers | undefined,
   auth: Auth | undefined,
   at: Complain,
 ): Identity | undefined {
@@ -189,9 +211,10 @@ function peerIdentity(
     return identity;
   }
   if (!remotes) return undefined;
-  return remotes[0] === undefined
+  const [first] = [...remotes.addresses, ...(remotes.names ?? [])];
+  return first === undefined
     ? at([], 'a tunnel with peer: any needs peer-id, to know who may use it')
-    : identityOf(remotes[0]);
+    : identityOf(first);
 }
 
 function ownIdentity(entry: TunnelEntry, local: IpAddress, auth: Auth, at: Complain): Identity | undefined {

@@ -113,7 +113,9 @@ export const childShape = z.strictObject({
 
 /** What may stand in a tunnel and in `defaults`. */
 const tunnelShape = {
-  peer: oneOrMore.optional().describe('address of the other gateway, several in order of preference, or any'),
+  peer: oneOrMore
+    .optional()
+    .describe('address of the other gateway, several in order of preference, its DNS name, or any'),
   auth: authShape
     .optional()
     .describe('how both sides prove who they are: `psk: { file: PATH }`, a secret both know; or see below'),

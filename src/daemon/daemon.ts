@@ -5,6 +5,7 @@ import type { Action, Core, Event, Failure, Job, JobResult } from '../ike/bounda
 import type { ReportCode } from '../ike/errors.ts';
 import type { Change, InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
+import { lookUp } from './names.ts';
 import type { Log } from './report.ts';
 
 export interface DaemonParts {
@@ -78,6 +79,9 @@ export function createDaemon(parts: DaemonParts): Daemon {
       case 'command-done':
         commands.get(action.id)?.(action.outcome);
         commands.delete(action.id);
+        return;
+      case 'resolve':
+        lookUp(action).then((answer) => feed({ type: 'resolved', ...answer }));
         return;
       case 'report':
         return log(action);

@@ -162,7 +162,7 @@ export function statusOfTunnel(
     name: view.name,
     state,
     ...(why === undefined ? {} : { why }),
-    peer: ikeSa?.remote.address ?? tunnel.remote.addresses[0] ?? 'any',
+    peer: ikeSa?.remote.address ?? tunnel.remote.addresses[0] ?? tunnel.remote.names?.[0] ?? 'any',
     ...(ikeSa ? statusOfIke(ikeSa, now) : {}),
     children,
   };

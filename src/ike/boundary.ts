@@ -23,6 +23,8 @@ export type Event =
   /** Nothing comes back through the tunnel: its peer is asked at once whether it lives. */
   | { type: 'silence'; tunnel: string }
   | { type: 'job-done'; id: number; result: JobResult }
+  /** What a name means; `failed`: why that is not known. */
+  | { type: 'resolved'; tunnel: string; name: string; addresses: IpAddress[]; failed?: string }
   | { type: 'shutdown'; deadline: Instant };
 
 /** What the core asks of the world, in order. */
@@ -31,6 +33,8 @@ export type Action =
   | { type: 'dataplane'; id: number; changes: Change[] }
   /** Slow, remote, or with a long-term secret. */
   | { type: 'job'; id: number; job: Job }
+  /** Answered by `resolved`, whatever comes of it. */
+  | { type: 'resolve'; tunnel: string; name: string; family: 4 | 6 }
   | { type: 'command-done'; id: number; outcome: ReportCode }
   | { type: 'report'; code: ReportCode; tunnel?: string; detail?: Record<string, unknown> };
 

@@ -16,6 +16,7 @@ import {
   type TunnelState,
 } from './context.ts';
 import { difference, wantedChildren } from './intent.ts';
+import { mustLookUp } from './names.ts';
 import { rehearseAnew } from './rehearsal.ts';
 import type { Established, State, Task } from './sa.ts';
 import { askedAgain, giveAway } from './tunnels.ts';
@@ -99,11 +100,13 @@ function possible(
   return left;
 }
 
-/** Addresses of this machine came or went: a tunnel that waited for its own is tried at once. */
+/** Addresses of this machine came or went: a tunnel that waited for its own is tried at once, one that is up asks its peer. */
 export function addressesChanged(context: Context, local: readonly string[]): void {
   for (const state of context.tunnels.values()) {
     const ready = state.wanted && local.includes(state.tunnel.local.address);
-    if (ready && state.sas.length === 0) state.retryAt = context.now;
+    if (!ready) continue;
+    if (state.sas.length === 0) state.retryAt = context.now;
+    else askPeer(context, state.tunnel.name);
   }
 }
 
@@ -211,6 +214,7 @@ function takeChildDown(context: Context, state: TunnelState, id: number, name: s
 export function takeDown(context: Context, state: TunnelState, id: number | undefined): void {
   state.wanted = false;
   delete state.retryAt;
+  delete state.lookup;
   let pending = id;
   // The newest first: with the answer to its deletion the command is done, whatever a replaced one is still waiting for.
   for (const spi of state.sas.toReversed()) {
@@ -232,14 +236,20 @@ export function takeDown(context: Context, state: TunnelState, id: number | unde
 /** A new attempt, unless one is under way or has succeeded. */
 export function connect(context: Context, state: TunnelState): void {
   delete state.retryAt;
-  if (state.sas.some((spi) => context.sas.has(spi))) return;
+  if (state.sas.some((spi) => context.sas.has(spi)) || mustLookUp(context, state, 'connect')) return;
   attempt(context, state);
 }
 
 /** An attempt beside an SA that has become silent: whoever answers first carries the tunnel. */
 export function connectBeside(context: Context, state: TunnelState): void {
-  if (state.beside !== undefined || !state.wanted || state.tunnel.remote.addresses.length === 0) return;
+  if (state.beside !== undefined || !state.wanted || !isReachable(state)) return;
+  if (mustLookUp(context, state, 'beside')) return;
   state.beside = attempt(context, state);
+}
+
+/** By an address or by a name. */
+function isReachable({ tunnel: { remote } }: TunnelState): boolean {
+  return remote.addresses.length > 0 || remote.names !== undefined;
 }
 
 /** The SPI of the new SA. `preferred`: the address to try first, where it is one of the peer's. */

@@ -5,6 +5,7 @@ import type { Provider } from '../crypto/provider.ts';
 import type { ProposalTemplate } from '../policy/proposal.ts';
 import type { Capabilities, Change, Instant } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
+import type { IpAddress } from '../wire/address.ts';
 import type { Agenda } from './agenda.ts';
 import type { Action, Job } from './boundary.ts';
 import type { Cookies } from './cookies.ts';
@@ -41,6 +42,17 @@ export interface TunnelState {
   beside?: string;
   /** The attempt that renews what the peer has proven. */
   renewal?: string;
+  /** Names of the peer that are being looked up, and what waits for them. */
+  lookup?: {
+    left: string[];
+    found: IpAddress[];
+    failed?: string;
+    purpose: 'connect' | 'beside' | 'watch';
+  };
+  /** The names have just been looked up. */
+  known?: true;
+  /** When they are looked up again while the tunnel is up. */
+  watchAt?: Instant;
   /** What the last rekey of each child showed. */
   rehearsals?: readonly Rehearsal[];
 }
@@ -71,6 +83,8 @@ export interface Context {
   failures: NegotiationFailure[];
   /** Last answers of IKE SAs that are gone, by our SPI, the oldest first. */
   farewells: Map<string, Farewell>;
+  /** How many messages for unknown IKE SAs were answered, since when. */
+  strangers: { answers: number; since: Instant };
   /** Datagrams dropped, by cause. */
   drops: Record<string, number>;
   /** Bytes that IKE SAs hold in fragments of messages that are not whole yet. */

@@ -229,6 +229,10 @@ export const REPORTS = {
     sentence:
       '{remote} asks for a second IKE SA while the first one answers, and unique: keep allows one only; write unique: replace to take the newer',
   },
+  PEER_NAME_UNKNOWN: {
+    fault: 'config',
+    sentence: 'nobody knows the address of {name}: {why}. It is asked again before the next attempt',
+  },
   PEER_ERROR: { fault: 'peer', sentence: '{remote} answered {exchange} with {notify}' },
   PEER_SYNTAX: { fault: 'peer', sentence: '{remote} sent a message that cannot be read: {message}' },
   PEER_BAD_PUBLIC_VALUE: {

@@ -26,10 +26,11 @@ export function keepLastAnswer(context: Context, { spi, window, local, remote }:
   if (window.answered) farewells.set(spi, { ...window.answered, local, remote, until: now + LINGER });
 }
 
-/** The same bytes to the same peer, wherever the repetition came from. */
-export function repeatLastAnswer({ farewells, now, actions }: Context, own: string, header: Header): void {
+/** The same bytes to the same peer, wherever the repetition came from; true where there were some. */
+export function repeatLastAnswer({ farewells, now, actions }: Context, own: string, header: Header): boolean {
   const kept = farewells.get(own);
-  if (!kept || header.flags.response || header.messageId !== kept.id || kept.until <= now) return;
+  if (!kept || header.flags.response || header.messageId !== kept.id || kept.until <= now) return false;
   const { bytes, local, remote } = kept;
   for (const datagram of datagramsOf(bytes)) actions.push({ type: 'send', bytes: datagram, local, remote });
+  return true;
 }

@@ -9,6 +9,7 @@ import { addressesChanged, askPeer, command, configure, takeDown } from './comma
 import { type Context, forgetOffer, type NegotiationFailure, type TunnelState } from './context.ts';
 import { Cookies } from './cookies.ts';
 import { heldBy } from './fragments.ts';
+import { resolved } from './names.ts';
 import { planeEvent } from './plane-events.ts';
 import { receive } from './receive.ts';
 import { renewOutdated } from './renewal.ts';
@@ -83,6 +84,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     sas: new SaTable(sas),
     saAgenda: new Agenda(),
     tunnelAgenda: new Agenda(),
+    strangers: { answers: 0, since: 0 },
     drops: {},
     held: heldBy(sas),
     actions: [],
@@ -160,6 +162,8 @@ function dispatch(context: Context, event: Event): void {
       return planeEvent(context, event.event);
     case 'silence':
       return askPeer(context, event.tunnel);
+    case 'resolved':
+      return resolved(context, event);
     case 'shutdown':
       for (const state of context.tunnels.values()) takeDown(context, state, undefined);
   }

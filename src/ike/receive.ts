@@ -29,6 +29,7 @@ import { initAnswered, keepAnswer } from './v2/ike-sa-init.ts';
 import { initRequested, refuse } from './v2/ike-sa-init-served.ts';
 import { informationalAnswered, informationalRequested } from './v2/informational.ts';
 import { notifyPayload } from './v2/payloads.ts';
+import { isLossHint, refuseUnknownSpi } from './v2/unknown-spi.ts';
 import { repeatAnswer, send, sendResponse } from './window.ts';
 
 const HALF_OPEN_LIMIT = 1000;
@@ -45,7 +46,7 @@ export function receive(
     const own = header.flags.initiator ? header.responderSpi : header.initiatorSpi;
     const sa = context.sas.get(own);
     if (sa) return receiveFor(context, sa, decodeMessage(bytes), bytes, path);
-    repeatLastAnswer(context, own, header);
+    if (repeatLastAnswer(context, own, header)) return;
     if (
       header.exchange === EXCHANGE.IKE_SA_INIT &&
       header.responderSpi === NO_SPI &&
@@ -53,7 +54,7 @@ export function receive(
       !header.flags.response
     ) {
       receiveStranger(context, decodeMessage(bytes), bytes, path);
-    }
+    } else refuseUnknownSpi(context, header, path);
   } catch (error) {
     // What cannot be read is dropped; RangeError and the like are ours and must show.
     if (!(error instanceof WireError)) throw error;
@@ -135,6 +136,7 @@ function receiveResponse(context: Context, sa: IkeSa, message: Message, bytes: U
         ? state
         : undefined;
   if (!protection || header.responderSpi === NO_SPI) return;
+  if (isLossHint(context, sa, message)) return drop(context, 'ike-unprotected');
   const whole = gather(context, sa, sent, protection, message, bytes);
   if (!whole) return;
   const payloads = openMessage(context.provider, protection, whole);

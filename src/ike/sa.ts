@@ -71,7 +71,8 @@ export type ChosenProof =
 export interface Window {
   nextRequest: number;
   /** `assembly`: of the answer. */
-  sent?: { id: number; bytes: Uint8Array; sends: number; due: Instant; assembly?: Assembly };
+  /** `lost`: somebody says that the peer does not know this SA. */
+  sent?: { id: number; bytes: Uint8Array; sends: number; due: Instant; assembly?: Assembly; lost?: true };
   nextReceived: number;
   /** Of the peer's next request. */
   assembly?: Assembly;

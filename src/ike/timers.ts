@@ -4,9 +4,10 @@ import { suiteText } from '../policy/proposal.ts';
 import type { Instant } from '../policy/sad.ts';
 import { createLater, useChild } from './child.ts';
 import { connect, connectBeside } from './commands.ts';
-import { applyChanges, type Context, reportFailure } from './context.ts';
+import { applyChanges, type Context, reportFailure, type TunnelState } from './context.ts';
 import { ASSEMBLY_AGE, endAssembly } from './fragments.ts';
 import { carries, supervisedAt } from './intent.ts';
+import { watchName } from './names.ts';
 import { proofEnded, renewProof } from './renewal.ts';
 import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
 import { mayBegin } from './tasks.ts';
@@ -141,6 +142,7 @@ export function timeout(context: Context): void {
   for (const name of context.tunnelAgenda.take(context.now)) {
     const state = context.tunnels.get(name);
     if (state?.retryAt !== undefined && state.retryAt <= context.now) connect(context, state);
+    if (state?.watchAt !== undefined && state.watchAt <= context.now) watchName(context, state);
   }
   const later = context.removals.findIndex(({ at }) => at > context.now);
   const due = context.removals.splice(0, later === -1 ? context.removals.length : later);
@@ -159,7 +161,12 @@ export function settle(context: Context): void {
   }
   context.sas.index();
   for (const name of context.tunnels.takeTouched())
-    context.tunnelAgenda.put(name, context.tunnels.peek(name)?.retryAt);
+    context.tunnelAgenda.put(name, tunnelMoment(context.tunnels.peek(name)));
+}
+
+function tunnelMoment(state: TunnelState | undefined): Instant | undefined {
+  const { retryAt = Number.POSITIVE_INFINITY, watchAt = Number.POSITIVE_INFINITY } = state ?? {};
+  return Math.min(retryAt, watchAt);
 }
 
 export function nextTimeout(context: Context): Instant | undefined {

@@ -38,7 +38,9 @@ export class TunnelTable {
     if (old) this.#unindex(old);
     const { local, remote } = state.tunnel;
     const place = old?.place ?? this.#next++;
-    const peers = remote.addresses.length === 0 ? [ANYWHERE] : remote.addresses;
+    // A name may have moved since it was looked up.
+    const anywhere = remote.names || remote.addresses.length === 0 ? [ANYWHERE] : [];
+    const peers = [...remote.addresses, ...anywhere];
     const row = { state, place, keys: peers.map((peer) => keyOf(local.address, peer)) };
     this.#rows.set(name, row);
     for (const key of row.keys) this.#index(key, row);
@@ -66,7 +68,7 @@ export class TunnelTable {
 
   /** Those that expect a peer at this address to come to that one of ours, in the order of the configuration. */
   expecting(local: IpAddress, remote: IpAddress): TunnelState[] {
-    const there = [...this.#at(keyOf(local, remote)), ...this.#at(keyOf(local, ANYWHERE))];
+    const there = [...new Set([...this.#at(keyOf(local, remote)), ...this.#at(keyOf(local, ANYWHERE))])];
     return there.sort((a, b) => a.place - b.place).map(({ state }) => state);
   }
 

@@ -124,7 +124,7 @@ const UNKNOWN_TO_PEER: State['name'][] = [
   'auth-signing',
 ];
 
-function scheduleRetry(context: Context, state: TunnelState): void {
+export function scheduleRetry(context: Context, state: TunnelState): void {
   if (state.wanted && state.sas.length === 0)
     state.retryAt = context.now + jittered(context, retryDelay(state), 0.1);
 }

@@ -16,7 +16,7 @@ export const DOUBT = 5;
 
 /** A request of ours waits for its answer for longer than a healthy peer needs. */
 export function isSilent({ window }: Readonly<IkeSa>): boolean {
-  return (window.sent?.sends ?? 0) >= DOUBT;
+  return (window.sent?.sends ?? 0) >= DOUBT || window.sent?.lost === true;
 }
 
 /** What was sent; `plainOf` (protect.ts) gives what is inside. */

@@ -11,7 +11,8 @@ export interface Tunnel {
   start: 'now' | 'on-traffic' | 'wait';
   local: { address: IpAddress; identity: Identity };
   /** Candidate addresses in order of preference; empty means any address, then the identity decides. */
-  remote: { addresses: IpAddress[]; identity: Identity };
+  /** `names`: DNS names instead, which become addresses before each attempt; until then there are none. */
+  remote: { addresses: IpAddress[]; names?: string[]; identity: Identity };
   auth: Auth;
   encapsulation: 'auto' | 'udp' | 'esp';
   /**

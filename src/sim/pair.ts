@@ -54,6 +54,7 @@ export interface Nat {
 export type Pending = { at: Instant; order: number } & (
   | { type: 'datagram'; to: SideName; bytes: Uint8Array; local: Endpoint; remote: Endpoint }
   | { type: 'job'; side: SideName; life: number; id: number; job: Job; failed: boolean }
+  | { type: 'name'; side: SideName; life: number; tunnel: string; name: string }
   | { type: 'changes'; side: SideName; life: number; id: number; changes: Change[]; refused: boolean }
 );
 
@@ -78,6 +79,8 @@ export interface Pair {
   /** The messages sent, as a ladder. */
   ladder(): string;
   nat?: Nat;
+  /** What DNS says; a name that is not there is not known. */
+  names: Map<string, string[]>;
   /** A new gateway without memory, as after a crash; `sas` are handed over, and then the data plane stays. */
   restart(side: Side, sas?: readonly IkeSa[]): void;
   /** Gives a datagram to a side, as from anybody. */
@@ -127,7 +130,7 @@ interface World {
 interface Past {
   world: World;
   sides: Record<SideName, Omit<Side, 'gateway'> & { memory: Memory }>;
-  rest: Pick<Pair, 'weather' | 'filter' | 'nat'>;
+  rest: Pick<Pair, 'weather' | 'filter' | 'names' | 'nat'>;
 }
 
 export function createPair(
@@ -162,6 +165,7 @@ export function createPair(
     weather: CALM,
     filter: () => true,
     observer: {},
+    names: new Map(),
     ...past?.rest,
     now: () => world.now,
     feed,
@@ -219,7 +223,7 @@ export function createPair(
       return createPair(seed, tunnels, provider, options, {
         world: copy(world),
         sides: { a: copySide(pair.a), b: copySide(pair.b) },
-        rest: { weather, filter, ...(nat ? { nat } : {}) },
+        rest: { weather, filter, names: pair.names, ...(nat ? { nat } : {}) },
       });
     },
     handles: () => [...world.jobs.handles],
@@ -263,6 +267,8 @@ export function createPair(
       }
       case 'job':
         return work(pair[one.side], one);
+      case 'name':
+        return lookUp(pair[one.side], one);
       case 'changes':
         return change(pair[one.side], one);
     }
@@ -296,6 +302,8 @@ export function createPair(
         return changeLater(side, action.id, action.changes);
       case 'job':
         return workLater(side, action.id, action.job);
+      case 'resolve':
+        return lookUpLater(side, action.tunnel, action.name);
       case 'command-done':
         return void side.outcomes.set(action.id, action.outcome);
       case 'report':
@@ -316,6 +324,18 @@ export function createPair(
     const failed = job.type !== 'forget' && random() < pair.weather.fail;
     const at = after(pair.weather.work);
     world.queue.push({ at, order: world.order++, type: 'job', side, life, id, job, failed });
+  }
+
+  function lookUpLater({ name: side, life }: Side, tunnel: string, name: string): void {
+    const at = after(pair.weather.work);
+    world.queue.push({ at, order: world.order++, type: 'name', side, life, tunnel, name });
+  }
+
+  function lookUp(side: Side, { life, tunnel, name }: Pending & { type: 'name' }): void {
+    if (side.life !== life) return;
+    const addresses = pair.names.get(name) ?? [];
+    const failed = addresses.length === 0 ? { failed: 'there is no such name' } : {};
+    feed(side, { type: 'resolved', tunnel, name, addresses: [...addresses], ...failed });
   }
 
   /** In order: a data plane does not let one change overtake another. */

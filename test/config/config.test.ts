@@ -35,7 +35,7 @@ for (const [what, text, complaint] of [
   [
     'an address that is none',
     `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { peer: 256.1.1.1, auth: { psk: { file: "@PSK" } }, local: 10.1.0.0/16, remote: 10.2.0.0/16 }\n`,
-    'isthmus.yaml:3:14: "256.1.1.1" is not an IP address; names are not resolved yet',
+    'isthmus.yaml:3:14: "256.1.1.1" is neither an IP address nor a DNS name',
   ],
   [
     'a network with bits of a host',
@@ -138,7 +138,12 @@ tunnels:
   two: { peer: 198.51.100.1, auth: { psk: { file: /none } }, local: 10.1.0.0/16, remote: 10.2.0.0/16, replay-window: 33 }
 `,
   );
-  for (const part of ['"1.2.3" is not an IP address', '10.1.0.0/33', '/none', '33 is not a multiple'])
+  for (const part of [
+    '"1.2.3" is neither an IP address nor a DNS name',
+    '10.1.0.0/33',
+    '/none',
+    '33 is not a multiple',
+  ])
     assert.ok(
       semantic.some((line) => line.includes(part)),
       `${part}\n${semantic.join('\n')}`,

@@ -52,6 +52,7 @@ export function canonical(pair: Pair, held: number | undefined): string {
   for (const one of pair.pending()) {
     tokens.push(one.order === held ? ' late ' : ' ', one.type);
     if (one.type === 'datagram') tokens.push(one.to, ...messageTokens(one.bytes));
+    else if (one.type === 'name') tokens.push(one.side, one.name);
     else {
       tokens.push(one.side);
       name(tokens, 'job', one.id);

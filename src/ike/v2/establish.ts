@@ -7,6 +7,7 @@ import type { VerifiedPeer } from '../authenticate.ts';
 import { lifetimeFrom } from '../child.ts';
 import { type Context, report, reportFailure, sasOf } from '../context.ts';
 import { rememberSize } from '../fragments.ts';
+import { beginWatch } from '../names.ts';
 import { beginHandOver, proofFrom } from '../renewal.ts';
 import type { Established, IkeSa, Secrets, Task } from '../sa.ts';
 import { tunnelEstablished } from '../tunnels.ts';
@@ -51,6 +52,7 @@ export function establish(
     report(context, 'IKE_CLASSICAL', tunnel.name, { peer: peer.identity.value });
   const replaced = replaceSilent(context, sa, tunnel);
   tunnelEstablished(context, sa, tunnel.name);
+  beginWatch(context, context.tunnels.get(tunnel.name)!);
   const renewed = beginHandOver(context, sa, sa.state);
   if (!replaced && !renewed) dropDouble(context, sa, tunnel);
   if (sa.unwanted) sa.state.tasks = [{ type: 'delete-ike' }];

@@ -239,16 +239,8 @@ interface ExtensionRow {
 /** What is understood; anything else that is critical refuses the certificate (RFC 5280 §4.2). */
 export const EXTENSIONS: Readonly<Record<string, ExtensionRow>> = {
   [asn.id_ce_basicConstraints]: { name: 'basicConstraints', read: basicConstraints },
-  [asn.id_ce_keyUsage]: {
-    name: 'keyUsage',
-    read: (value) => ({ keyUsage: decodeStrict(value, asn.KeyUsage, 'keyUsage').toNumber() }),
-  },
-  [asn.id_ce_extKeyUsage]: {
-    name: 'extKeyUsage',
-    read: (value) => ({
-      extendedKeyUsage: someOf([...decodeStrict(value, asn.ExtendedKeyUsage, 'extKeyUsage')]),
-    }),
-  },
+  [asn.id_ce_keyUsage]: { name: 'keyUsage', read: keyUsage },
+  [asn.id_ce_extKeyUsage]: { name: 'extKeyUsage', read: extKeyUsage },
   [asn.id_ce_subjectAltName]: {
     name: 'subjectAltName',
     critical: 'without subject',
@@ -297,6 +289,24 @@ function basicConstraints(value: Uint8Array): Extensions {
   // RFC 5280 §4.2.1.9: a path length only where cA is asserted.
   if (!ca) throw new MalformedError('basicConstraints limits the path of what is no CA');
   return { basicConstraints: { ca, pathLength: countOf(length, TAG.INTEGER) } };
+}
+
+/** Bits are numbered from the left (RFC 5280 §4.2.1.3), flags from the right. */
+function keyUsage(value: Uint8Array): Extensions {
+  const node = readDer(value);
+  if (node.tag !== TAG.BIT_STRING) throw new MalformedError('keyUsage is no BIT STRING');
+  const [first = 0, second = 0] = node.value.subarray(1);
+  let flags = 0;
+  for (let bit = 0; bit < 9; bit++) if (((first << 8) | second) & (0x8000 >> bit)) flags |= 1 << bit;
+  return { keyUsage: flags };
+}
+
+function extKeyUsage(value: Uint8Array): Extensions {
+  const uses = childrenOf(readDer(value), TAG.SEQUENCE, 'extKeyUsage').map(({ tag, value: oid }) => {
+    if (tag !== TAG.OID) throw new MalformedError('extKeyUsage lists what is no OID');
+    return oidOf(oid);
+  });
+  return { extendedKeyUsage: someOf(uses) };
 }
 
 /** RFC 5280 §4.2.1.10: minimum is 0, maximum absent; an empty extension constrains nothing and may not be. */

@@ -129,7 +129,7 @@ test('a damaged answer that withdraws never lets by what it withdraws, its respo
   });
 });
 
-test('chance as certificates, lists and answers; nesting and counts without end', async () => {
+test('CVE-2017-9023: chance as certificates, lists and answers; nesting and counts without end', async () => {
   const random = generator(7);
   const noise = () => Uint8Array.from({ length: random(300) }, () => random(256));
   for (let i = 0; i < COUNT / 2; i++)

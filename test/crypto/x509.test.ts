@@ -262,7 +262,7 @@ test('a leaf pinned as anchor is trusted by itself, and still has to be good', a
   assert.deepEqual(await codes(ask([again], [own])), ['UNTRUSTED']);
 });
 
-test('loops of cross certificates end, and so does a crowd of namesakes', async () => {
+test('CVE-2024-30397: loops of cross certificates end, and so does a crowd of namesakes', async () => {
   const a = makeCa(undefined, { name: 'CN=a', key: testKey('p256', 3) });
   const b = makeCa(undefined, { name: 'CN=b', key: testKey('p256', 4) });
   const ab = makeCa(b, { name: 'CN=a', key: a.key });
@@ -315,6 +315,17 @@ test('CVE-2017-9022, CVE-2026-14957: RSA numbers that are zero, one, even, negat
     const ca = makeCa(undefined, { spki });
     const below = makeLeaf({ ...ca, key: testKey() });
     assert.deepEqual(await codes(ask([below], [ca])), ['WEAK_KEY']);
+  }
+});
+
+test('CVE-2018-17540: an RSA modulus of 1 to 512 bits', async () => {
+  const algorithm = derOf(TAG.SEQUENCE, encodeOid('1.2.840.113549.1.1.1'), derOf(TAG.NULL));
+  for (let bits = 1; bits <= 512; bits += bits < 32 ? 1 : 15) {
+    const modulus = new Uint8Array(Math.floor(bits / 8) + 1).fill(0xff);
+    modulus[0] = (1 << (bits % 8)) - 1;
+    const numbers = derOf(TAG.SEQUENCE, derOf(TAG.INTEGER, modulus), derOf(TAG.INTEGER, Uint8Array.of(3)));
+    const spki = derOf(TAG.SEQUENCE, algorithm, issue.bitString(numbers));
+    assert.deepEqual(await codes(ask([makeLeaf(root, { spki })], [root])), ['WEAK_KEY'], `${bits} bits`);
   }
 });
 

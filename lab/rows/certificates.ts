@@ -1,9 +1,9 @@
 // Certificates and raw keys with strongSwan, both roles: every kind of key, chains, the methods before RFC 7427, and what must
 // be refused, with the sentence that says why.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Suite, sentenceIn } from '../checks.ts';
+import { demand, type Suite, sentenceIn } from '../checks.ts';
 import {
   certificatePem,
   type Holder,
@@ -15,6 +15,7 @@ import {
   publicPem,
 } from '../credentials.ts';
 import type { StrongswanCredential } from '../peers/strongswan.ts';
+import { pause } from '../site.ts';
 import type { Group, Lab } from './group.ts';
 
 const [OUR_NAME, THEIR_NAME] = ['a.example', 'b.example'];
@@ -59,7 +60,9 @@ export const certificates: Group = {
     const root = makeCa('C=DE, O=Example, CN=Root');
     const good = goodCases(root);
     for (const one of lab.short ? good.slice(1, 2) : good) await accepted(lab, root, one);
-    if (!lab.short) for (const one of refusedCases(root)) await refused(lab, root, one);
+    if (lab.short) return;
+    for (const one of refusedCases(root)) await refused(lab, root, one);
+    await renewed(lab, root);
   },
 };
 
@@ -229,4 +232,41 @@ async function refused(lab: Lab, root: Holder, one: Refused): Promise<void> {
   });
   await peer.swanctl('--terminate', '--ike', 'tunnel', '--force');
   await site.kill('SIGTERM');
+}
+
+/** Our certificate and key change on disk. */
+async function renewed(lab: Lab, root: Holder): Promise<void> {
+  const { site, peer, check, establish, passes } = lab;
+  const suite = prepare(lab, root, { name: 'our certificate renewed' });
+  lab.configure(suite);
+  await site.start();
+  await peer.configure(lab.theirs(suite));
+  await establish('initiator');
+  await check('initiator', suite, 'a key is missing', async () => {
+    rmSync(join(site.folder, 'own.key'));
+    const { status, output } = await site.isthmus('reload');
+    demand(status !== 0, output);
+    return sentenceIn(output, /own.key cannot be read: there is no such file/);
+  });
+  await check('initiator', suite, 'renewed', async () => {
+    const before = await shown(site);
+    ourFiles(site.folder, root, [makeLeaf(root, OUR_NAME)], [], false);
+    const { output } = await site.isthmus('reload');
+    demand(/renewed/.test(output), output);
+    for (let attempt = 0; (await shown(site)) === before; attempt++) {
+      demand(attempt < 100, 'the old certificate is still shown');
+      await pause(200);
+    }
+    return passes(suite);
+  });
+  await check('initiator', suite, 'deleted', () => lab.deleted('initiator'));
+  await site.kill('SIGTERM');
+}
+
+/** The certificate of ours that the newest IKE SA rests on. */
+async function shown(site: Lab['site']): Promise<string | undefined> {
+  const sas: { own?: { fingerprint: string } }[] = JSON.parse(
+    (await site.isthmus('show', 'sa', '--json')).output,
+  );
+  return sas[0]?.own?.fingerprint;
 }

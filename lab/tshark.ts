@@ -86,3 +86,17 @@ export function readCapture(file: string, keys: string): Seen {
     inner: [...new Set(esp.map((row) => row[0]!.split('esp:')[1] ?? ''))],
   };
 }
+
+/** The numbers of the IKE messages behind IKE_SA_INIT, and of those among them whose code tshark finds right. */
+export function readCodes(file: string, keys: string): { all: string[]; right: string[] } {
+  const { stdout, stderr, status } = spawnSync('tshark', ['-r', file, '-Y', 'isakmp', '-V'], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    env: { ...process.env, WIRESHARK_CONFIG_DIR: keys },
+  });
+  if (status !== 0) throw new Error(`tshark: ${stderr}`);
+  const frames = stdout.split(/^Frame /m).filter((text) => /Exchange type: (?!IKE_SA_INIT)/.test(text));
+  const number = (text: string) => text.split(':')[0]!;
+  const isRight = (text: string) => /Integrity Checksum Data: .*\[correct\]/.test(text);
+  return { all: frames.map(number), right: frames.filter(isRight).map(number) };
+}

@@ -149,6 +149,21 @@ export function mixPpk(provider: Provider, prf: PrfName, ppk: Uint8Array, { d, p
   return { d: mix(d), pi: mix(pi), pr: mix(pr) };
 }
 
+/** The first eight bytes of prf(PPK, Ni | Nr | SPIi | SPIr): both hold the same PPK (RFC 9867). */
+export function ppkConfirmation(
+  provider: Provider,
+  prf: PrfName,
+  ppk: Uint8Array,
+  seed: Uint8Array,
+): Uint8Array {
+  return provider.prf(prf, ppk, seed).slice(0, 8);
+}
+
+/** SKEYSEED' = prf+(PPK, SK_d), as long as a key of the PRF (RFC 9867). */
+export function ppkSkeyseed(provider: Provider, prf: PrfName, ppk: Uint8Array, skD: Uint8Array): Uint8Array {
+  return prfPlus(provider, prf, ppk, skD, prfRow(prf).keyBytes);
+}
+
 /** MACedIDFor* = prf(SK_p*, RestOf*IDPayload), RFC 7296 §2.15. `idBody` is the ID payload behind its generic header. */
 export function macedId(provider: Provider, prf: PrfName, skP: Uint8Array, idBody: Uint8Array): Uint8Array {
   return provider.prf(prf, skP, idBody);

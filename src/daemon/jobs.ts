@@ -1,7 +1,7 @@
 // Carries out the core's jobs: key exchanges and everything that needs a long-term secret.
 
 import type { KeyObject } from 'node:crypto';
-import { mixPpk } from '../crypto/keymat.ts';
+import { mixPpk, ppkConfirmation, ppkSkeyseed } from '../crypto/keymat.ts';
 import type { KeyExchanges } from '../crypto/node-key-exchange.ts';
 import { pskAuth } from '../crypto/node-provider.ts';
 import { signOctets } from '../crypto/node-signatures.ts';
@@ -45,6 +45,14 @@ async function carryOut(job: Job, parts: JobParts): Promise<JobResult> {
       return { type: 'forget' };
     case 'ppk':
       return { type: 'ppk', keys: mixPpk(provider, job.prf, known(secret, job.secret), job.keys) };
+    case 'ppk-int': {
+      const ppk = known(secret, job.secret);
+      return {
+        type: 'ppk-int',
+        confirmation: ppkConfirmation(provider, job.prf, ppk, job.seed),
+        skeyseed: ppkSkeyseed(provider, job.prf, ppk, job.skD),
+      };
+    }
     case 'psk-sign':
       return { type: 'psk-sign', auth: pskAuth(provider, job.prf, known(secret, job.secret), job.octets) };
     case 'psk-verify': {

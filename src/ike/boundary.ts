@@ -58,7 +58,7 @@ export interface Failure {
  * A key exchange is shaped as a KEM: `offer` makes a key pair and keeps the private half under a handle,
  * `answer` takes a peer's public value, `finish` uses the handle, as often as answers come;
  * `forget` ends it. `group` is the IANA number of transform type 4.
- * `ppk` mixes a PPK into keys (RFC 8784 §3).
+ * `ppk` mixes a PPK into keys (RFC 8784 §3), `ppk-int` gives what RFC 9867 makes of it.
  * PSK jobs compute prf(prf(secret, "Key Pad for IKEv2"), octets) (RFC 7296 §2.15); secrets are known by name only.
  * `sign` and `verify` name rows of `crypto/signature-schemes.ts`. `verify` says whether the peer is who it says: its
  * certificates lead to an anchor of `trust` (or its key is known there), prove the identity, and the signature is theirs.
@@ -69,6 +69,7 @@ export type Job =
   | { type: 'finish'; group: number; handle: string; public: Uint8Array }
   | { type: 'forget'; handle: string }
   | { type: 'ppk'; secret: string; prf: PrfName; keys: PpkKeys }
+  | { type: 'ppk-int'; secret: string; prf: PrfName; seed: Uint8Array; skD: Uint8Array }
   | { type: 'psk-sign'; secret: string; prf: PrfName; octets: Uint8Array }
   | { type: 'psk-verify'; secret: string; prf: PrfName; octets: Uint8Array; auth: Uint8Array }
   | { type: 'sign'; key: string; scheme: string; octets: Uint8Array }
@@ -115,6 +116,7 @@ export type JobResult =
   | { type: 'finish'; secret: Uint8Array }
   | { type: 'forget' }
   | { type: 'ppk'; keys: PpkKeys }
+  | { type: 'ppk-int'; confirmation: Uint8Array; skeyseed: Uint8Array }
   | { type: 'psk-sign'; auth: Uint8Array }
   | { type: 'psk-verify'; valid: boolean }
   | { type: 'sign'; signature: Uint8Array }

@@ -132,7 +132,12 @@ function removeTunnel(context: Context, name: string): void {
 }
 
 /** Before the identity of the peer is known. */
-const UNDECIDED: State['name'][] = ['init-answering', 'init-answered', 'intermediate-answering'];
+const UNDECIDED: State['name'][] = [
+  'init-answering',
+  'init-answered',
+  'intermediate-answering',
+  'ppk-weighing',
+];
 
 /** A negotiation that may still become this tunnel must become another, or ends. */
 function noCandidate(context: Context, spi: string, name: string): void {

@@ -23,8 +23,14 @@ import { answerInstalled, createAnswerReady, followupAnswerReady } from './v2/cr
 import { authSigned, authVerified } from './v2/ike-auth.ts';
 import { answerSigned, peerVerified } from './v2/ike-auth-served.ts';
 import { followupFinished, followupOffered } from './v2/ike-followup-ke.ts';
-import { afterExchange, intermediateFinished, intermediateOffered } from './v2/ike-intermediate.ts';
-import { intermediateAnswerReady } from './v2/ike-intermediate-served.ts';
+import {
+  afterExchange,
+  intermediateFinished,
+  intermediateOffered,
+  ppkConfirmed,
+  ppkSeeded,
+} from './v2/ike-intermediate.ts';
+import { intermediateAnswerReady, ppkWeighed } from './v2/ike-intermediate-served.ts';
 import { initFinished, offered } from './v2/ike-sa-init.ts';
 import { initAnswerReady } from './v2/ike-sa-init-served.ts';
 import { noPpkSigned, ppkAnswerMixed, ppkMixed } from './v2/ppk.ts';
@@ -195,6 +201,12 @@ function jobDone(context: Context, sa: IkeSa, id: number, result: JobResult): vo
       const secrets = initFinished(context, sa, state, result);
       return secrets && afterExchange(context, sa, state.attempt, secrets);
     }
+    case 'ppk-confirming':
+      return ppkConfirmed(context, sa, state, result);
+    case 'ppk-seeding':
+      return ppkSeeded(context, sa, state, result);
+    case 'ppk-weighing':
+      return ppkWeighed(context, sa, state, result);
     case 'ppk-mixing':
       return ppkMixed(context, sa, state, result);
     case 'no-ppk-signing':

@@ -23,7 +23,7 @@ import { createRequested, followupRequested } from './v2/create-child-sa-served.
 import { authAnswered } from './v2/ike-auth.ts';
 import { authRequested } from './v2/ike-auth-served.ts';
 import { followupAnswered } from './v2/ike-followup-ke.ts';
-import { intermediateAnswered, nextGroup } from './v2/ike-intermediate.ts';
+import { intermediateAnswered, nextExchange } from './v2/ike-intermediate.ts';
 import { intermediateRequested } from './v2/ike-intermediate-served.ts';
 import { initAnswered, keepAnswer } from './v2/ike-sa-init.ts';
 import { initRequested, refuse } from './v2/ike-sa-init-served.ts';
@@ -186,7 +186,7 @@ function receiveRequest(
   }
   if (state.name === 'init-answered') {
     // CVE-2014-2338: before AUTH nothing is heard but what was agreed on, in its order.
-    const due = nextGroup(state.secrets) === undefined ? EXCHANGE.IKE_AUTH : EXCHANGE.IKE_INTERMEDIATE;
+    const due = nextExchange(state.secrets) === undefined ? EXCHANGE.IKE_AUTH : EXCHANGE.IKE_INTERMEDIATE;
     if (header.exchange !== due) return;
     if (due === EXCHANGE.IKE_INTERMEDIATE) return intermediateRequested(context, sa, state, payloads, whole);
     return authRequested(context, sa, state, payloads, whole, header.messageId);

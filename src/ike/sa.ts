@@ -106,8 +106,17 @@ export interface Secrets {
   intAuth?: IntAuth;
   /** Both sides have a PPK (RFC 8784 §3). */
   usePpk?: true;
-  /** The PPK that is in the keys; those without it; our proof without it. */
-  ppk?: { id: string; without: PpkKeys; noPpkAuth?: Uint8Array };
+  /** It goes into the keys with the last intermediate exchange (RFC 9867). */
+  ppkInt?: true;
+  /** The PPK that is in the keys; those without it (RFC 8784); our proof without it. */
+  ppk?: { id: string; without?: PpkKeys; noPpkAuth?: Uint8Array };
+}
+
+/** Our half of an additional key exchange. */
+export interface OwnHalf {
+  group: number;
+  public: Uint8Array;
+  handle: string;
 }
 
 /** What AUTH covers of the intermediate exchanges so far (RFC 9242 §3.3.2), and how many there were. */
@@ -151,8 +160,18 @@ export type State =
       nr: Uint8Array;
     }
   | { name: 'intermediate-offering'; job: number; attempt: Attempt; secrets: Secrets; group: number }
-  | { name: 'intermediate-sent'; attempt: Attempt; secrets: Secrets; group: number; handle: string }
-  | { name: 'intermediate-finishing'; job: number; attempt: Attempt; secrets: Secrets; handle: string }
+  | { name: 'ppk-confirming'; job: number; attempt: Attempt; secrets: Secrets; ke?: OwnHalf }
+  | { name: 'intermediate-sent'; attempt: Attempt; secrets: Secrets; ke?: OwnHalf }
+  /** `ppk`: the peer has it, too. */
+  | {
+      name: 'intermediate-finishing';
+      job: number;
+      attempt: Attempt;
+      secrets: Secrets;
+      ke: OwnHalf;
+      ppk: boolean;
+    }
+  | { name: 'ppk-seeding'; job: number; attempt: Attempt; secrets: Secrets }
   | { name: 'ppk-mixing'; job: number; attempt: Attempt; secrets: Secrets }
   | { name: 'no-ppk-signing'; job: number; proof: ChosenProof; attempt: Attempt; secrets: Secrets }
   | { name: 'auth-signing'; job: number; proof: ChosenProof; attempt: Attempt; secrets: Secrets }
@@ -170,6 +189,18 @@ export type State =
   | { name: 'init-answering'; job: number; suite: ChosenSuite; request: Uint8Array; until: Instant }
   /** Waits for an intermediate exchange, or for IKE_AUTH where all are done. */
   | { name: 'init-answered'; secrets: Secrets; until: Instant }
+  | {
+      name: 'ppk-weighing';
+      job: number;
+      /** Those of the exchange, and those that its key exchange makes. */
+      secrets: Secrets;
+      after: Secrets;
+      request: Uint8Array;
+      answer: Payload[];
+      id: string;
+      confirmation: Uint8Array;
+      until: Instant;
+    }
   | { name: 'ppk-answering'; job: number; secrets: Secrets; request: Uint8Array; until: Instant }
   | { name: 'intermediate-answering'; job: number; secrets: Secrets; request: Uint8Array; until: Instant }
   | {

@@ -54,7 +54,7 @@ export function tunnelLost(context: Context, sa: IkeSa, name: string): void {
 export function abandon(context: Context, sa: IkeSa): void {
   const { state } = sa;
   if ('attempt' in state) startJob(context, sa, { type: 'forget', handle: state.attempt.offer.handle });
-  if ('handle' in state) startJob(context, sa, { type: 'forget', handle: state.handle });
+  if ('ke' in state && state.ke) startJob(context, sa, { type: 'forget', handle: state.ke.handle });
   context.sas.delete(sa.spi);
   sa.state = { name: 'deleted' };
   const tunnel = tunnelOf(context, sa);
@@ -119,6 +119,8 @@ const UNKNOWN_TO_PEER: State['name'][] = [
   'intermediate-offering',
   'intermediate-sent',
   'intermediate-finishing',
+  'ppk-confirming',
+  'ppk-seeding',
   'ppk-mixing',
   'no-ppk-signing',
   'auth-signing',

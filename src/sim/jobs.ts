@@ -1,7 +1,7 @@
 // Jobs as the simulation does them: a key exchange that only counts, the real arithmetic of pre-shared keys, and
 // certificates that are plain text.
 
-import { mixPpk } from '../crypto/keymat.ts';
+import { mixPpk, ppkConfirmation, ppkSkeyseed } from '../crypto/keymat.ts';
 import type { Provider } from '../crypto/provider.ts';
 import type { Job, JobResult } from '../ike/boundary.ts';
 import type { ReportCode } from '../ike/errors.ts';
@@ -37,6 +37,14 @@ export function doJob(provider: Provider, state: JobState, job: Job): JobResult 
       return { type: 'forget' };
     case 'ppk':
       return { type: 'ppk', keys: mixPpk(provider, job.prf, new TextEncoder().encode(job.secret), job.keys) };
+    case 'ppk-int': {
+      const ppk = new TextEncoder().encode(job.secret);
+      return {
+        type: 'ppk-int',
+        confirmation: ppkConfirmation(provider, job.prf, ppk, job.seed),
+        skeyseed: ppkSkeyseed(provider, job.prf, ppk, job.skD),
+      };
+    }
     case 'psk-sign':
       return { type: 'psk-sign', auth: sign(provider, job) };
     case 'psk-verify':

@@ -333,6 +333,9 @@ export const NOTIFY = {
   SUPPORTED_AUTH_METHODS: 16443,
   /** RFC 9611 */
   SA_RESOURCE_INFO: 16444,
+  /** RFC 9867 */
+  USE_PPK_INT: 16445,
+  PPK_IDENTITY_KEY: 16446,
 } as const satisfies Names;
 
 /** RFC 7296 §3.13.1 */

@@ -24,7 +24,7 @@ import { allowedBy, HALF_OPEN, noteVendor, secretsOf } from './ike-sa-init.ts';
 import { detectNat, natDetection, wantsUdp } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
-import { usePpk, wantsPpk } from './ppk.ts';
+import { agreedPpk, ppkAgreement } from './ppk.ts';
 
 /** A stranger's request. Nothing is kept before the proposal, the nonce and the group fit. */
 export function initRequested(
@@ -112,7 +112,7 @@ export function initAnswerReady(
   const chosen = choose(allowedBy(tunnel, request.payloads), proposals, PROTOCOL.IKE, { keyExchange: true })!;
   const nonce = context.provider.random(NONCE_BYTES);
   const meant = sa.candidates.flatMap((name) => context.tunnels.get(name)?.tunnel ?? []);
-  const ppk = wantsPpk(request.payloads) ? usePpk(meant) : [];
+  const ppk = agreedPpk(meant, request.payloads);
   const group = KEY_EXCHANGE.find(({ name }) => name === state.suite.keyExchange)!.id;
   const answer: Payload[] = [
     {
@@ -128,12 +128,12 @@ export function initAnswerReady(
     ...methodAnnouncement(meant),
     ...childlessSupported(context, sa),
     ...(sa.fragmentSize === undefined ? [] : fragmentationNotify(tunnelOf(context, sa)!)),
-    ...(additionalMethods(state.suite).length > 0 ? [intermediateSupported()] : []),
-    ...ppk,
+    ...(additionalMethods(state.suite).length > 0 || ppk.ppkInt ? [intermediateSupported()] : []),
+    ...ppkAgreement(ppk),
   ];
   const bytes = sendResponse(context, sa, EXCHANGE.IKE_SA_INIT, 0, answer);
   const secrets = secretsOf(context, sa, {
-    ...(ppk.length > 0 ? { usePpk: true } : {}),
+    ...ppk,
     suite: state.suite,
     secret: result.secret,
     ni: findPayload(request.payloads, PAYLOAD.Nonce)!.data,

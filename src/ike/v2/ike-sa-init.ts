@@ -46,7 +46,7 @@ import { intermediateSupported, supportsIntermediate } from './ike-intermediate.
 import { detectNat, floatPort, natDetection, wantsUdp } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
-import { usePpk, wantsPpk } from './ppk.ts';
+import { agreedPpk, usePpk } from './ppk.ts';
 import { vendorOf } from './vendors.ts';
 
 /** INVALID_KE_PAYLOAD and COOKIE make us start again, but not for ever. */
@@ -119,8 +119,8 @@ function request(context: Context, sa: IkeSa, init: InitOffer): void {
     ...fragmentationNotify(tunnelOf(context, sa)!),
     ...hashAnnouncement([tunnel]),
     // RFC 9370 §2.2.1: whoever offers additional key exchanges offers the exchange that carries them.
-    ...(offersAdditional(tunnel) ? [intermediateSupported()] : []),
-    ...usePpk([tunnel]),
+    ...(offersAdditional(tunnel) || tunnel.ppk ? [intermediateSupported()] : []),
+    ...usePpk(tunnel),
   ];
   sa.window.nextRequest = 0;
   const message = sendRequest(context, sa, EXCHANGE.IKE_SA_INIT, payloads);
@@ -290,9 +290,8 @@ export function initFinished(
     return undefined;
   }
   const { tunnel } = tunnelOf(context, sa)!;
-  const ppk = tunnel.ppk !== undefined && wantsPpk(decodeMessage(state.answer).payloads);
   return secretsOf(context, sa, {
-    ...(ppk ? { usePpk: true } : {}),
+    ...agreedPpk([tunnel], decodeMessage(state.answer).payloads),
     suite: state.suite,
     secret: result.secret,
     ni: state.attempt.offer.nonce,

@@ -5,13 +5,15 @@
 //                                                                    <--  HDR, SAr1, KEr, Nr, N(USE_PPK)
 //   HDR, SK {IDi, AUTH, SAi2, TSi, TSr, N(PPK_IDENTITY), [N(NO_PPK_AUTH)]}  -->
 //                                                                    <--  HDR, SK {IDr, AUTH, SAr2, TSi, TSr, N(PPK_IDENTITY)}
+//
+// Where both sides can, with the last intermediate exchange instead (RFC 9867): then it is in the keys of IKE_AUTH as well.
 
-import { concat } from '../../crypto/bytes.ts';
+import { concat, unhex } from '../../crypto/bytes.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
 import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
 import { NOTIFY, PAYLOAD } from '../../wire/numbers.ts';
 import { encodeIdentity, idBody, signedOctets } from '../authenticate.ts';
-import type { JobResult } from '../boundary.ts';
+import type { Job, JobResult } from '../boundary.ts';
 import { type Context, reportFailure, startJob, tunnelOf } from '../context.ts';
 import { secretFailure, secretReport } from '../failures.ts';
 import { chooseProof, proofPayloads } from '../own-proof.ts';
@@ -22,20 +24,56 @@ import { beginAuth } from './ike-auth.ts';
 import { authRequested, refuseAuth } from './ike-auth-served.ts';
 import { notifyPayload } from './payloads.ts';
 
-/** For IKE_SA_INIT; of a responder all the tunnels that may be meant. */
-export function usePpk(tunnels: readonly Tunnel[]): Payload[] {
-  return tunnels.some(({ ppk }) => ppk) ? [notifyPayload(NOTIFY.USE_PPK)] : [];
+/** Of our IKE_SA_INIT request: either way of using it. */
+export function usePpk({ ppk }: Tunnel): Payload[] {
+  return ppk ? [notifyPayload(NOTIFY.USE_PPK), notifyPayload(NOTIFY.USE_PPK_INT)] : [];
 }
 
-export function wantsPpk(payloads: readonly Payload[]): boolean {
-  return findNotify(payloads, NOTIFY.USE_PPK) !== undefined;
+/** One of the two ways, where any of the tunnels that may be meant has a PPK: RFC 9867 where both can. */
+export function agreedPpk(
+  tunnels: readonly Tunnel[],
+  payloads: readonly Payload[],
+): Pick<Secrets, 'usePpk' | 'ppkInt'> {
+  if (!tunnels.some(({ ppk }) => ppk)) return {};
+  const intermediate = findNotify(payloads, NOTIFY.INTERMEDIATE_EXCHANGE_SUPPORTED);
+  if (intermediate && findNotify(payloads, NOTIFY.USE_PPK_INT)) return { ppkInt: true };
+  return findNotify(payloads, NOTIFY.USE_PPK) ? { usePpk: true } : {};
+}
+
+/** Of our IKE_SA_INIT answer. */
+export function ppkAgreement({ usePpk: plain, ppkInt }: Pick<Secrets, 'usePpk' | 'ppkInt'>): Payload[] {
+  if (ppkInt) return [notifyPayload(NOTIFY.USE_PPK_INT)];
+  return plain ? [notifyPayload(NOTIFY.USE_PPK)] : [];
 }
 
 /** RFC 8784 §5.1: an identifier without structure. The type stands in front. */
 const PPK_ID_FIXED = 2;
 
-function ppkIdentity(id: string): Uint8Array {
+export function ppkIdentity(id: string): Uint8Array {
   return concat([Uint8Array.of(PPK_ID_FIXED), new TextEncoder().encode(id)]);
+}
+
+const CONFIRMATION_BYTES = 8;
+
+/** RFC 9867: which PPK, and that it is held. */
+export function ppkIdentityKey(id: string, confirmation: Uint8Array): Payload {
+  return notifyPayload(NOTIFY.PPK_IDENTITY_KEY, concat([ppkIdentity(id), confirmation]));
+}
+
+export function offeredPpks(payloads: readonly Payload[]): { id: string; confirmation: Uint8Array }[] {
+  return payloads.flatMap((payload) => {
+    if (payload.type !== PAYLOAD.N || payload.notifyType !== NOTIFY.PPK_IDENTITY_KEY) return [];
+    const { data } = payload;
+    if (data[0] !== PPK_ID_FIXED || data.length <= 1 + CONFIRMATION_BYTES) return [];
+    const id = new TextDecoder().decode(data.subarray(1, -CONFIRMATION_BYTES));
+    return [{ id, confirmation: data.subarray(-CONFIRMATION_BYTES) }];
+  });
+}
+
+export function ppkIntJob(sa: IkeSa, { suite, ni, nr }: Secrets, secret: string, skD: Uint8Array): Job {
+  const [initiatorSpi, responderSpi] = sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi];
+  const seed = concat([ni, nr, unhex(initiatorSpi), unhex(responderSpi)]);
+  return { type: 'ppk-int', secret, prf: suite.prf!, seed, skD };
 }
 
 /** For a report: what either side has; `payloads` of the peer's IKE_AUTH. */
@@ -103,7 +141,7 @@ export function noPpkSigned(
 
 /** Of our IKE_AUTH request. */
 export function ppkPayloads({ ppk }: Secrets): Payload[] {
-  if (!ppk) return [];
+  if (!ppk?.without) return [];
   return [
     notifyPayload(NOTIFY.PPK_IDENTITY, ppkIdentity(ppk.id)),
     ...(ppk.noPpkAuth ? [notifyPayload(NOTIFY.NO_PPK_AUTH, ppk.noPpkAuth)] : []),
@@ -116,12 +154,12 @@ export function answeredWith(
   secrets: Secrets,
   payloads: readonly Payload[],
 ): Secrets | undefined {
-  if (!secrets.ppk || findNotify(payloads, NOTIFY.PPK_IDENTITY)) return secrets;
+  if (!secrets.ppk?.without || findNotify(payloads, NOTIFY.PPK_IDENTITY)) return secrets;
   return ppk?.use === 'required' ? undefined : withoutPpk(secrets);
 }
 
 function withoutPpk({ ppk, ...secrets }: Secrets): Secrets {
-  return ppk ? { ...secrets, keys: { ...secrets.keys, ...ppk.without } } : secrets;
+  return { ...secrets, keys: { ...secrets.keys, ...ppk?.without } };
 }
 
 // As responder
@@ -173,5 +211,5 @@ export function ppkAnswerMixed(
 
 /** Of our IKE_AUTH answer: we use it (RFC 8784 §3). */
 export function ppkUsed({ ppk }: Secrets): Payload[] {
-  return ppk ? [notifyPayload(NOTIFY.PPK_IDENTITY)] : [];
+  return ppk?.without ? [notifyPayload(NOTIFY.PPK_IDENTITY)] : [];
 }

@@ -50,10 +50,13 @@ function isSince({ age }: Flow, up: number): boolean {
 }
 
 function nothingYet({ probe, local }: ChildProof): string {
-  if (probe?.from === undefined && probe)
-    return `no packet has come through yet, and this gateway has no address inside ${local.join(', ')} to probe ${probe.to} from: give it one`;
-  if (probe) return `${probe.to} will be probed`;
-  return 'no packet has come through yet: send one from behind a gateway, or let the gateway do it, with probe: { to: ADDRESS }';
+  const nothing = 'no packet has come through yet';
+  if (!probe)
+    return `${nothing}: send one from behind a gateway, or let the gateway do it, with probe: { to: ADDRESS }`;
+  if (probe.from !== undefined) return `${probe.to} will be probed`;
+  return probe.lacks === undefined
+    ? `${nothing}, and this gateway has no address inside ${local.join(', ')} to probe ${probe.to} from: give it one`
+    : `${nothing}, and ${probe.lacks}, to probe ${probe.to} from, is no address of this gateway: give it that, or change probe.from`;
 }
 
 /** The probe is not answered: what else came in since says on which side to look. */

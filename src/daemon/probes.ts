@@ -29,6 +29,8 @@ export interface ProbeStatus {
   to: IpAddress;
   /** Missing where this gateway has no address to probe from. */
   from?: IpAddress;
+  /** What `from` of the configuration names and this machine has not. */
+  lacks?: IpAddress;
   /** Milliseconds. */
   every: number;
   /** `lost`: so many went unanswered that nothing can be said to pass. `waiting`: neither yet. */
@@ -224,6 +226,7 @@ function statusOf({ probe, source, run }: Target, now: Instant): ProbeStatus {
   return {
     to: probe.to,
     ...(source === undefined ? {} : { from: source }),
+    ...(source === undefined && probe.from !== undefined ? { lacks: probe.from } : {}),
     every: probe.every,
     verdict,
     sent,

@@ -57,6 +57,12 @@ const rows: [string, Partial<ChildProof>, string, RegExp | undefined][] = [
     /this gateway has no address inside 10\.1\.0\.0\/16/,
   ],
   [
+    'the address to probe from is not there',
+    { probe: { to: '10.2.0.1', lacks: '10.1.0.9', every: 1000, sent: 0, answered: 0, verdict: 'waiting' } },
+    'negotiated',
+    /10\.1\.0\.9, to probe 10\.2\.0\.1 from, is no address of this gateway/,
+  ],
+  [
     'never answered, its gateway lives',
     { out: flow(5), probe: probe({ verdict: 'lost' }) },
     'negotiated',

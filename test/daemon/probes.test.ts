@@ -140,6 +140,9 @@ test('without an address inside local there is nothing to probe from, until one 
   a.configure({}, ['192.0.2.1']);
   assert.equal(a.run(1000).length, 0);
   assert.equal(statusOf(a).from, undefined);
+  a.configure({ from: '10.1.0.9' });
+  assert.equal(a.run(1000).length, 0);
+  assert.equal(statusOf(a).lacks, '10.1.0.9');
   a.configure({}, OWN);
   assert.ok(a.run(1000, () => 3).length > 0);
   assert.equal(statusOf(a).from, '10.1.0.1');

@@ -51,6 +51,7 @@ function configPage(): string {
 
 YAML. \`include\` names further files with \`tunnels\`; \`defaults\` takes every key of a tunnel and serves those that do not
 say otherwise (\`local\` and \`remote\` only tunnels without \`children\`). \`isthmus check FILE\` gives every complaint at once.
+Names of files are meant from the folder of the file that they stand in.
 
 ## gateway
 

@@ -14,7 +14,15 @@ import {
 import { encodeIdentity } from '../ike/authenticate.ts';
 import type { Auth, Identity, OwnKey, OwnProof, PeerProof } from '../policy/tunnel.ts';
 import type { Path } from './complaint.ts';
-import { createFiles, described, type Files, isComplaint, misfit, type Trust } from './credentials.ts';
+import {
+  createFiles,
+  described,
+  type Files,
+  filesIn,
+  isComplaint,
+  misfit,
+  type Trust,
+} from './credentials.ts';
 import { DEFAULTS } from './defaults.ts';
 import type { AuthEntry, SideEntry, TunnelEntry } from './schema.ts';
 
@@ -43,7 +51,7 @@ export function createKeyring(): Keyring {
   return { secrets: new Map(), keys: new Map(), trust: new Map(), files: [] };
 }
 
-export { createFiles };
+export { createFiles, filesIn };
 
 const USAGE =
   'auth: { psk: { file: … } }, or auth: { certificate: FILE, key: FILE, ca: FILE }, or auth: { key: FILE, public-key: FILE }';

@@ -1,5 +1,6 @@
 // A configuration, read and resolved: every default filled in, every name a row, every secret read.
 
+import { dirname } from 'node:path';
 import { parseName } from '../crypto/x509.ts';
 import { isPattern } from '../ike/authenticate.ts';
 import { mayBeClassical, mayBePostQuantum } from '../policy/post-quantum.ts';
@@ -21,6 +22,7 @@ import {
   createFiles,
   createKeyring,
   derivedIdentity,
+  filesIn,
   type Keyring,
   resolveAuth,
   unproven,
@@ -75,7 +77,9 @@ export function resolveConfig(
       complaints.push(complain(from, where, problem, level ? { level } : {}));
     };
     const merged = withDefaults(entry, file.defaults);
-    const auth: AuthParts = { tunnel: name, entry: merged, keyring, files, now, at };
+    // Paths are meant from the file that they stand in.
+    const folder = dirname((entry.auth ? from : source).file);
+    const auth: AuthParts = { tunnel: name, entry: merged, keyring, files: filesIn(files, folder), now, at };
     const tunnel = resolveTunnel(name, merged, addresses, auth, at, order);
     order += tunnel?.children.length ?? 0;
     return tunnel ?? [];

@@ -2,6 +2,7 @@
 
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { weakness } from '../crypto/node-signatures.ts';
 import {
   type CertificateDescription,
@@ -48,6 +49,23 @@ export function createFiles(): Files {
     publicKey: remembered((file) => reading(file, 'public key', publicKeyOf)),
     privateKey: remembered(readPrivateKey),
     secret: remembered(readSecret),
+  };
+}
+
+/** The same files, named from a folder. */
+export function filesIn(files: Files, folder: string): Files {
+  const from =
+    <T>(read: (file: string) => T) =>
+    (file: string) =>
+      read(resolve(folder, file));
+  return {
+    certificates: from(files.certificates),
+    crls: from(files.crls),
+    ocsp: from(files.ocsp),
+    publicKey: from(files.publicKey),
+    privateKey: from(files.privateKey),
+    secret: from(files.secret),
+    paths: files.paths,
   };
 }
 

@@ -24,6 +24,7 @@ export const EKU = {
   any: '2.5.29.37.0',
   serverAuth: '1.3.6.1.5.5.7.3.1',
   clientAuth: '1.3.6.1.5.5.7.3.2',
+  /** The next three are older than `ipsecIke`, and CAs still write them. */
   ipsecEndSystem: '1.3.6.1.5.5.7.3.5',
   ipsecTunnel: '1.3.6.1.5.5.7.3.6',
   ipsecUser: '1.3.6.1.5.5.7.3.7',
@@ -41,7 +42,16 @@ export const PATH_RULES: PathRules = {
   longestPath: 8,
   clockTolerance: 0,
   revocationSkew: 5 * 60_000,
-  extendedKeyUsages: [EKU.any, EKU.ipsecIke, EKU.serverAuth, EKU.clientAuth, EKU.ikeIntermediate],
+  extendedKeyUsages: [
+    EKU.any,
+    EKU.ipsecIke,
+    EKU.ipsecEndSystem,
+    EKU.ipsecTunnel,
+    EKU.ipsecUser,
+    EKU.ikeIntermediate,
+    EKU.serverAuth,
+    EKU.clientAuth,
+  ],
 };
 
 /** What one question may cost, whoever asks it. */

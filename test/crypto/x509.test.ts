@@ -234,6 +234,37 @@ test('extended key usage: absent, IKE, TLS and any are fine; others are not, of 
   }
 });
 
+test('the cases of the IPsec scenario of NSS: what other validators accept for IKE', async () => {
+  const [dataEncipherment, keyAgreement] = [3, 4];
+  const use = (last: string) => `1.3.6.1.5.5.7.3.${last}`;
+  const intermediate = '1.3.6.1.5.5.8.2.2';
+  const rows: [number[] | undefined, string[], string[]][] = [
+    [undefined, [], []],
+    [[0], [], []],
+    [[1], [], []],
+    [[0, 1, 2, dataEncipherment, keyAgreement], [], []],
+    [[2, dataEncipherment, keyAgreement], [], ['KEY_USAGE']],
+    [undefined, [use('3')], ['EXTENDED_KEY_USAGE']],
+    [undefined, [use('1')], []],
+    [[0], [use('1')], []],
+    [[0], [use('17')], []],
+    [[0], [use('5')], []],
+    [[0], [use('3'), use('1'), intermediate], []],
+    [[0], ['2.5.29.37.0'], []],
+    [[0], [use('7')], []],
+    // NSS takes mail for IKE; a certificate for mail is none for a gateway.
+    [[0], [use('4')], ['EXTENDED_KEY_USAGE']],
+  ];
+  const mid = makeCa(root, { name: 'CN=CA1', key: testKey('p256', 3) });
+  for (const [bits, uses, expected] of rows) {
+    const extensions = [
+      ...(bits ? [issue.keyUsage(...bits)] : []),
+      ...(uses.length > 0 ? [issue.extendedKeyUsage(...uses)] : []),
+    ];
+    assert.deepEqual(await codes(ask([makeLeaf(mid, { extensions }), mid], [root])), expected);
+  }
+});
+
 test('weak keys and hashes: the least RSA is a rule, SHA-1 is never accepted', async () => {
   const leaf = makeLeaf(root, { key: testKey('rsa', 0, 1024) });
   assert.deepEqual(await codes(ask([leaf], [root])), ['WEAK_KEY']);

@@ -181,6 +181,12 @@ export function gather(
   return whole;
 }
 
+/** One of the fragments of a repeated request is enough to have its answer repeated (RFC 7383 §2.6.1). */
+export function asksAgain({ payloads }: Message): boolean {
+  const last = payloads.at(-1);
+  return last?.type !== PAYLOAD.SKF || last.fragment === 1;
+}
+
 /** Why a fragment is of no use, as far as that is known before any work is done on it. */
 function refusal(
   _context: Context,

@@ -1,19 +1,12 @@
 // A datagram finds its IKE SA and its handler; a stranger's becomes a new SA only once it is paid for.
 
 import { WireError } from '../wire/codec.ts';
-import {
-  decodeHeader,
-  decodeMessage,
-  findPayload,
-  type Message,
-  NO_SPI,
-  type Payload,
-} from '../wire/ikev2.ts';
-import { EXCHANGE, NOTIFY, PAYLOAD } from '../wire/numbers.ts';
+import { decodeHeader, decodeMessage, type Message, NO_SPI, type Payload } from '../wire/ikev2.ts';
+import { EXCHANGE, NOTIFY } from '../wire/numbers.ts';
 import type { Endpoint } from './boundary.ts';
 import { type Context, drop } from './context.ts';
 import { repeatLastAnswer } from './farewells.ts';
-import { gather, rememberSize } from './fragments.ts';
+import { asksAgain, gather, rememberSize } from './fragments.ts';
 import { follow } from './mobility.ts';
 import { openMessage, protectionOf } from './protect.ts';
 import type { IkeSa } from './sa.ts';
@@ -46,7 +39,7 @@ export function receive(
     const own = header.flags.initiator ? header.responderSpi : header.initiatorSpi;
     const sa = context.sas.get(own);
     if (sa) return receiveFor(context, sa, decodeMessage(bytes), bytes, path);
-    if (repeatLastAnswer(context, own, header)) return;
+    if (repeatLastAnswer(context, own, header, bytes)) return;
     if (
       header.exchange === EXCHANGE.IKE_SA_INIT &&
       header.responderSpi === NO_SPI &&
@@ -169,9 +162,7 @@ function receiveRequest(
   const protection = protectionOf(sa);
   if (!protection) return;
   if (header.messageId === window.answered?.id) {
-    // One of the fragments of a repeated request is enough to have its answer repeated (RFC 7383 §2.6.1).
-    const skf = findPayload(message.payloads, PAYLOAD.SKF);
-    return skf && skf.fragment !== 1 ? undefined : repeatAnswer(context, sa);
+    return asksAgain(message) ? repeatAnswer(context, sa) : undefined;
   }
   if (header.messageId !== window.nextReceived) return;
   const whole = gather(context, sa, window, protection, message, bytes);

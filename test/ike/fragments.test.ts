@@ -439,6 +439,16 @@ describe('hostile', () => {
     lives(pair);
   });
 
+  test('the last answer of an IKE SA is repeated for the first fragment only, too', () => {
+    const { pair, sa, all } = victim();
+    const remove: Payload = { type: PAYLOAD.D, critical: false, protocol: 1, spis: [] };
+    const pieces = sealedPieces(sa, [[remove], ...chunks(2)]);
+    const path = { local: sa.remote, remote: sa.local };
+    for (const piece of [...pieces, ...pieces, ...pieces.slice(1)]) pair.inject(pair.b, piece, path);
+    assert.equal(pair.b.gateway.spis().length, 0);
+    assert.equal(all.filter(({ from }) => from.name === 'b').length, 2);
+  });
+
   test('the whole message may come while its fragments are gathered (mix of SK and SKF)', () => {
     const { pair, sa, all } = victim();
     inject(pair, sealedPieces(sa, chunks(3)).slice(0, 2));

@@ -1,6 +1,7 @@
 // A tunnel in bad weather, by the thousand: whatever was lost, late, doubled or refused, both sides agree in the end.
 
 import assert from 'node:assert/strict';
+import type { Tunnel } from '../../src/policy/tunnel.ts';
 import { CALM, type Pair, type Weather } from '../../src/sim/pair.ts';
 import { agree, sites } from './sites.ts';
 
@@ -14,9 +15,9 @@ const STORM: Weather = {
   fail: 0.05,
 };
 
-export function weatherTheStorm(seed: number): void {
+export function weatherTheStorm(seed: number, a: Partial<Tunnel> = {}, b: Partial<Tunnel> = {}): void {
   // Every fourth: both sides begin at once.
-  const pair = sites(seed, { start: 'now' }, seed % 4 === 0 ? { start: 'now' } : {});
+  const pair = sites(seed, { start: 'now', ...a }, { ...(seed % 4 === 0 ? { start: 'now' } : {}), ...b });
   pair.weather = STORM;
   try {
     pair.run(60_000);

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { createProbing } from '../../src/daemon/probing.ts';
+import type { Report } from '../../src/daemon/report.ts';
+import type { Addon, Plane } from '../../src/native.ts';
+import { tunnel } from '../sim/sites.ts';
+
+const PROBED = tunnel('a', {
+  children: tunnel('a').children.map((child) => ({
+    ...child,
+    probe: { to: '10.2.0.1', every: 1000, lost: 4 },
+  })),
+});
+
+/** The machine's sockets: what was sent comes back changed as `answer` has it, two milliseconds later. */
+function machine(t: TestContext, answer: (reply: Uint8Array) => Uint8Array | undefined, failure?: string) {
+  const waiting: (Uint8Array | number)[] = [];
+  const sent: Uint8Array[] = [];
+  const reports: Report[] = [];
+  let now = 5000;
+  const wall = () => Date.now() * 1000;
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
+  const addon = {
+    sendEcho(_plane: Plane, _source: Uint8Array, destination: Uint8Array, message: Uint8Array) {
+      if (failure !== undefined) return failure;
+      sent.push(message);
+      const reply = answer(Uint8Array.of(0, ...message.subarray(1)));
+      if (reply)
+        waiting.push(destination, Uint8Array.of(0x45, ...new Uint8Array(19), ...reply), wall() + 2000);
+      return wall();
+    },
+    takeEchoes: () => waiting.splice(0),
+  } as unknown as Addon;
+  const probing = createProbing({
+    addon,
+    plane: {} as Plane,
+    clock: () => now,
+    log: (report) => void reports.push(report),
+    upSince: () => 1000,
+    silent: () => {},
+  });
+  const run = (seconds: number) => {
+    for (let i = 0; i < seconds; i++) {
+      now += 1000;
+      t.mock.timers.tick(1000);
+    }
+    probing.look();
+  };
+  probing.configure([PROBED], ['10.1.0.1']);
+  return { probing, sent, reports, run, status: () => probing.of('t/net', now)! };
+}
+
+test('requests go out in their interval, and answers count with their time there and back', (t) => {
+  const { sent, run, status, reports, probing } = machine(t, (reply) => reply);
+  run(5);
+  assert.ok(sent.length >= 5, `${sent.length} sent`);
+  assert.deepEqual([status().verdict, status().rtt, status().answered], ['answered', 2, sent.length]);
+  assert.deepEqual(
+    reports.map(({ code }) => code),
+    ['PROBE_ANSWERED'],
+  );
+  probing.stop();
+  run(5);
+  assert.equal(status().sent, sent.length);
+});
+
+test('who does not know the sixteen bytes answers for nobody', (t) => {
+  const guessed = (reply: Uint8Array) => reply.with(12, reply[12]! ^ 1);
+  const { run, status } = machine(t, guessed);
+  run(5);
+  assert.equal(status().answered, 0);
+});
+
+test('an answer that is cut off is none', (t) => {
+  const { run, status } = machine(t, (reply) => reply.subarray(0, 20));
+  run(5);
+  assert.equal(status().answered, 0);
+});
+
+test('a machine that cannot send says so once', (t) => {
+  const { run, reports } = machine(t, (reply) => reply, 'Operation not permitted');
+  run(3);
+  assert.deepEqual(
+    reports.filter(({ code }) => code === 'HOST_REFUSED').map(({ detail }) => detail?.message),
+    ['a probe to 10.2.0.1: Operation not permitted'],
+  );
+});

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <thread>
 
+#include "echo.h"
 #include "engine.h"
 
 using namespace isthmus;
@@ -196,6 +197,27 @@ void checkHold() {
   if (!hold.empty()) fail("something is kept for ever");
 }
 
+/** An echo request over loopback, answered by the kernel of the namespace. */
+void checkEcho() {
+  EchoSockets echo;
+  if (!echo.take().empty()) fail("an echo reply without a request");
+  std::vector<uint8_t> request = {8, 0, 0, 0, 0x12, 0x34, 0, 7};
+  put16(request.data() + 2, foldSum(sumBytes(request.data(), request.size(), 0)));
+  int64_t sentAt = 0;
+  const std::string failed = echo.send(address("127.0.0.1"), address("127.0.0.1"), request.data(), request.size(), sentAt);
+  if (!failed.empty()) fail(failed.c_str());
+  for (int attempt = 0; attempt < 1000; attempt++, usleep(1000)) {
+    const std::vector<EchoSockets::Reply> replies = echo.take();
+    if (replies.empty()) continue;
+    const EchoSockets::Reply& reply = replies[0];
+    if (replies.size() != 1 || reply.bytes.size() != 28 || reply.bytes[20] != 0 || be16(&reply.bytes[24]) != 0x1234)
+      fail("an echo reply that is none, or the request as one");
+    if (!(reply.source == address("127.0.0.1")) || reply.receivedAt < sentAt) fail("an echo reply from elsewhere, or from before");
+    return;
+  }
+  fail("no echo reply");
+}
+
 /** Sockets, device and threads at work; false when nothing passed or something was not authentic. */
 bool work(size_t workers) {
   Port port;
@@ -245,6 +267,7 @@ int main() {
   if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) fail("no network namespace can be made here");
   checkExhaustion();
   setInterface("lo", "127.0.0.1", "255.0.0.0");
+  checkEcho();
   const bool one = work(1), two = work(2);
   return one && two ? 0 : 1;
 }

@@ -16,8 +16,10 @@ const STORM: Weather = {
 };
 
 export function weatherTheStorm(seed: number, a: Partial<Tunnel> = {}, b: Partial<Tunnel> = {}): void {
-  // Every fourth: both sides begin at once.
-  const pair = sites(seed, { start: 'now', ...a }, { ...(seed % 4 === 0 ? { start: 'now' } : {}), ...b });
+  // Every fourth: both sides begin at once. Of sixteen, eight: the first rekey is rehearsed.
+  const rehearsal = (seed & 8) !== 0;
+  const both = { start: 'now', rehearsal } as const;
+  const pair = sites(seed, { ...both, ...a }, { ...(seed % 4 === 0 ? both : { rehearsal }), ...b });
   pair.weather = STORM;
   try {
     pair.run(60_000);

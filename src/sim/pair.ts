@@ -104,6 +104,8 @@ export interface Pair {
   idle(milliseconds: number): void;
   /** Lets time go on to the next timer, and no further. False where none is set. */
   tick(): boolean;
+  /** Forgets what was noted of the past: the ladder, reports, outcomes, changes. */
+  forget(): void;
   /** The same at this moment; the two go on apart. */
   fork(): Pair;
   /** Private halves of key exchanges that are still kept. */
@@ -217,6 +219,14 @@ export function createPair(
       world.now = Math.max(world.now, at);
       feed(side, { type: 'timeout' });
       return true;
+    },
+    forget() {
+      world.steps = [];
+      for (const side of [pair.a, pair.b]) {
+        side.reports = [];
+        side.changes = [];
+        side.outcomes.clear();
+      }
     },
     fork() {
       const { weather, filter, nat } = pair;

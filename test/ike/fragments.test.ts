@@ -259,12 +259,12 @@ describe('a path that carries little', () => {
     const pair = wideSites(20);
     const all = recorded(pair, narrow);
     pair.command(pair.a, 'up', 't');
-    pair.run(8000);
+    pair.run(9000);
     assert.equal(pair.a.gateway.tunnels()[0]!.state, 'established', pair.ladder());
     const asked = all.filter((sent) => isAuth(sent) && sent.from === pair.a);
     assert.deepEqual(
       asked.map((sent) => skfOf(sent)?.total),
-      [undefined, undefined, undefined, undefined, 2, 2],
+      [undefined, undefined, undefined, undefined, undefined, 2, 2],
     );
     pair.command(pair.a, 'down', 't');
     pair.run(2000);

@@ -14,10 +14,14 @@ export function watchFiles(paths: readonly string[]): () => boolean {
 }
 
 function stamp(paths: readonly string[]): string {
-  return paths
-    .map((path) => {
-      const found = statSync(path, { throwIfNoEntry: false, bigint: true });
-      return found ? `${found.ino} ${found.size} ${found.mtimeNs}` : 'gone';
-    })
-    .join('\n');
+  return paths.map(stampOf).join('\n');
+}
+
+function stampOf(path: string): string {
+  try {
+    const { ino, size, mtimeNs } = statSync(path, { bigint: true });
+    return `${ino} ${size} ${mtimeNs}`;
+  } catch {
+    return 'gone';
+  }
 }

@@ -217,12 +217,12 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     try {
       const moved = reload({ dryRun: true }).filter(({ effect }) => effect !== 'untouched');
       const others = moved.filter(({ effect }) => effect !== 'renewed').map(({ tunnel }) => tunnel);
-      if (others.length > 0) throw new ConfigRefused([`more than that has changed: isthmus reload`]);
+      if (others.length > 0) throw new ConfigRefused(['more than that has changed: isthmus reload']);
       reload({ dryRun: false });
       report(log, 'CREDENTIALS_RENEWED', {});
     } catch (error) {
-      if (!(error instanceof ConfigRefused)) throw error;
-      report(log, 'CREDENTIALS_REFUSED', { problem: error.complaints.join('; ') });
+      if (!(error instanceof ConfigRefused || error instanceof HostError)) throw error;
+      report(log, 'CREDENTIALS_REFUSED', { problem: error.message.replaceAll('\n', '; ') });
     }
   }
   tellEndings(endings());

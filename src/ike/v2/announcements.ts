@@ -16,16 +16,23 @@ const MOST_METHODS = 64;
 
 type Signing = PeerProof & { method: 'signature' };
 
-/** N(SIGNATURE_HASH_ALGORITHMS) in IKE_SA_INIT, where one side at least signs. */
+/**
+ * N(SIGNATURE_HASH_ALGORITHMS) in IKE_SA_INIT, where one side at least signs: the hashes that we verify, or where we verify
+ * nothing those that we sign with, so that the peer sees that we know RFC 7427. SHA-1 is never among them.
+ */
 export function hashAnnouncement(tunnels: readonly Tunnel[]): Payload[] {
-  const ids = signingPeers(tunnels).flatMap(({ schemes }) =>
-    schemes.map((name) => hashId(schemeRow(name).hash)),
-  );
-  const signs = tunnels.some(({ auth }) => ownProof(auth).method === 'signature');
-  // RFC 7427 §4: SHA-1 is never announced here; who only signs names nothing and still shows that it knows the method.
-  const data = [...new Set(ids)].filter((id) => id !== hashId('sha1')).sort();
-  if (data.length === 0 && !signs) return [];
-  return [notifyPayload(NOTIFY.SIGNATURE_HASH_ALGORITHMS, Uint8Array.from(data.flatMap((id) => [0, id])))];
+  const verified = signingPeers(tunnels).flatMap(({ schemes }) => schemes);
+  const names = verified.length > 0 ? verified : ownSchemes(tunnels);
+  const ids = new Set(names.map((name) => hashId(schemeRow(name).hash)));
+  ids.delete(hashId('sha1'));
+  if (ids.size === 0) return [];
+  const data = Uint8Array.from([...ids].sort().flatMap((id) => [0, id]));
+  return [notifyPayload(NOTIFY.SIGNATURE_HASH_ALGORITHMS, data)];
+}
+
+function ownSchemes(tunnels: readonly Tunnel[]): string[] {
+  const all = tunnels.map(({ auth }) => ownProof(auth));
+  return all.flatMap((own) => (own.method === 'signature' ? own.keys.flatMap(({ schemes }) => schemes) : []));
 }
 
 /** CERTREQ: the responder's in IKE_SA_INIT for all that the peer may be, the initiator's in IKE_AUTH. */

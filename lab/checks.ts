@@ -191,8 +191,9 @@ export function createChecks(options: ChecksOptions) {
     await pause(300);
     const counted: Numbered[] = [];
     for (const stream of streams) counted.push(await stream.stop());
-    const [sent, lost] = [sum(counted.map((one) => one.sent)), sum(counted.map((one) => one.lost))];
-    demand(lost === 0, `${lost} of ${sent} packets lost`);
+    const [ours, theirs] = counted.map(({ lost }) => lost);
+    const sent = sum(counted.map((one) => one.sent));
+    demand(ours === 0 && theirs === 0, `of ${sent} packets ${ours} of ours and ${theirs} of theirs lost`);
     return `none of ${sent} packets lost`;
   }
 

@@ -9,6 +9,7 @@ import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { certificates } from './rows/certificates.ts';
+import { childless } from './rows/childless.ts';
 import { children } from './rows/children.ts';
 import { failures } from './rows/failures.ts';
 import { fragments } from './rows/fragments.ts';
@@ -33,6 +34,7 @@ const GROUPS: readonly Group[] = [
   children,
   nat,
   rekeys,
+  childless,
   killed,
   failures,
   rehearsal,

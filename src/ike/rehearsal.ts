@@ -39,6 +39,8 @@ const BELIEVED = 86_400_000;
 const REFUSED_AGAIN = 600_000;
 /** A verdict is news for so long: nobody has to find the same again. */
 const NEWS = 60_000;
+/** What was refused is followed by a question within this time. */
+const ASKING = 5000;
 
 /** A child of IKE_AUTH is there, or will be when the data plane has it. */
 export function planRehearsal(
@@ -127,6 +129,9 @@ export function noteRefused(
 ): void {
   const { at, tunnel, code, detail } = context.failures.at(-1) ?? {};
   if (!code || !detail || at !== context.now || tunnel !== established.tunnel) return;
+  const known = rehearsalOf(context.tunnels.get(established.tunnel)!, child);
+  // What the peer asks next, to learn what we would take, is not what it offers.
+  if (spiIn === undefined && known?.refusal && context.now - known.at < ASKING) return;
   note(context, sa, established, child, { code, detail });
   if (rehearsal && spiIn !== undefined)
     rehearseAfter(context, established, { name: child, spiIn }, REFUSED_AGAIN);
@@ -219,10 +224,18 @@ function wishOf(template: ChildTemplate, payloads: Payload[]): { wanted: string;
       wanted: 'a key exchange with every rekey (PFS)',
       change: 'add their group to a suite of esp-suites here, such as "/ x25519", or switch PFS off there',
     };
-  return {
-    wanted: 'none of the groups that we know, so most likely no key exchange at all (no PFS)',
-    change: `switch PFS on there with ${ours[0]}, or add a suite without a group to esp-suites here`,
-  };
+  const further = template.proposals.some(({ additionalKeyExchange }) => additionalKeyExchange.length > 0);
+  return further
+    ? {
+        wanted:
+          'none of that: most likely no additional key exchange (RFC 9370), or no key exchange at all (no PFS)',
+        change: 'give both sides the same, or add a suite without what stands behind + to esp-suites here',
+      }
+    : {
+        wanted:
+          'none of the groups that we know: most likely no key exchange at all (no PFS), or additional ones (RFC 9370)',
+        change: `switch PFS on there with ${ours[0]} alone, or add a suite without a group to esp-suites here`,
+      };
 }
 
 function groupWish(group: number, ours: string): { wanted: string; change: string } {

@@ -127,6 +127,29 @@ test('none here and PFS there: said so by both', () => {
   agree(pair);
 });
 
+test('an additional key exchange on one side only: no wrong conclusion, and the first offer is what is kept', () => {
+  const hybrid = (side: 'a' | 'b') => {
+    const children = tunnel(side).children.map((child) => ({
+      ...child,
+      proposals: child.proposals.map((one) => ({ ...one, additionalKeyExchange: [['ml-kem-768' as const]] })),
+    }));
+    return { rehearsal: true, children };
+  };
+  const here = pairOf(hybrid('a'), rehearsing('b', 'x25519'));
+  here.run(MINUTE);
+  assert.match(String(lastDetail(here.a, 'PEER_REKEY_PFS').wanted), /no additional key exchange/);
+  const { refusal } = here.b.gateway.tunnels()[0]!.children[0]!.rehearsal!;
+  assert.equal(refusal!.detail.offered, 'aes-gcm-16-256 / x25519 + ml-kem-768');
+  const there = pairOf(rehearsing('a', 'x25519'), hybrid('b'));
+  there.run(MINUTE);
+  assert.match(String(lastDetail(there.a, 'PEER_REKEY_PFS').wanted), /or additional ones/);
+  for (const pair of [here, there]) agree(pair);
+  const both = pairOf(hybrid('a'), hybrid('b'));
+  both.run(MINUTE);
+  assert.deepEqual([verdict(both.a), verdict(both.b)], ['rehearsed', 'rehearsed'], both.ladder());
+  agree(both);
+});
+
 test('with and without is what the defaults have, and whatever the peer has will do', () => {
   for (const theirs of ['none', 'x25519', 'ecp-384'] as const) {
     const pair = pairOf(rehearsing('a', 'x25519', 'ecp-384', 'none'), rehearsing('b', theirs));

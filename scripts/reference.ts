@@ -14,6 +14,7 @@ import {
   type Status,
 } from '../src/crypto/suites.ts';
 import { REPORTS } from '../src/ike/errors.ts';
+import { QUIRKS } from '../src/policy/quirks.ts';
 
 interface JsonSchema {
   type?: string;
@@ -101,9 +102,13 @@ every one below that has no remark.
 \`x25519 | ecp-256 + ml-kem-768 | ml-kem-1024 + x448 | none\`: each \`+\` is one key exchange more (RFC 9370), up to seven, none of
 them twice; \`none\` where it may be left out. An IKE suite may begin with the \`+\`: beside every group it would take unnamed.
 
-\`quirks: [hmac-sha2-256-96]\` is for peers whose ESP cuts HMAC-SHA2-256 to 96 bits (Linux before 2.6.33 and boxes made of
-it): the tunnel comes up with them, and every packet is dropped at both ends. With it, \`hmac-sha2-256-128\` in \`esp-suites\`
-means the short one.
+## Quirks
+
+What known peers do differently. \`quirks: [NAME]\` shares one; \`vendor: NAME\` shares all that every peer of that kind has.
+
+| Quirk | Vendor | The peer | We | Source |
+|---|---|---|---|---|
+${QUIRKS.map(quirkText).join('\n')}
 
 ## Algorithms
 
@@ -168,6 +173,11 @@ function standing({ status, reason, onlyNamed, name }: Algorithm): string {
     case 'refused':
       return `refused: ${reason}`;
   }
+}
+
+function quirkText({ name, vendors, differs, answer, source, read }: (typeof QUIRKS)[number]): string {
+  const whose = vendors.map((vendor) => `\`${vendor}\``).join(', ') || 'some releases of several';
+  return `| \`${name}\` | ${whose} | ${differs} | ${answer} | ${source}, read ${read} |`;
 }
 
 function table({ properties = {}, required = [] }: JsonSchema): string {

@@ -5,6 +5,7 @@ import { parseName } from '../crypto/x509.ts';
 import { isPattern } from '../ike/authenticate.ts';
 import { mayBeClassical, mayBePostQuantum } from '../policy/post-quantum.ts';
 import { type ProposalTemplate, parseTemplate, type SuiteKind } from '../policy/proposal.ts';
+import { quirksOf } from '../policy/quirks.ts';
 import type { SelectorSet } from '../policy/sad.ts';
 import { intersect, prefixLength, type Selector, selectorOf, selectorText } from '../policy/selector.ts';
 import {
@@ -137,7 +138,7 @@ function resolveTunnel(
     local: { address: local, identity: localId },
     remote: { ...remotes, identity: remoteId },
     auth,
-    encapsulation: entry.encapsulation ?? DEFAULTS.encapsulation,
+    encapsulation: entry.encapsulation ?? usualEncapsulation(entry),
     childless: entry.childless ?? DEFAULTS.childless,
     unique: entry.unique ?? DEFAULTS.unique,
     ike: { proposals: ikeProposals, lifetime: ikeLifetime ?? 0, ...reauthenticationOf(entry, at) },
@@ -301,7 +302,30 @@ function childrenOf(
   });
   if (entry.probe && children.every((child) => child && !child.probe)) aimless(entry.probe.to, at);
   const good = children.filter((child) => child !== undefined && child !== 0);
-  return good.length === children.length ? good : undefined;
+  if (good.length < children.length) return undefined;
+  return quirksOf(entry.vendor, entry.quirks).includes('one-selector-pair-per-child')
+    ? pairByPair(good, order)
+    : good;
+}
+
+/** A peer that takes one network of each side: as many children as there are pairs, each named after its two. */
+function pairByPair(children: readonly ChildTemplate[], order: number): ChildTemplate[] {
+  const pairs = children.flatMap((child) => {
+    const { local, remote } = child.selectors;
+    if (local.length * remote.length === 1) return [child];
+    return local.flatMap((near, i) =>
+      remote.map((far, j) => ({
+        ...child,
+        name: `${child.name}.${i + 1}.${j + 1}`,
+        selectors: { local: [near], remote: [far] },
+      })),
+    );
+  });
+  return pairs.map((child, index) => ({ ...child, order: order + index }));
+}
+
+function usualEncapsulation({ vendor, quirks }: TunnelEntry): Tunnel['encapsulation'] {
+  return quirksOf(vendor, quirks).includes('esp-in-udp-only') ? 'udp' : DEFAULTS.encapsulation;
 }
 
 interface DescribedChild {
@@ -372,6 +396,8 @@ function withProtocol(
       complaint: `"${text}": unknown protocol ${protocol}; write tcp, udp, icmp, icmpv6, sctp or its number`,
     };
   if (ports === undefined) return { ...selector, protocol: number };
+  if (number === PROTOCOLS.icmp || number === PROTOCOLS.icmpv6)
+    return { complaint: `"${text}": types of ICMP are not told apart; write ${protocol} alone` };
   const [startPort, endPort = startPort] = ports.split('-').map(Number);
   const valid = [startPort, endPort].every((port) => Number.isInteger(port) && port! > 0 && port! < 65536);
   if (!valid || startPort! > endPort!)
@@ -405,7 +431,8 @@ function suitesOf(
   kind: SuiteKind,
   at: Complain,
 ): ProposalTemplate[] | undefined {
-  const { legacy = DEFAULTS.legacy, quirks = [] } = entry;
+  const { legacy = DEFAULTS.legacy } = entry;
+  const quirks = quirksOf(entry.vendor, entry.quirks);
   const parsed = texts.map((text) => parseTemplate(text, kind, { legacy, quirks }));
   for (const [index, one] of parsed.entries()) {
     if ('complaint' in one) return at([key, index], one.complaint);

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { isOld, SIGNATURE_SCHEMES } from '../crypto/signature-schemes.ts';
-import { QUIRKS } from '../policy/proposal.ts';
+import { QUIRK_NAMES, VENDORS } from '../policy/quirks.ts';
 
 const text = z.string().min(1);
 const oneOrMore = z.union([text, z.array(text).min(1)]);
@@ -176,7 +176,11 @@ const tunnelShape = {
     .boolean()
     .optional()
     .describe('let suites name what is weak by now, for a peer that has nothing better'),
-  quirks: z.array(z.enum(QUIRKS)).min(1).optional().describe('faults of the peer to share; see below'),
+  quirks: z.array(z.enum(QUIRK_NAMES)).min(1).optional().describe('faults of the peer to share; see below'),
+  vendor: z
+    .enum(VENDORS)
+    .optional()
+    .describe('what the peer is, for the quirks that all of its kind have; see below'),
   'ike-lifetime': text.optional().describe('rekey the IKE SA after this time'),
   reauthentication: text
     .optional()

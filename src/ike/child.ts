@@ -5,7 +5,7 @@ import { encryptionRow } from '../crypto/suites.ts';
 import type { ChosenSuite } from '../policy/proposal.ts';
 import { suiteText } from '../policy/proposal.ts';
 import type { Change, Instant, SaParameters, SelectorSet } from '../policy/sad.ts';
-import { narrow, type Selector, selectorText } from '../policy/selector.ts';
+import { contains, narrow, type Selector, selectorText } from '../policy/selector.ts';
 import type { ChildTemplate, Tunnel } from '../policy/tunnel.ts';
 import { familyOf } from '../wire/address.ts';
 import type { Payload, TrafficSelector } from '../wire/ikev2.ts';
@@ -245,6 +245,23 @@ export function reportChild(
     spiIn: child.spiIn,
     spiOut: child.spiOut,
   });
+  const template = context.tunnels.peek(tunnel)?.tunnel.children.find(({ name }) => name === child.name);
+  if (template && code === 'CHILD_ESTABLISHED') reportNarrowed(context, tunnel, child, template);
+}
+
+/** RFC 7296 §2.9: less than we want. The rest of the networks has no SA, and nobody would say so. */
+function reportNarrowed(
+  context: Context,
+  tunnel: string,
+  { name, selectors }: ChildSa,
+  template: ChildTemplate,
+): void {
+  const whole = (wanted: readonly Selector[], got: readonly Selector[]) =>
+    wanted.every((one) => got.some((other) => contains(other, one)));
+  const { local, remote } = template.selectors;
+  if (whole(local, selectors.local) && whole(remote, selectors.remote)) return;
+  const [wanted, got] = [selectorsText(template.selectors), selectorsText(selectors)];
+  report(context, 'CHILD_NARROWED', tunnel, { child: name, wanted, got });
 }
 
 /** TSi and TSr as we send them; the sender of the request is the initiator (RFC 7296 §2.9). */
@@ -268,17 +285,26 @@ export function fromWire(selectors: readonly TrafficSelector[]): Selector[] {
   );
 }
 
-/** The first child whose selectors have something in common with the request, and what that is. */
+/** The child that the request means to the letter, or the first that has something in common with it, and what that is. */
 export function narrowTo(
   templates: readonly ChildTemplate[],
   offered: SelectorSet,
 ): { template: ChildTemplate; selectors: SelectorSet } | undefined {
-  for (const template of templates) {
+  const fits = fitting(templates, offered);
+  const wanted = selectorsText(offered);
+  return fits.find(({ template }) => selectorsText(template.selectors) === wanted) ?? fits[0];
+}
+
+/** All of them. */
+export function fitting(
+  templates: readonly ChildTemplate[],
+  offered: SelectorSet,
+): { template: ChildTemplate; selectors: SelectorSet }[] {
+  return templates.flatMap((template) => {
     const local = narrow(offered.local, template.selectors.local);
     const remote = narrow(offered.remote, template.selectors.remote);
-    if (local.length > 0 && remote.length > 0) return { template, selectors: { local, remote } };
-  }
-  return undefined;
+    return local.length > 0 && remote.length > 0 ? [{ template, selectors: { local, remote } }] : [];
+  });
 }
 
 export function selectorsText({ local, remote }: SelectorSet): string {

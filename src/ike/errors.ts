@@ -34,6 +34,11 @@ export const REPORTS = {
     fault: 'info',
     sentence: 'there are two IKE SAs with {remote}: the older one, {spi}, goes',
   },
+  CHILD_NARROWED: {
+    fault: 'config',
+    sentence:
+      'child {child} carries {got} only, and {wanted} is configured: write the same networks on both sides, or quirks: [one-selector-pair-per-child] for a peer that takes one pair at a time',
+  },
   CHILD_DELETED: { fault: 'info', sentence: 'child {child} deleted by {by}' },
   COOKIE_SENT: { fault: 'info', sentence: 'many half-open IKE SAs: strangers are asked for a cookie first' },
   CONFIG_UNKNOWN_TUNNEL: {
@@ -43,6 +48,10 @@ export const REPORTS = {
   CONFIG_UNKNOWN_CHILD: {
     fault: 'config',
     sentence: 'there is no child of that name in use: isthmus status shows them',
+  },
+  CHILD_GONE: {
+    fault: 'peer',
+    sentence: 'the child went before it could be rekeyed: isthmus status shows what is there',
   },
   TUNNEL_DOWN: { fault: 'config', sentence: 'the tunnel is not up: isthmus up TUNNEL' },
   PEER_DELETED: { fault: 'peer', sentence: 'the peer deleted the IKE SA before this was done' },
@@ -232,6 +241,11 @@ export const REPORTS = {
   PEER_NAME_UNKNOWN: {
     fault: 'config',
     sentence: 'nobody knows the address of {name}: {why}. It is asked again before the next attempt',
+  },
+  PEER_SINGLE_PAIR: {
+    fault: 'config',
+    sentence:
+      '{remote} takes one pair of networks for each child, and {child} has more ({configured}): write quirks: [one-selector-pair-per-child]',
   },
   PEER_ERROR: { fault: 'peer', sentence: '{remote} answered {exchange} with {notify}' },
   PEER_SYNTAX: { fault: 'peer', sentence: '{remote} sent a message that cannot be read: {message}' },

@@ -381,6 +381,8 @@ export type Serving = { messageId: number; request: Uint8Array } /** `ike`: it r
       child: ChildSa;
       /** The SPI of the child that this one replaces. */
       replaces?: number;
+      /** Of the operator who wanted the same: answered when it is there. */
+      command?: number;
       /** Sent once the data plane holds the new SA. */
       answer: Payload[];
       exchange: number;

@@ -5,7 +5,7 @@ import { type Context, commandDone } from './context.ts';
 import { supervise } from './intent.ts';
 import { finishHandOver } from './renewal.ts';
 import type { Established, IkeSa, Task } from './sa.ts';
-import { beginCreate } from './v2/create-child-sa.ts';
+import { answerRekey, beginCreate } from './v2/create-child-sa.ts';
 import { beginInformational } from './v2/informational.ts';
 
 /** One own exchange at a time for each IKE SA that the event may have changed: our window is one. */
@@ -33,7 +33,9 @@ function startNext(context: Context, sa: IkeSa, state: Established): void {
     );
     if (index === -1) return;
     const [task] = state.tasks.splice(index, 1);
-    if (!begin(context, sa, state, task!)) commandDone(context, task!.command, 'OK');
+    if (begin(context, sa, state, task!)) continue;
+    if (task!.type === 'rekey-child') answerRekey(context, state, task!);
+    else commandDone(context, task!.command, 'OK');
   }
 }
 

@@ -27,6 +27,7 @@ import {
   isAdditional,
   MOST_ADDITIONAL,
 } from './additional.ts';
+import type { Quirk } from './quirks.ts';
 import type { Capabilities } from './sad.ts';
 
 /** Alternatives of one proposal, each list in order of preference. */
@@ -307,10 +308,6 @@ export interface Allowed {
 }
 
 const NOTHING_MORE: Allowed = { legacy: false, quirks: [] };
-
-/** `hmac-sha2-256-96`: the peer's ESP cuts HMAC-SHA2-256 to 96 bits, as Linux before 2.6.33 and some boxes do. */
-export const QUIRKS = ['hmac-sha2-256-96'] as const;
-export type Quirk = (typeof QUIRKS)[number];
 
 /** What a suite may leave unnamed, in order of preference. */
 const unnamed = <Name>(rows: readonly { name: Name; status: string; onlyNamed?: true }[]): Name[] =>

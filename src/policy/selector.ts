@@ -44,7 +44,10 @@ export function narrow(offered: readonly Selector[], allowed: readonly Selector[
     allowed.map((b) => intersect(a, b)).filter((both) => both !== undefined),
   );
   return common.filter(
-    (selector, index) => !common.some((other, i) => i < index && contains(other, selector)),
+    (selector, index) =>
+      !common.some(
+        (other, i) => i !== index && contains(other, selector) && (i < index || !contains(selector, other)),
+      ),
   );
 }
 

@@ -344,3 +344,38 @@ test('what the kernel cannot do with outer headers is refused, with the way out'
     'isthmus.yaml:3:6: t: with dataplane: xfrm, dscp can only be copy, and df clear or copy; leave them out or use dataplane: engine',
   ]);
 });
+
+test('one selector pair per child: n × m networks become children of one pair each, named after the two', (t) => {
+  const files = folder(t);
+  const text = goodFile(
+    files.write('good.psk', PSK),
+    '    vendor: aws\n    children: { many: { local: [10.1.0.0/24, 10.1.1.0/24], remote: [10.2.0.0/24, 10.2.1.0/24] }, lab: { local: 10.1.9.0/24, remote: 10.2.9.0/24 } }\n',
+  ).replace(/ {4}local: .*\n {4}remote: .*\n/, '');
+  const { config, complaints: found } = loadConfig(files.write('isthmus.yaml', text));
+  assert.ok(config, found.map(complaintText).join('\n'));
+  const children = config.tunnels[0]!.children.map(
+    ({ name, order, selectors }) =>
+      `${order} ${name} ${selectors.local.length}×${selectors.remote.length} ${selectors.local[0]!.start} ${selectors.remote[0]!.start}`,
+  );
+  assert.deepEqual(children, [
+    '0 many.1.1 1×1 10.1.0.0 10.2.0.0',
+    '1 many.1.2 1×1 10.1.0.0 10.2.1.0',
+    '2 many.2.1 1×1 10.1.1.0 10.2.0.0',
+    '3 many.2.2 1×1 10.1.1.0 10.2.1.0',
+    '4 lab 1×1 10.1.9.0 10.2.9.0',
+  ]);
+});
+
+test('a vendor whose ESP goes in UDP only gets it so', (t) => {
+  assert.equal(good(t, '    vendor: ibm\n').tunnels[0]!.encapsulation, 'udp');
+  assert.equal(good(t).tunnels[0]!.encapsulation, 'auto');
+  assert.equal(good(t, '    vendor: ibm\n    encapsulation: esp\n').tunnels[0]!.encapsulation, 'esp');
+});
+
+test('a type of ICMP is no port', (t) => {
+  const found = complaints(
+    t,
+    `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16 icmp 8, remote: 10.2.0.0/16 }\n`,
+  );
+  assert.match(found.join(), /types of ICMP are not told apart; write icmp alone/);
+});

@@ -63,7 +63,7 @@ const EVENTS: [string, Event, number, string[]][] = [
   ['a command', { type: 'command', id: 1, command: 'rekey', tunnel: 't11' }, 1e6, ['job']],
   ['a stranger', STRANGER, 1e6, ['job']],
   ['the stranger again', STRANGER, 1e6, []],
-  ['a datagram of nobody', { ...STRANGER, bytes: RECORDED.request.with(18, 35) }, 1e6, []],
+  ['a datagram of nobody', { ...STRANGER, bytes: RECORDED.request.with(18, 35) }, 1e6, ['send']],
   ['the first liveness check that is due', { type: 'timeout' }, 1e6 + 30_000, ['send']],
   ['a tunnel that is taken down', { type: 'command', id: 2, command: 'down', tunnel: 't12' }, 1e6, ['send']],
   [

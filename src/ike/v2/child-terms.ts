@@ -6,12 +6,12 @@ import { narrow } from '../../policy/selector.ts';
 import type { ChildTemplate, Tunnel } from '../../policy/tunnel.ts';
 import { findPayload, type Payload, type Proposal } from '../../wire/ikev2.ts';
 import { NOTIFY, nameOf, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
-import { createLater, fromWire, narrowTo, selectorsText } from '../child.ts';
+import { createLater, fitting, fromWire, narrowTo, selectorsText } from '../child.ts';
 import { type Context, reportFailure } from '../context.ts';
 import type { ReportCode } from '../errors.ts';
 import type { IkeSa } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
-import { spiNumber } from './payloads.ts';
+import { notifyPayload, spiNumber } from './payloads.ts';
 
 /** What the responder chose must lie within what we asked for. */
 export function answeredSelectors(payloads: Payload[], asked: SelectorSet): SelectorSet | undefined {
@@ -58,6 +58,9 @@ function refusal(
     const configured = selectorsText(template.selectors);
     return ['PEER_TS_UNACCEPTABLE', { child, offered: 'something else', configured }];
   }
+  // RFC 7296 §2.9: it wants them one by one.
+  if (template && notify === NOTIFY.SINGLE_PAIR_REQUIRED)
+    return ['PEER_SINGLE_PAIR', { child, configured: selectorsText(template.selectors) }];
   const text =
     notify === undefined ? 'an answer that does not fit what we asked for' : nameOf(NOTIFY, notify);
   return ['PEER_ERROR', { exchange: `the request for child ${child}`, notify: text }];
@@ -68,6 +71,14 @@ interface AcceptedChild {
   chosen: { suite: ChosenSuite; proposal: Proposal };
   selectors: SelectorSet;
   spiOut: number;
+  /** What the answer adds. */
+  more: Payload[];
+}
+
+/** RFC 7296 §2.9: other children of the tunnel would take what this one leaves of the request. */
+function othersPossible({ children }: Tunnel, template: ChildTemplate, asked: SelectorSet): Payload[] {
+  const others = fitting(children, asked).filter((other) => other.template !== template);
+  return others.length > 0 ? [notifyPayload(NOTIFY.ADDITIONAL_TS_POSSIBLE)] : [];
 }
 
 /** What the peer's request for a child becomes, or the notify that refuses it. */
@@ -114,5 +125,5 @@ export function acceptChild(
     });
     return { refusal: NOTIFY.NO_PROPOSAL_CHOSEN };
   }
-  return { template, chosen, selectors, spiOut };
+  return { template, chosen, selectors, spiOut, more: othersPossible(tunnel, template, asked) };
 }

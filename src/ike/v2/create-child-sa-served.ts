@@ -26,7 +26,15 @@ import {
   selectorsText,
   useOrWait,
 } from '../child.ts';
-import { type Context, drawEspSpi, drawIkeSpi, install, reportFailure, startJob } from '../context.ts';
+import {
+  type Context,
+  commandDone,
+  drawEspSpi,
+  drawIkeSpi,
+  install,
+  reportFailure,
+  startJob,
+} from '../context.ts';
 import { exchangeFault, failureText } from '../failures.ts';
 import { inherit, newIkeSa } from '../heir.ts';
 import { reopen } from '../protect.ts';
@@ -278,6 +286,7 @@ function agreeOnChild(
     payloads: [
       { type: PAYLOAD.SA, critical: false, proposals: [accepted] },
       ...selectorPayloads(selectors, false),
+      ...found.more,
     ],
   };
 }
@@ -462,6 +471,7 @@ export function answerInstalled(
 ): void {
   delete established.serving;
   const { child, exchange, messageId, answer } = serving;
+  commandDone(context, serving.command, failed === undefined ? 'OK' : 'HOST_INSTALL_FAILED');
   if (failed !== undefined) {
     dropChild(context, child);
     notReplaced(context, established, serving);

@@ -136,10 +136,26 @@ export function createOffered(
   if (own.regrouped) Object.assign(established.own!, { regrouped: true });
 }
 
+/** Somebody wants new keys, and the peer is making them: they are there when its child is, or they are not. */
+export function answerRekey(context: Context, { serving, children }: Established, task: Task): void {
+  const { command } = task;
+  if (command === undefined) return;
+  if (task.type !== 'rekey-child') return commandDone(context, command, 'OK');
+  if (serving?.step === 'installing' && serving.replaces === task.spiIn && serving.command === undefined) {
+    serving.command = command;
+    return;
+  }
+  const old = children.find(({ spiIn }) => spiIn === task.spiIn);
+  const heir = children.some(
+    ({ name, spiIn, replaced }) => name === task.child && spiIn !== task.spiIn && !replaced,
+  );
+  commandDone(context, command, heir && (!old || old.replaced) ? 'OK' : 'CHILD_GONE');
+}
+
 /** The peer's rekey of the same SA stands; ours is not needed, or came to nothing. */
 export function yieldToRival(context: Context, sa: IkeSa, established: Established, own: OwnExchange): void {
   delete established.own;
-  commandDone(context, own.task.command, 'OK');
+  answerRekey(context, established, own.task);
   const heir = own.task.type === 'rekey-ike' && context.sas.get((own.rival?.spi as string | undefined) ?? '');
   if (heir && established.replacedBy !== undefined) return endReplaced(context, sa);
   if (heir) inherit(context, sa, established, heir);
@@ -280,7 +296,7 @@ function refused(
   if (error === NOTIFY.CHILD_SA_NOT_FOUND && task.type === 'rekey-child') {
     const child = childBySpi(established, task.spiIn);
     const { command } = task;
-    if (!child) return commandDone(context, command, 'OK');
+    if (!child) return answerRekey(context, established, task);
     established.children = established.children.filter((other) => other !== child);
     dropChild(context, child);
     const renewed = { type: 'create', child: child.name } as const;

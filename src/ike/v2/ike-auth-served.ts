@@ -228,6 +228,7 @@ function answerFirstChild(
         proposals: [toAnswer(chosen.suite, chosen.proposal.number, PROTOCOL.ESP, spiBytes(spiIn))],
       },
       ...selectorPayloads(selectors, false),
+      ...found.more,
     ],
     exchange: EXCHANGE.IKE_AUTH,
   };

@@ -187,6 +187,7 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
   for (const task of established.tasks)
     commandDone(context, task.command, task.type === 'delete-ike' ? 'OK' : cut);
   commandDone(context, own?.task.command, own?.task.type === 'delete-ike' ? 'OK' : cut);
+  if (established.serving?.step === 'installing') commandDone(context, established.serving.command, cut);
   sa.state = { name: 'deleted' };
   handOverFailed(context, established);
   tunnelLost(context, sa, tunnel);

@@ -4,7 +4,7 @@ import { encodeMessage, findNotify, type Header, type Message } from '../../wire
 import { EXCHANGE, NOTIFY } from '../../wire/numbers.ts';
 import type { Endpoint } from '../boundary.ts';
 import { connectBeside } from '../commands.ts';
-import { type Context, drop } from '../context.ts';
+import { type Context, drop, sasOf } from '../context.ts';
 import { carries } from '../intent.ts';
 import type { IkeSa } from '../sa.ts';
 import { notifyPayload } from './payloads.ts';
@@ -20,6 +20,7 @@ export function refuseUnknownSpi(
 ): void {
   drop(context, 'ike-unknown-spi');
   if (flags.response || exchange === EXCHANGE.IKE_SA_INIT || !maySpend(context)) return;
+  if (isComing(context, flags.initiator ? responderSpi : initiatorSpi, local, remote)) return;
   const bytes = encodeMessage(
     {
       initiatorSpi,
@@ -31,6 +32,18 @@ export function refuseUnknownSpi(
     [notifyPayload(NOTIFY.INVALID_IKE_SPI)],
   );
   context.actions.push({ type: 'send', bytes, local, remote });
+}
+
+/** We have offered it for a rekey of the IKE SA, and the peer was quicker to have it. */
+function isComing(context: Context, spi: string, local: Endpoint, remote: Endpoint): boolean {
+  return context.tunnels
+    .expecting(local.address, remote.address)
+    .some(({ tunnel }) => sasOf(context, tunnel.name).some((sa) => hasOffered(sa, spi)));
+}
+
+function hasOffered({ state }: IkeSa, spi: string): boolean {
+  const own = state.name === 'established' ? state.own : undefined;
+  return own !== undefined && 'offer' in own && own.offer?.spi === spi;
 }
 
 function maySpend({ strangers, now }: Context): boolean {
@@ -45,7 +58,9 @@ function maySpend({ strangers, now }: Context): boolean {
 export function isLossHint(context: Context, { state, window }: IkeSa, { payloads }: Message): boolean {
   if (!findNotify(payloads, NOTIFY.INVALID_IKE_SPI)) return false;
   const { sent } = window;
-  if (state.name !== 'established' || !sent || sent.lost) return true;
+  // Under its first words an SA may be younger than the peer knows.
+  const isNew = sent?.id === 0 && window.nextReceived === 0;
+  if (state.name !== 'established' || !sent || sent.lost || isNew) return true;
   sent.lost = true;
   const tunnel = context.tunnels.get(state.tunnel);
   if (tunnel && carries(state)) connectBeside(context, tunnel);

@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { EXIT } from '../src/cli/exit.ts';
-import { DEFAULTS, POST_QUANTUM_SUITES, RETRANSMIT } from '../src/config/defaults.ts';
+import { DEFAULTS, POST_QUANTUM_SUITES, PROBE, RETRANSMIT } from '../src/config/defaults.ts';
 import { authShape, childShape, schema } from '../src/config/schema.ts';
 import {
   ENCRYPTION,
@@ -209,7 +209,7 @@ function rangeText({ type, minimum, maximum }: JsonSchema): string {
 
 function defaultText(key: string): string {
   if (key.endsWith('-suites')) return 'see below';
-  const value = ({ ...DEFAULTS, ...RETRANSMIT } as Record<string, unknown>)[key];
+  const value = ({ ...DEFAULTS, ...RETRANSMIT, ...PROBE } as Record<string, unknown>)[key];
   if (value === undefined) return '';
   return key === 'first' || key === 'cap' ? `\`${value}ms\`` : `\`${value}\``;
 }

@@ -35,8 +35,6 @@ export const DEFAULTS = {
   /** Reordering on fast links easily passes 64 packets. */
   'replay-window': 1024,
   liveness: '30s',
-  /** A second finds out soon and costs nothing; four in a row are no chance loss. */
-  probe: { every: '1s', lost: 4 },
   /** A difference that shows at the first rekey only would show hours later. */
   rehearsal: true,
   /** RFC 3948 §4: 20 seconds. */
@@ -59,6 +57,9 @@ export const DEFAULTS = {
 export const POST_QUANTUM_SUITES = [
   'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305 / + ml-kem-768 | ml-kem-1024',
 ] as const;
+
+/** A second finds out soon and costs nothing; four in a row are no chance loss. */
+export const PROBE = { every: '1s', lost: 4 } as const;
 
 /** docs/decisions/0001-retransmission.md */
 export const RETRANSMIT = { first: 500, factor: 1.5, cap: 16_000, sends: 12, jitter: 0.1 } as const;

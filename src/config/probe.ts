@@ -6,7 +6,7 @@ import type { Probe } from '../policy/tunnel.ts';
 import { canonicalAddress, familyOf, type IpAddress } from '../wire/address.ts';
 import type { Complain } from './auth.ts';
 import type { Path } from './complaint.ts';
-import { DEFAULTS } from './defaults.ts';
+import { PROBE } from './defaults.ts';
 import { milliseconds } from './duration.ts';
 import type { ProbeEntry, TunnelEntry } from './schema.ts';
 
@@ -33,10 +33,10 @@ export function probeOf(
     return at([...where, 'from'], outside(from, selectors.local, 'local'));
   if (from !== undefined && familyOf(from) !== familyOf(to))
     return at([...where, 'from'], `${from} and ${to} are of two families`);
-  const every = milliseconds(given.every ?? DEFAULTS.probe.every);
+  const every = milliseconds(given.every ?? PROBE.every);
   if (every === undefined || every < LEAST || every > MOST)
     return at([...where, 'every'], `"${given.every}" is not from 100ms to 1h, such as 1s`);
-  return { to, ...(from === undefined ? {} : { from }), every, lost: given.lost ?? DEFAULTS.probe.lost };
+  return { to, ...(from === undefined ? {} : { from }), every, lost: given.lost ?? PROBE.lost };
 }
 
 /** A probe of the tunnel that fits none of its children. */

@@ -189,7 +189,7 @@ const tunnelShape = {
     ),
   ...limits,
   ...outer,
-  liveness: text.optional().describe('ask a silent peer after this time; 0s never'),
+  liveness: text.optional().describe('ask a silent peer after this time, 100ms or more; 0s never'),
   probe,
   rehearsal: z
     .boolean()

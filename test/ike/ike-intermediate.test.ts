@@ -351,6 +351,9 @@ test('nobody answers IKE_INTERMEDIATE: told as that, and no private half is left
   const id = pair.command(pair.a, 'up', 't');
   pair.run(100_000);
   assert.equal(pair.a.outcomes.get(id), 'PEER_SILENT_IN_INTERMEDIATE', pair.ladder());
+  pair.command(pair.a, 'down', 't');
+  pair.run(100);
+  assert.deepEqual(pair.handles(), []);
 });
 
 test('the rekey of a hybrid IKE SA goes on from its SK_d', () => {

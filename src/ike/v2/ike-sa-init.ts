@@ -212,6 +212,7 @@ export function tryOtherAnswer(context: Context, sa: IkeSa): boolean {
   const { attempt } = sa.state as { attempt?: Attempt };
   const next = attempt?.others.shift();
   if (!attempt || !next) return false;
+  if ('ke' in sa.state && sa.state.ke) startJob(context, sa, { type: 'forget', handle: sa.state.ke.handle });
   const { tunnel } = tunnelOf(context, sa)!;
   sa.local = { transport: 'udp', address: tunnel.local.address, port: 500 };
   sa.remote = { ...sa.remote, port: 500 };

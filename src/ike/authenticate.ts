@@ -2,7 +2,14 @@
 
 import { concat, hex, unhex } from '../crypto/bytes.ts';
 import { authOctets, macedId } from '../crypto/keymat.ts';
-import { matchesPattern, nameKey, parseName, printName, sameName } from '../crypto/x509-names.ts';
+import {
+  matchesPattern,
+  type NamePattern,
+  nameKey,
+  parseName,
+  printName,
+  sameName,
+} from '../crypto/x509-names.ts';
 import type { Identity } from '../policy/tunnel.ts';
 import { addressBytes, formatAddress } from '../wire/address.ts';
 import { encodeMessage, type HeaderFields } from '../wire/ikev2.ts';
@@ -151,16 +158,26 @@ function utf8(data: Uint8Array): string | undefined {
 }
 
 /** `*` in our own configuration is one whole label, mailbox or attribute. */
-export function isPattern({ type, value }: Identity): boolean {
-  return (type === 'fqdn' || type === 'email' || type === 'dn') && value.includes('*');
+function patternOf({ type, value }: Identity): NamePattern | undefined {
+  if (!value.includes('*')) return undefined;
+  switch (type) {
+    case 'fqdn':
+    case 'email':
+    case 'dn':
+      return { type, value };
+    default:
+      return undefined;
+  }
+}
+
+export function isPattern(identity: Identity): boolean {
+  return patternOf(identity) !== undefined;
 }
 
 /** Whether the peer that we expect may call itself so. */
 export function expects(expected: Identity, given: Identity): boolean {
-  const { type, value } = expected;
-  if (!isPattern(expected) || (type !== 'fqdn' && type !== 'email' && type !== 'dn'))
-    return sameIdentity(expected, given);
-  return given.type === type && matchesPattern({ type, value }, encodeIdentity(given));
+  const pattern = patternOf(expected);
+  return pattern ? matchesPattern(pattern, encodeIdentity(given)) : sameIdentity(expected, given);
 }
 
 /** Type-strict; names without regard to case (RFC 7296 §3.5 leaves it open; DNS names have none), DNs by RFC 5280 §7.1. */

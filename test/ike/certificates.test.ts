@@ -10,7 +10,14 @@ import {
   SIGNATURE_SCHEMES,
   schemeRow,
 } from '../../src/crypto/signature-schemes.ts';
-import { decodeIdentity, encodeIdentity, sameIdentity, verifiedPeer } from '../../src/ike/authenticate.ts';
+import {
+  decodeIdentity,
+  encodeIdentity,
+  expects,
+  isPattern,
+  sameIdentity,
+  verifiedPeer,
+} from '../../src/ike/authenticate.ts';
 import { chooseKey } from '../../src/ike/own-proof.ts';
 import { verification } from '../../src/ike/peer-proof.ts';
 import { reopen, sealMessage } from '../../src/ike/protect.ts';
@@ -508,4 +515,50 @@ test('a key id of any bytes comes back as it was; two that are not text are two'
   );
   for (const [index, identity] of texts.entries())
     assert.deepEqual(encodeIdentity(identity).data, ids[index]);
+});
+
+test('* of our own configuration is one whole part of a name of that type, and nothing else', () => {
+  const id = (type: Identity['type'], value: string): Identity => ({ type, value });
+  const yes: [Identity, Identity][] = [
+    [id('fqdn', '*.example'), id('fqdn', 'a.example')],
+    [id('email', '*@example.org'), id('email', 'vpn@example.org')],
+    [id('dn', 'C=DE, O=Example, CN=*'), id('dn', 'C=DE, O=Example, CN=gw')],
+    [id('key-id', '*'), id('key-id', '*')],
+    [id('fqdn', 'A.example'), id('fqdn', 'a.EXAMPLE')],
+  ];
+  const no: [Identity, Identity][] = [
+    [id('fqdn', '*.example'), id('fqdn', 'x.a.example')],
+    [id('fqdn', '*.example'), id('fqdn', 'example')],
+    [id('fqdn', '*.example'), id('key-id', 'a.example')],
+    [id('fqdn', '*.example'), id('email', 'a.example')],
+    [id('email', '*@example.org'), id('fqdn', 'vpn@example.org')],
+    [id('email', '*@example.org'), id('email', 'vpn@b.example.org')],
+    [id('dn', 'C=DE, O=Example, CN=*'), id('dn', 'C=DE, O=Other, CN=gw')],
+    [id('dn', 'C=DE, CN=*'), id('fqdn', 'gw')],
+    [id('key-id', '*'), id('key-id', 'any')],
+    [id('fqdn', 'a.example'), id('fqdn', '*.example')],
+  ];
+  for (const [expected, given] of yes)
+    assert.ok(expects(expected, given), `${expected.value} ${given.value}`);
+  for (const [expected, given] of no)
+    assert.ok(!expects(expected, given), `${expected.value} ${given.value}`);
+  assert.deepEqual(
+    yes.map(([one]) => isPattern(one)),
+    [true, true, true, false, false],
+  );
+});
+
+test('sixteen certificates are looked at; what is expected in place of a signature or a secret is said', () => {
+  const one: Payload = { type: PAYLOAD.CERT, critical: false, encoding: 4, data: new Uint8Array(9) };
+  assert.ok(!('code' in verdictOn(Array.from({ length: 16 }, () => one))));
+  const psk = { method: 'psk', secret: 'same' } as const;
+  const message = (pair: Pair) => {
+    outcome(pair);
+    return pair.b.gateway.failures().at(-1)!.detail.message;
+  };
+  assert.match(
+    String(message(certified(psk, signing([KEY_B])))),
+    /SHARED_KEY_MIC, and a signature is expected/,
+  );
+  assert.match(String(message(certified(signing([KEY_A]), psk))), /ECDSA_256, and the pre-shared key/);
 });

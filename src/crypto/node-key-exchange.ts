@@ -14,6 +14,7 @@ import {
 } from 'node:crypto';
 import { promisify } from 'node:util';
 import { concat, unhex } from './bytes.ts';
+import { importPublicKey } from './spki.ts';
 import { KEY_EXCHANGE, type KeyExchangeRow } from './suites.ts';
 
 /** A peer's public value that is not one (RFC 6989 §2). */
@@ -237,14 +238,7 @@ function algorithmOf({ name, kind, node }: KeyExchangeRow): Uint8Array {
 function rawKey(row: KeyExchangeRow, value: Uint8Array): KeyObject {
   const bits = row.kind === 'ecp' ? [0, 0x04] : [0]; // 4: uncompressed (RFC 5480 §2.2)
   const key = der(0x30, algorithmOf(row), der(0x03, Uint8Array.from(bits), value));
-  // As text (RFC 7468 §13): Node looks at bytes for twice the time that the import takes.
-  return createPublicKey(`-----BEGIN PUBLIC KEY-----\n${lined(key)}-----END PUBLIC KEY-----\n`);
-}
-
-function lined(key: Uint8Array): string {
-  return Buffer.from(key)
-    .toString('base64')
-    .replace(/.{1,64}/g, '$&\n');
+  return importPublicKey(key);
 }
 
 /** RFC 6989 §2.1: 1 < y < p - 1. */

@@ -116,16 +116,32 @@ async function signs(state: State, issuer: Link, subject: Link): Promise<boolean
   return good;
 }
 
-async function verified({ search, trouble }: State, issuer: Link, { certificate }: Link): Promise<boolean> {
+async function verified({ search, trouble }: State, issuer: Link, subject: Link): Promise<boolean> {
+  const { certificate } = subject;
   const { signatureAlgorithm, tbs, signature } = certificate;
   const scheme = schemeOf(signatureAlgorithm);
   const allowed =
     scheme && (scheme.hash === 'identity' || search.rules.signatureHashes.includes(scheme.hash));
   if (!allowed || keyProblem(issuer.key, search.rules)) return true;
   if (--search.budget.signatures < 0) return false;
-  const good = await isSignedBy(issuer.key, signatureAlgorithm, { data: tbs, signature }, search.rules);
+  const good =
+    isKnown(issuer, subject) ||
+    (await isSignedBy(issuer.key, signatureAlgorithm, { data: tbs, signature }, search.rules));
+  if (good) remember(issuer, subject);
   if (!good) trouble.push(badSignature(certificate, issuer.certificate));
   return good;
+}
+
+/** By issuer the certificates whose signature was checked: what held once holds for ever. */
+const signed = new WeakMap<Link, WeakSet<Link>>();
+
+function isKnown(issuer: Link, subject: Link): boolean {
+  return signed.get(issuer)?.has(subject) ?? false;
+}
+
+function remember(issuer: Link, subject: Link): void {
+  const known = signed.get(issuer) ?? new WeakSet<Link>();
+  signed.set(issuer, known.add(subject));
 }
 
 function tooLong(certificate: Certificate, most: number): Reason {

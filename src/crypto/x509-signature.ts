@@ -1,7 +1,8 @@
 // Keys and signatures of certificates: which are accepted, how strong they are, and whether one verifies.
 
-import { constants, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { constants, type KeyObject, verify } from 'node:crypto';
 import { childrenOf, type DerNode, oidOf, readDer, smallIntegerOf, TAG } from './der.ts';
+import { importPublicKey } from './spki.ts';
 import { type Algorithm, algorithmOf, bitsOf, sameBytes } from './x509-certificate.ts';
 
 export type KeyKind =
@@ -132,7 +133,7 @@ function checked(row: KeyRow, algorithm: Algorithm, content: Uint8Array, spki: U
   if (row.kind === 'ec' && content.length < 2) return { ...facts, problem: 'it is no point of its curve' };
   if (!allowed) return { ...facts, problem: 'it has parameters that its kind does not have' };
   try {
-    return { ...facts, key: createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' }) };
+    return { ...facts, key: importPublicKey(spki) };
   } catch {
     return { ...facts, problem: 'it is not a key of its kind' };
   }

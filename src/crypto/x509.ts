@@ -1,6 +1,7 @@
-// Certificate paths: bytes and a time in, a verdict out. Nothing is read, fetched or remembered here.
+// Certificate paths: bytes and a time in, a verdict out. Nothing is read or fetched here; what the last certificates
+// said is remembered.
 
-import { createHash, type KeyObject } from 'node:crypto';
+import { createHash, hash, type KeyObject } from 'node:crypto';
 import { findPath, newBudget } from './x509-build.ts';
 import { readCertificate, sameBytes } from './x509-certificate.ts';
 import { checkPath, type Judged, type Link } from './x509-checks.ts';
@@ -48,11 +49,11 @@ export interface Verdict {
 /** Never rejects: bytes of any kind get a verdict. */
 export async function judgePath(question: PathQuestion): Promise<Verdict> {
   const tooMuch = excess(question);
-  const leaf = tooMuch ? undefined : readOnce(question.certificates[0]!);
+  const leaf = tooMuch ? undefined : readLink(question.certificates[0]!);
   if (tooMuch || !leaf || 'code' in leaf) return refused(tooMuch ?? (leaf as Reason));
   const budget = newBudget();
-  const others = readLinks(distinct(question.certificates.slice(1)), readLink);
-  const anchors = readLinks(question.anchors, readOnce);
+  const others = readLinks(distinct(question.certificates.slice(1)));
+  const anchors = readLinks(question.anchors);
   const { rules } = question;
   // Certificates count whole seconds (RFC 5280 §4.1.2.5): the last one lasts until it is over.
   const at = Math.floor(question.at / 1000) * 1000;
@@ -92,13 +93,13 @@ export function certificateKeyHash(spki: Uint8Array): Uint8Array {
 
 /** SubjectPublicKeyInfo of a certificate; undefined where the bytes are none. */
 export function publicKeyOf(der: Uint8Array): Uint8Array | undefined {
-  const link = readOnce(der);
+  const link = readLink(der);
   return 'code' in link ? undefined : link.certificate.spki;
 }
 
 /** The public key, where the bytes are a certificate with one that is of a kind we know. */
 export function keyOf(der: Uint8Array): KeyObject | undefined {
-  const link = readOnce(der);
+  const link = readLink(der);
   return 'code' in link ? undefined : link.key.key;
 }
 
@@ -122,7 +123,7 @@ export interface CertificateDescription {
 
 /** A Reason where the bytes are no certificate. */
 export function describeCertificate(der: Uint8Array): CertificateDescription | Reason {
-  const link = readOnce(der);
+  const link = readLink(der);
   if ('code' in link) return link;
   const { certificate, key } = link;
   return {
@@ -153,7 +154,20 @@ function excess({ certificates, anchors, crls, ocsp }: PathQuestion): Reason | u
   return undefined;
 }
 
+/** The last ones read, by their SHA-256: peers come again with what they came with before. */
+const LINKS_KEPT = 512;
+const linksRead = new Map<string, Link | Reason>();
+
 function readLink(der: Uint8Array): Link | Reason {
+  const digest = hash('sha256', der, 'base64');
+  const known = linksRead.get(digest) ?? parseLink(der);
+  linksRead.delete(digest);
+  linksRead.set(digest, known);
+  if (linksRead.size > LINKS_KEPT) linksRead.delete(linksRead.keys().next().value!);
+  return known;
+}
+
+function parseLink(der: Uint8Array): Link | Reason {
   try {
     const certificate = readCertificate(der);
     return { certificate, key: readPublicKey(certificate.spki) };
@@ -164,24 +178,9 @@ function readLink(der: Uint8Array): Link | Reason {
   }
 }
 
-/**
- * By the bytes' own object, and as long as that is there: an anchor is asked about with every peer, a leaf thrice for one.
- * Nobody writes to the bytes of a certificate.
- */
-const known = new WeakMap<Uint8Array, Link | Reason>();
-
-function readOnce(der: Uint8Array): Link | Reason {
-  const link = known.get(der) ?? readLink(der);
-  known.set(der, link);
-  return link;
-}
-
 /** One that cannot be read leads nowhere; it is told where nothing else leads anywhere either. */
-function readLinks(
-  ders: readonly Uint8Array[],
-  read: (der: Uint8Array) => Link | Reason,
-): { links: Link[]; reasons: Reason[] } {
-  const all = ders.map(read);
+function readLinks(ders: readonly Uint8Array[]): { links: Link[]; reasons: Reason[] } {
+  const all = ders.map(readLink);
   return {
     links: all.filter((one): one is Link => !('code' in one)),
     reasons: all.filter((one): one is Reason => 'code' in one),

@@ -1,9 +1,10 @@
 // Whether a peer is who it says: its signature, the path of its certificate, the name in it. Every reason against it.
 
-import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
+import { createHash, type KeyObject } from 'node:crypto';
 import type { Trust } from '../config/credentials.ts';
 import { suits, verifyOctets, weakness } from '../crypto/node-signatures.ts';
 import { type SignatureScheme, schemeRow } from '../crypto/signature-schemes.ts';
+import { importPublicKey } from '../crypto/spki.ts';
 import {
   bindsIdentity,
   type CertificateNames,
@@ -141,7 +142,7 @@ async function signatureOf(question: Question, key: KeyObject): Promise<Signatur
 
 function publicKey(spki: Uint8Array): KeyObject | undefined {
   try {
-    return createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+    return importPublicKey(spki);
   } catch {
     return undefined;
   }

@@ -66,14 +66,21 @@ function levelOf(code: ReportCode): Level {
   return fault === 'bug' ? 'error' : 'warn';
 }
 
+/** Quicker than the classes of Unicode, and nearly always enough. */
+function isPlain(text: string): boolean {
+  return /^[ -~]*$/.test(text);
+}
+
 /** A peer's text must not forge lines or drive a terminal: control characters are escaped, length is bounded. */
 function printable(value: unknown): string {
   const text =
     typeof value === 'string' ? value : value === undefined ? '?' : JSON.stringify(value, plainValue);
-  const escaped = text.replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (c) => `\\u${c.codePointAt(0)!.toString(16).padStart(4, '0')}`,
-  );
+  const escaped = isPlain(text)
+    ? text
+    : text.replace(
+        /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+        (c) => `\\u${c.codePointAt(0)!.toString(16).padStart(4, '0')}`,
+      );
   return escaped.length > 400 ? `${escaped.slice(0, 400)}…` : escaped;
 }
 

@@ -78,14 +78,13 @@ export function createRevocation({ fetch, now, limits: given }: RevocationParts)
   }
 
   async function judge(question: PathQuestion): Promise<Verdict> {
-    const over = new Promise<Entry>((resolve) => {
-      setTimeout(resolve, limits.question, { bytes: undefined, problem: TOO_LATE, until: 0 }).unref();
-    });
+    let over: Promise<Entry> | undefined;
     const found = new Map<string, Entry>();
     let verdict = await judgePath(question);
     for (;;) {
       const next = nextPlaces(verdict.wanted, found);
       if (next.length === 0) break;
+      over ??= tooLate(limits.question);
       const entries = await Promise.all(next.map((wanted) => Promise.race([obtain(wanted), over])));
       for (const [i, wanted] of next.entries()) found.set(keyOf(wanted), entries[i]!);
       verdict = await judgePath(withEvidence(question, found));
@@ -105,6 +104,12 @@ export function createRevocation({ fetch, now, limits: given }: RevocationParts)
   }
 
   return { judge, size: store.size };
+}
+
+function tooLate(after: number): Promise<Entry> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, after, { bytes: undefined, problem: TOO_LATE, until: 0 }).unref();
+  });
 }
 
 const TOO_LATE = 'no answer came in time';

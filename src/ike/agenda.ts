@@ -72,7 +72,8 @@ export class Agenda {
 
   #down(entry: Entry): void {
     for (;;) {
-      const [left, right] = [this.#heap[2 * entry.place + 1], this.#heap[2 * entry.place + 2]];
+      const left = this.#heap[2 * entry.place + 1];
+      const right = this.#heap[2 * entry.place + 2];
       const child = left && right && isBefore(right, left) ? right : left;
       if (!child || isBefore(entry, child)) return;
       this.#swap(entry, child);

@@ -41,7 +41,9 @@ const ZERO = 0x30;
 
 function parseV4(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(4);
-  let [part, value, digits] = [0, 0, 0];
+  let part = 0;
+  let value = 0;
+  let digits = 0;
   for (let at = 0; at <= text.length; at++) {
     const digit = text.charCodeAt(at) - ZERO;
     if (digit >= 0 && digit <= 9) {
@@ -54,7 +56,8 @@ function parseV4(text: string): Uint8Array | undefined {
     const ends = part === 3 ? at === text.length : text[at] === '.';
     if (digits === 0 || !ends) return;
     bytes[part++] = value;
-    [value, digits] = [0, 0];
+    value = 0;
+    digits = 0;
   }
   return bytes;
 }

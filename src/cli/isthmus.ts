@@ -21,6 +21,7 @@ const USAGE = `usage: isthmus COMMAND [--json] [--socket PATH]
   up TUNNEL [--child NAME]    bring it up and keep it up
   down TUNNEL [--child NAME]  take it, or one child of it, down; its networks stay guarded
   rekey TUNNEL [--child NAME]
+  reauthenticate TUNNEL   both sides prove again who they are; no packet is lost
   reload [--dry-run]      read the file again; prints what happens to each tunnel
   show sa|policy|config|failures
   dump [--port 500|4500]  a datagram in hex from standard input, every field named
@@ -62,6 +63,7 @@ const COMMANDS: Record<string, Command> = {
   up: tunnelCommand('up'),
   down: tunnelCommand('down'),
   rekey: tunnelCommand('rekey'),
+  reauthenticate: tunnelCommand('reauthenticate'),
   reload,
   show: async ([what], { socket, json }) => {
     if (!what || !(what in SHOW)) throw new UsageError(`show what? ${Object.keys(SHOW).join(', ')}`);
@@ -87,7 +89,7 @@ function check([file]: string[], { json }: Values): number {
   return EXIT.yes;
 }
 
-function tunnelCommand(command: 'up' | 'down' | 'rekey'): Command {
+function tunnelCommand(command: 'up' | 'down' | 'rekey' | 'reauthenticate'): Command {
   return async ([name], { socket, json, child }) => {
     const param = { name: operand(name, 'TUNNEL'), command };
     const one = createClient(socket).tunnels[':name'][':command'];

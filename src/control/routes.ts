@@ -41,7 +41,7 @@ function reload(running: Running, dryRun: boolean): Reloaded {
 }
 
 async function obey(running: Running, command: string, tunnel: string, child?: string) {
-  if (command === 'up' || command === 'down' || command === 'rekey')
+  if (command === 'up' || command === 'down' || command === 'rekey' || command === 'reauthenticate')
     return running.command(command, tunnel, child);
   return { code: 'CONFIG_UNKNOWN_COMMAND' as const, sentence: `there is no command ${command}` };
 }

@@ -1,7 +1,7 @@
 // Carries events into the core and its actions out. Holds no decision of the protocol.
 
 import { type DataPlane, DataPlaneError } from '../dataplane/dataplane.ts';
-import type { Action, Core, Event, Failure, Job, JobResult } from '../ike/boundary.ts';
+import type { Action, Command, Core, Event, Failure, Job, JobResult } from '../ike/boundary.ts';
 import type { ReportCode } from '../ike/errors.ts';
 import type { Change, InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
@@ -26,7 +26,7 @@ export interface DaemonParts {
 export interface Daemon {
   feed(event: Event): void;
   /** Resolves with the code of `command-done`. */
-  command(command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): Promise<ReportCode>;
+  command(command: Command, tunnel: string, child?: string): Promise<ReportCode>;
   /** Resolves when the data plane has got every change asked for so far. */
   changed(): Promise<void>;
   /** What the data plane said last; refreshed every second or more often. */

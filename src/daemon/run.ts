@@ -10,7 +10,7 @@ import { flushXfrm } from '../dataplane/xfrm.ts';
 import { createHost, type Host, HostError } from '../host/host.ts';
 import { holderOf, type Machine, preflight, thisMachine } from '../host/preflight.ts';
 import { OURS, wantedFor } from '../host/wanted.ts';
-import type { Action } from '../ike/boundary.ts';
+import type { Action, Command } from '../ike/boundary.ts';
 import type { REPORTS, ReportCode } from '../ike/errors.ts';
 import { createGateway, type Gateway } from '../ike/gateway.ts';
 import { loadAddon } from '../native.ts';
@@ -48,7 +48,7 @@ export interface Outcome {
 }
 
 export interface Running {
-  command(command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): Promise<Outcome>;
+  command(command: Command, tunnel: string, child?: string): Promise<Outcome>;
   status(): Promise<Status>;
   /** By tunnel, where an IKE SA is established. */
   proofs(): Map<string, Proof>;
@@ -185,6 +185,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     for (const { tunnel, effect } of plan) {
       if (effect !== 'untouched') log({ code: 'CONFIG_RELOADED', tunnel, detail: { effect } });
       if (effect === 'rekey') void daemon.command('rekey', tunnel);
+      if (effect === 'renewed') void daemon.command('reauthenticate', tunnel);
     }
     return plan;
   }

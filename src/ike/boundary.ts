@@ -9,12 +9,15 @@ import type { ReportCode } from './errors.ts';
 
 export type Endpoint = { transport: 'udp' | 'tcp'; address: IpAddress; port: number };
 
+/** `reauthenticate`: both sides prove anew who they are, beside the IKE SA that is there (RFC 7296 §2.8.3). */
+export type Command = 'up' | 'down' | 'rekey' | 'reauthenticate';
+
 /** What the world tells the core. */
 export type Event =
   | { type: 'datagram'; bytes: Uint8Array; local: Endpoint; remote: Endpoint }
   | { type: 'timeout' }
   /** `child` restricts `rekey` and `down` to one child; without it the IKE SA itself is meant. */
-  | { type: 'command'; id: number; command: 'up' | 'down' | 'rekey'; tunnel: string; child?: string }
+  | { type: 'command'; id: number; command: Command; tunnel: string; child?: string }
   | { type: 'configure'; changes: ConfigChange[] }
   | { type: 'addresses'; local: IpAddress[] }
   /** The outcome of a dataplane action. */

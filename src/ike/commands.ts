@@ -160,6 +160,8 @@ export function command(context: Context, event: Event & { type: 'command' }): v
         : takeChildDown(context, state, event.id, event.child);
     case 'rekey':
       return rekey(context, state, event);
+    case 'reauthenticate':
+      return;
   }
 }
 

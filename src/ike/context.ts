@@ -42,6 +42,8 @@ export interface TunnelState {
   beside?: string;
   /** The attempt that renews what the peer has proven. */
   renewal?: string;
+  /** Commands that wait for its outcome. */
+  renewalWaiting?: number[];
   /** Names of the peer that are being looked up, and what waits for them. */
   lookup?: {
     left: string[];

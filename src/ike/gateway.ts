@@ -12,7 +12,7 @@ import { heldBy } from './fragments.ts';
 import { resolved } from './names.ts';
 import { planeEvent } from './plane-events.ts';
 import { receive } from './receive.ts';
-import { renewOutdated } from './renewal.ts';
+import { reauthenticate, renewOutdated } from './renewal.ts';
 import type { Established, IkeSa } from './sa.ts';
 import { SaTable } from './sa-table.ts';
 import { runTasks } from './tasks.ts';
@@ -150,7 +150,7 @@ function dispatch(context: Context, event: Event): void {
     case 'timeout':
       return timeout(context);
     case 'command':
-      return command(context, event);
+      return event.command === 'reauthenticate' ? reauthenticate(context, event) : command(context, event);
     case 'configure':
       for (const change of event.changes) {
         configure(context, change);

@@ -2,11 +2,21 @@
 // the old one is deleted, so no packet is without an SA.
 
 import type { Tunnel } from '../policy/tunnel.ts';
+import type { Event } from './boundary.ts';
 import { isLeaving, lifetimeFrom } from './child.ts';
 import { attempt } from './commands.ts';
-import { type Context, jittered, report, reportFailure, sasOf, type TunnelState } from './context.ts';
+import {
+  type Context,
+  commandDone,
+  jittered,
+  report,
+  reportFailure,
+  sasOf,
+  type TunnelState,
+} from './context.ts';
+import { carries } from './intent.ts';
 import { isOutdated } from './own-proof.ts';
-import type { Established, IkeSa } from './sa.ts';
+import type { Established, IkeSa, Task } from './sa.ts';
 
 /** A renewal that came to nothing is tried again after about that time. */
 const RENEW_AGAIN = 60_000;
@@ -46,6 +56,24 @@ export function renewProof(context: Context, sa: IkeSa, { proof, tunnel }: Estab
   if (state && mayRenew(state)) state.renewal = attempt(context, state, sa.remote.address);
 }
 
+/** Answered when the children have gone over, or when it came to nothing. */
+export function reauthenticate(context: Context, { id, tunnel }: Event & { type: 'command' }): void {
+  const state = context.tunnels.get(tunnel);
+  if (!state || state.removed) return commandDone(context, id, 'CONFIG_UNKNOWN_TUNNEL');
+  const sa = sasOf(context, tunnel).findLast((one) => one.state.name === 'established' && carries(one.state));
+  if (sa?.state.name !== 'established') return commandDone(context, id, 'TUNNEL_DOWN');
+  if (state.tunnel.remote.addresses.length === 0) return commandDone(context, id, 'CONFIG_NO_ADDRESS');
+  state.renewalWaiting = [...(state.renewalWaiting ?? []), id];
+  sa.state.proof.renewAt = Number.POSITIVE_INFINITY;
+  state.renewal ??= attempt(context, state, sa.remote.address);
+}
+
+function renewalDone(context: Context, tunnel: string): void {
+  const state = context.tunnels.get(tunnel);
+  for (const command of state?.renewalWaiting ?? []) commandDone(context, command, 'OK');
+  delete state?.renewalWaiting;
+}
+
 /** By us, and not while it is done already. */
 function mayRenew({ tunnel, wanted, renewal, removed }: TunnelState): boolean {
   return !removed && renewal === undefined && tunnel.remote.addresses.length > 0 && wanted;
@@ -67,7 +95,10 @@ export function beginHandOver(context: Context, sa: IkeSa, established: Establis
   for (const { spi, state } of sasOf(context, established.tunnel)) {
     if (spi === sa.spi || state.name !== 'established' || state.replacedBy !== undefined) continue;
     state.renewedBy = sa.spi;
-    state.tasks = state.tasks.filter(({ type }) => type !== 'create' && !type.startsWith('rekey'));
+    const isMoot = ({ type }: Task) => type === 'create' || type.startsWith('rekey');
+    // The new SA brings what they wanted: new keys, and the children.
+    for (const { command } of state.tasks.filter(isMoot)) commandDone(context, command, 'OK');
+    state.tasks = state.tasks.filter((task) => !isMoot(task));
     established.renews.push(spi);
   }
   return true;
@@ -81,9 +112,11 @@ export function finishHandOver(context: Context, established: Established): IkeS
   });
   for (const { state, spi, remote } of finished) {
     if (state.name !== 'established') continue;
+    established.tasks.push(...state.tasks.filter(({ type }) => type === 'take-down'));
     state.tasks = [{ type: 'delete-ike' }];
     established.renews = established.renews!.filter((other) => other !== spi);
     report(context, 'IKE_REAUTHENTICATED', established.tunnel, { remote: remote.address });
+    renewalDone(context, established.tunnel);
   }
   if (established.renews?.length === 0) delete established.renews;
   return finished;

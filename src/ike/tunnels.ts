@@ -79,6 +79,8 @@ const RENEW_SOONEST = 5000;
 
 /** The SA that was to be renewed goes on, to the end of what was proven. */
 function renewalFailed(context: Context, state: TunnelState, code: ReportCode): void {
+  for (const command of state.renewalWaiting ?? []) commandDone(context, command, code);
+  delete state.renewalWaiting;
   for (const { state: old, remote } of sasOf(context, state.tunnel.name)) {
     if (old.name !== 'established' || old.replacedBy !== undefined) continue;
     const left = old.proof.endsAt - context.now;

@@ -2,7 +2,7 @@
 // pair can be copied at any moment and go on two ways.
 
 import type { Provider } from '../crypto/provider.ts';
-import type { Action, Endpoint, Event, Job, JobResult } from '../ike/boundary.ts';
+import type { Action, Command, Endpoint, Event, Job, JobResult } from '../ike/boundary.ts';
 import { createGateway, type Gateway, type GatewayOptions, type Memory } from '../ike/gateway.ts';
 import type { IkeSa } from '../ike/sa.ts';
 import type { Change, Instant } from '../policy/sad.ts';
@@ -73,7 +73,7 @@ export interface Pair {
   weather: Weather;
   now(): Instant;
   feed(side: Side, event: Event): void;
-  command(side: Side, command: 'up' | 'down' | 'rekey', tunnel: string, child?: string): number;
+  command(side: Side, command: Command, tunnel: string, child?: string): number;
   /** Lets events happen until that much time has passed. */
   run(milliseconds: number): void;
   /** The messages sent, as a ladder. */

@@ -165,3 +165,27 @@ test('both sides renew at the same moment: one IKE SA stays', () => {
     for (const { gateway } of [pair.a, pair.b]) assert.equal(gateway.spis().length, 1, pair.ladder());
   }
 });
+
+test('the operator, or a certificate renewed on disk: at once, and answered when the children have gone over', () => {
+  const pair = pairOf({});
+  const before = pair.a.gateway.spis();
+  const id = pair.command(pair.b, 'reauthenticate', 't');
+  const lost = lossesWhile(pair, 2000);
+  assert.deepEqual(lost, [], pair.ladder());
+  assert.equal(pair.b.outcomes.get(id), 'OK', pair.ladder());
+  assert.notDeepEqual(pair.a.gateway.spis(), before);
+  agree(pair, NETS);
+});
+
+test('reauthentication on command that fails: the command is told why, the IKE SA stays', () => {
+  const pair = pairOf({});
+  pair.filter = (_from, bytes) => bytes.length < 28 || decodeHeader(bytes).exchange !== EXCHANGE.IKE_SA_INIT;
+  const id = pair.command(pair.a, 'reauthenticate', 't');
+  pair.run(150_000);
+  assert.equal(pair.a.outcomes.get(id), 'PEER_UNREACHABLE', pair.ladder());
+  agree(pair, NETS);
+  assert.equal(
+    pair.a.outcomes.get(pair.command(pair.a, 'reauthenticate', 'nobody')),
+    'CONFIG_UNKNOWN_TUNNEL',
+  );
+});

@@ -4,7 +4,7 @@ import { policyId } from '../ike/child.ts';
 import type { IkeSa } from '../ike/sa.ts';
 import type { Change } from '../policy/sad.ts';
 import { decodeHeader, type Header } from '../wire/ikev2.ts';
-import { EXCHANGE } from '../wire/numbers.ts';
+import { EXCHANGE, PAYLOAD } from '../wire/numbers.ts';
 import { copy } from './copy.ts';
 import type { Observer, Pair, Side, SideName } from './pair.ts';
 import { passage } from './plane.ts';
@@ -69,8 +69,12 @@ function nothing(): Witnessed {
   return { complaints: [], senders: {}, verified: { a: 0, b: 0 }, established: { a: 0, b: 0 } };
 }
 
+/** Undefined for what has no part in an IKE SA: keepalives, and that an SPI is unknown (RFC 7296 §1.5, §2.21.4). */
 function headerOf(bytes: Uint8Array): Header | undefined {
-  return bytes.length < 28 ? undefined : decodeHeader(bytes);
+  if (bytes.length < 28) return undefined;
+  const header = decodeHeader(bytes);
+  const isProtected = header.nextPayload === PAYLOAD.SK || header.nextPayload === PAYLOAD.SKF;
+  return isProtected || header.exchange === EXCHANGE.IKE_SA_INIT ? header : undefined;
 }
 
 function senderOf(

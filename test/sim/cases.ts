@@ -1,5 +1,6 @@
 // The exchange tests of strongSwan by their names (src/libcharon/tests/suites), each as a ladder of our own.
 
+import type { AdditionalMethod } from '../../src/policy/additional.ts';
 import type { Tunnel } from '../../src/policy/tunnel.ts';
 import type { SideName } from '../../src/sim/pair.ts';
 import type { Scenario } from './ladder.ts';
@@ -23,12 +24,50 @@ function net(...keyExchange: Group[]): (side: SideName) => Partial<Tunnel> {
   };
 }
 
+/** With a second key exchange behind the first (RFC 9370), which only some take. */
+function twice(own: { additional: AdditionalMethod[]; groups?: Group[] }): {
+  net: (side: SideName) => Partial<Tunnel>;
+  ike: () => Partial<Tunnel>;
+} {
+  const groups = own.groups ?? ['x25519'];
+  const more = { keyExchange: groups, additionalKeyExchange: [own.additional] };
+  return {
+    net: (side) => {
+      const [child] = tunnel(side).children;
+      return { children: [{ ...child!, proposals: [{ ...child!.proposals[0]!, ...more }] }] };
+    },
+    ike: () => {
+      const usual = tunnel('a').ike;
+      return { ike: { ...usual, proposals: [{ ...usual.proposals[0]!, ...more }] } };
+    },
+  };
+}
+
+const TWICE = twice({ additional: ['ecp-256'] });
+/** Takes a second key exchange and asks for none. */
+const EITHER = twice({ additional: ['none', 'ecp-256'] });
+
+function childless(how: Tunnel['childless']): () => Partial<Tunnel> {
+  return () => ({ childless: how });
+}
+
 /** A second child, which nobody makes until it is needed. */
 function andOther(side: SideName): Partial<Tunnel> {
   const [child] = tunnel(side).children;
   const range = { protocol: 0, startPort: 0, endPort: 65535, start: '10.9.0.0', end: '10.9.255.255' };
   const other = { ...child!, name: 'other', order: 1, selectors: { local: [range], remote: [range] } };
   return { children: [child!, other] };
+}
+
+/** The second child with a second key exchange. */
+function andOtherTwice(side: SideName): Partial<Tunnel> {
+  const children = andOther(side).children!;
+  const twiceProposed = TWICE.net(side).children![0]!.proposals;
+  return {
+    children: children.map((child) =>
+      child.name === 'other' ? { ...child, proposals: twiceProposed } : child,
+    ),
+  };
 }
 
 export const CHILD_REKEY: Record<string, Scenario> = {
@@ -358,6 +397,100 @@ export const CHILD_REKEY: Record<string, Scenario> = {
           <-- a1'     TEMPORARY_FAILURE
       b1' -->         empty`,
   },
+  regular_multi_ke: {
+    tunnels: { a: TWICE.net, b: TWICE.net },
+    children: NET,
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first) SA KE
+          <-- a1'     SA KE ADDITIONAL_KEY_EXCHANGE
+      a2 -->          KE ADDITIONAL_KEY_EXCHANGE
+          <-- a2'     KE !ADDITIONAL_KEY_EXCHANGE
+      a3 -->          D(first)
+          <-- a3'     D(first)`,
+  },
+  regular_ke_invalid_multi_ke: {
+    tunnels: {
+      a: twice({ additional: ['ecp-384'], groups: ['x25519', 'ecp-256'] }).net,
+      b: twice({ additional: ['ecp-384'], groups: ['ecp-256'] }).net,
+    },
+    children: NET,
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first) KE
+          <-- a1'     INVALID_KE_PAYLOAD
+      a2 -->          REKEY_SA(first) KE
+          <-- a2'     SA KE ADDITIONAL_KEY_EXCHANGE
+      a3 -->          KE ADDITIONAL_KEY_EXCHANGE
+          <-- a3'     KE
+      a4 -->          D(first)
+          <-- a4'     D(first)`,
+  },
+  collision_multi_ke: {
+    tunnels: { a: TWICE.net, b: TWICE.net },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- b1      REKEY_SA(first)
+          <-- a1'     SA ADDITIONAL_KEY_EXCHANGE
+      b1' -->         SA ADDITIONAL_KEY_EXCHANGE`,
+  },
+  collision_mixed: {
+    tunnels: { a: TWICE.net, b: EITHER.net },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- b1      REKEY_SA(first)
+          <-- a1'     SA
+      b1' -->         SA`,
+  },
+  collision_delayed_response_multi_ke: {
+    tunnels: { a: TWICE.net, b: TWICE.net },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- b1      REKEY_SA(first)
+      b1' -->         SA ADDITIONAL_KEY_EXCHANGE
+          <-- b2?     KE
+      b2'? -->
+          <-- a1'     SA ADDITIONAL_KEY_EXCHANGE`,
+  },
+  collision_delayed_request_multi_ke: {
+    tunnels: { a: TWICE.net, b: TWICE.net },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey net
+      b: rekey net
+          <-- b1      REKEY_SA(first)
+      b1' -->         SA ADDITIONAL_KEY_EXCHANGE
+      a1 -->          REKEY_SA(first)
+          <-- b2      KE ADDITIONAL_KEY_EXCHANGE
+          <-- a1'`,
+  },
+  collision_delete_multi_ke: {
+    tunnels: { a: TWICE.net, b: TWICE.net },
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: rekey net
+      a1 -->          REKEY_SA(first)
+          <-- a1'     SA ADDITIONAL_KEY_EXCHANGE
+      b: delete net
+      a2 -->          KE ADDITIONAL_KEY_EXCHANGE
+          <-- b1      D(first)
+          <-- a2'     TEMPORARY_FAILURE
+      b1' -->         D(first)`,
+  },
 };
 
 export const IKE_REKEY: Record<string, Scenario> = {
@@ -504,6 +637,101 @@ export const IKE_REKEY: Record<string, Scenario> = {
       a1 -->          SA(ike)
           <-- a1'     TEMPORARY_FAILURE`,
   },
+  regular_multi_ke: {
+    tunnels: { a: TWICE.ike, b: TWICE.ike },
+    children: NET,
+    ladder: `
+      a: rekey ike
+      a1 -->          SA(ike) KE
+          <-- a1'     SA(ike) KE ADDITIONAL_KEY_EXCHANGE
+      a2 -->          KE ADDITIONAL_KEY_EXCHANGE
+          <-- a2'     KE !ADDITIONAL_KEY_EXCHANGE
+      a3 -->          D(ike:first)
+          <-- a3'     empty`,
+  },
+  regular_ke_invalid_multi_ke: {
+    tunnels: { a: TWICE.ike, b: TWICE.ike },
+    changed: {
+      b: twice({ additional: ['ecp-256'], groups: ['ecp-384', 'x25519'] }).ike,
+      a: twice({ additional: ['ecp-256'], groups: ['x25519', 'ecp-384'] }).ike,
+    },
+    children: NET,
+    ladder: `
+      a: rekey ike
+      a1 -->          SA(ike) KE
+          <-- a1'     INVALID_KE_PAYLOAD
+      a2 -->          SA(ike) KE
+          <-- a2'     SA(ike) KE ADDITIONAL_KEY_EXCHANGE
+      a3 -->          KE ADDITIONAL_KEY_EXCHANGE
+          <-- a3'     KE
+      a4 -->          D(ike:first)
+          <-- a4'     empty`,
+  },
+  collision_multi_ke: {
+    tunnels: { a: TWICE.ike, b: TWICE.ike },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+      a1 -->          SA(ike)
+          <-- b1      SA(ike)
+          <-- a1'     SA(ike) ADDITIONAL_KEY_EXCHANGE
+      b1' -->         SA(ike) ADDITIONAL_KEY_EXCHANGE`,
+  },
+  collision_mixed: {
+    tunnels: { a: TWICE.ike, b: EITHER.ike },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+      a1 -->          SA(ike)
+          <-- b1      SA(ike)
+          <-- a1'     SA(ike)
+      b1' -->         SA(ike)`,
+  },
+  collision_delayed_response_multi_ke: {
+    tunnels: { a: TWICE.ike, b: TWICE.ike },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+      a1 -->          SA(ike)
+          <-- b1      SA(ike)
+      b1' -->         SA(ike) ADDITIONAL_KEY_EXCHANGE
+          <-- b2?     KE
+      b2'? -->
+          <-- a1'     SA(ike) ADDITIONAL_KEY_EXCHANGE`,
+  },
+  collision_delayed_request_multi_ke: {
+    tunnels: { a: TWICE.ike, b: TWICE.ike },
+    children: NET,
+    rivals: true,
+    ladder: `
+      a: rekey ike
+      b: rekey ike
+          <-- b1      SA(ike)
+      b1' -->         SA(ike) ADDITIONAL_KEY_EXCHANGE
+      a1 -->          SA(ike)
+          <-- b2      KE ADDITIONAL_KEY_EXCHANGE
+          <-- a1'`,
+  },
+  collision_delete_multi_ke: {
+    tunnels: { a: TWICE.ike, b: TWICE.ike },
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: rekey ike
+      a1 -->          SA(ike)
+          <-- a1'     SA(ike) ADDITIONAL_KEY_EXCHANGE
+      b: delete ike
+      a2 -->          KE ADDITIONAL_KEY_EXCHANGE
+          <-- b1      D(ike)
+          <-- a2'     TEMPORARY_FAILURE
+      b1' -->         empty`,
+  },
 };
 
 export const CHILD_DELETE: Record<string, Scenario> = {
@@ -604,5 +832,78 @@ export const CHILD_CREATE: Record<string, Scenario> = {
       b1' -->         TEMPORARY_FAILURE
       a: silent
       b: silent`,
+  },
+  multi_ke: {
+    changed: { a: andOtherTwice, b: andOtherTwice },
+    children: ['net', 'other'],
+    ladder: `
+      a: need other
+      a1 -->          SA KE
+          <-- a1'     SA KE ADDITIONAL_KEY_EXCHANGE
+      a2 -->          KE ADDITIONAL_KEY_EXCHANGE
+          <-- a2'     KE`,
+  },
+};
+
+/** Nothing is up when these begin. */
+export const CHILDLESS: Record<string, Scenario> = {
+  regular: {
+    fresh: true,
+    tunnels: { a: childless('prefer'), b: childless('allow') },
+    children: NET,
+    gap: 'wanted',
+    ladder: `
+      a: up
+      a1 -->          SA(ike) KE
+          <-- a1'     SA(ike) KE CHILDLESS_IKEV2_SUPPORTED
+      a2 -->          !SA
+          <-- a2'     !SA
+      a3 -->          SA KE
+          <-- a3'     SA KE`,
+  },
+  regular_manual: {
+    fresh: true,
+    tunnels: { a: childless('require'), b: childless('allow') },
+    children: NET,
+    gap: 'wanted',
+    ladder: `
+      a: up
+      a1 -->          SA(ike) KE
+          <-- a1'     CHILDLESS_IKEV2_SUPPORTED
+      a2 -->          !SA
+          <-- a2'     !SA
+      a3 -->          SA KE
+          <-- a3'     SA KE
+      a: delete net
+      a4 -->          D(a3)
+          <-- a4'     D(a3)
+      a: up net
+      a5 -->          SA KE
+          <-- a5'     SA KE`,
+  },
+  failure_init: {
+    fresh: true,
+    tunnels: { a: childless('require'), b: childless('never') },
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: up
+      a1 -->          SA(ike) KE
+          <-- a1'     SA(ike) !CHILDLESS_IKEV2_SUPPORTED
+      a: silent
+      a: delete ike`,
+  },
+  failure_resp: {
+    fresh: true,
+    tunnels: { a: childless('never'), b: childless('require') },
+    children: NONE,
+    gap: 'wanted',
+    ladder: `
+      a: up
+      a1 -->          SA(ike) KE
+          <-- a1'     SA(ike) CHILDLESS_IKEV2_SUPPORTED
+      a2 -->          SA
+          <-- a2'     !SA
+      a: delete ike`,
   },
 };

@@ -1,7 +1,7 @@
 // Looks for any fault, the quickest ways first, and stops at the first one: 1 and what it is, or 0. Run with the faults of
 // test/mutants planted, it must find each.
 
-import { CHILD_CREATE, CHILD_DELETE, CHILD_REKEY, IKE_DELETE, IKE_REKEY } from './cases.ts';
+import { CHILD_CREATE, CHILD_DELETE, CHILD_REKEY, CHILDLESS, IKE_DELETE, IKE_REKEY } from './cases.ts';
 import { explore } from './explore.ts';
 import { runLadder, type Scenario, type Variant } from './ladder.ts';
 import { situations } from './ladders.ts';
@@ -13,6 +13,7 @@ const SUITES: Record<string, Record<string, Scenario>> = {
   child_delete: CHILD_DELETE,
   ike_delete: IKE_DELETE,
   child_create: CHILD_CREATE,
+  childless: CHILDLESS,
 };
 
 try {

@@ -1,10 +1,11 @@
 // Runs a ladder: wishes and arrivals in the order in which they are written, with everything checked after each of them.
 //
-//   a: rekey net                      a wish: rekey, delete, need, soft expire, hard expire, lose
+//   a: rekey net                      a wish: up, rekey, delete, need, soft expire, hard expire, lose
 //   a1 -->            REKEY_SA(first) a's first request arrives, and what must be in it
 //        <-- a1'      SA              the answer to it arrives
 //   b1 --x                            b's first request is lost; `for ever`: whenever it is sent
 //   b: silent                         no request of b is under way
+//   b1? -->           !KE             b's first request arrives if there is one, and what must not be in it
 //
 // Children are named by the request that made them; `first` is there from the beginning.
 
@@ -37,6 +38,8 @@ export interface Scenario {
   disturbed?: Pick<Scenario, 'gap'> & { children?: readonly string[] };
   /** Both sides rekey one thing: it is run with each of the nonces the lowest. */
   rivals?: true;
+  /** Nothing is up when it begins. */
+  fresh?: true;
   /** The configuration, from the beginning and changed once the tunnel is up. */
   tunnels?: Changes;
   changed?: Changes;
@@ -127,7 +130,7 @@ class Run {
 
   begin(): void {
     const { pair } = this;
-    pair.command(pair.a, 'up', 't');
+    if (!this.#scenario.fresh) pair.command(pair.a, 'up', 't');
     pair.run(7000);
     for (const side of [pair.a, pair.b]) {
       // What is deleted stays deleted.
@@ -150,7 +153,7 @@ class Run {
 
   line(line: string): void {
     const wish = /^([ab]): (.+)$/.exec(line);
-    const sent = /^([ab]\d+'?) --(>|x)(.*)$/.exec(line) ?? /^(?:<|x)-- ([ab]\d+'?)()(.*)$/.exec(line);
+    const sent = /^([ab]\d+'?\??) --(>|x)(.*)$/.exec(line) ?? /^(?:<|x)-- ([ab]\d+'?\??)()(.*)$/.exec(line);
     if (wish) this.#wish(this.pair[this.#swap(wish[1] as SideName)], wish[2]!);
     else if (!sent) throw new Error(`cannot read: ${line}`);
     else if (line.includes('--x') || line.startsWith('x--')) this.#lose(sent[1]!, sent[3]!.trim());
@@ -251,16 +254,20 @@ class Run {
   }
 
   #arrive(name: string, expected: string[]): void {
-    const one = this.#underWay(name);
+    const one = this.#underWay(name.replace('?', ''));
     if (!one) {
       // What was lost or late may have changed what there is.
-      if (this.#variant.mischief) return;
+      if (this.#variant.mischief || name.endsWith('?')) return;
       assert.fail(`${name} is not under way`);
     }
     const found = contents(this.#names, one.to === 'a' ? 'b' : 'a', one.bytes);
     const missing = expected
       .map((word) => this.#verdict(word))
-      .filter((word) => !word.split('|').some((each) => found.includes(each)));
+      .filter((word) =>
+        word[0] === '!'
+          ? found.includes(word.slice(1))
+          : !word.split('|').some((each) => found.includes(each)),
+      );
     if (!this.#variant.mischief) assert.deepEqual(missing, [], `${name} is ${found}`);
     this.pair.take(one.order);
     this.pair.work();
@@ -293,9 +300,12 @@ class Run {
     const { pair } = this;
     const [verb, what] = [wish.slice(0, wish.lastIndexOf(' ')), wish.slice(wish.lastIndexOf(' ') + 1)];
     if (wish === 'silent') return this.#silent(side);
+    if (wish === 'up') return void pair.command(side, 'up', 't');
     switch (verb) {
       case 'rekey':
         return void pair.command(side, 'rekey', 't', what === 'ike' ? undefined : what);
+      case 'up':
+        return void pair.command(side, 'up', 't', what);
       case 'delete':
         return void pair.command(side, 'down', 't', what === 'ike' ? undefined : what);
       case 'need': {

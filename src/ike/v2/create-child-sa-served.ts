@@ -379,6 +379,11 @@ export function followupRequested(
   const [ke, link] = [findPayload(payloads, PAYLOAD.KE), linkOf(payloads)];
   if (!ke || !link) return refuse(NOTIFY.INVALID_SYNTAX);
   if (!pending || !context.provider.equal(pending.link, link)) return refuse(NOTIFY.STATE_NOT_FOUND);
+  // RFC 7296 §2.25.2: nothing more is made of an IKE SA that is being deleted.
+  if (isClosing(established)) {
+    endPending(context, established);
+    return refuse(NOTIFY.TEMPORARY_FAILURE);
+  }
   const group = nextFollowup(pending.agreed)!;
   if (ke.group !== group) {
     endPending(context, established);

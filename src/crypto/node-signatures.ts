@@ -1,4 +1,4 @@
-// Signatures of AUTH on node:crypto: every parameter said, no default of the library relied on.
+// Signatures of AUTH on node:crypto: padding, salt and the form of raw r and s are said; DER of ECDSA is what it has of itself.
 
 import { constants, type KeyObject, type SigningOptions, sign, verify } from 'node:crypto';
 import { promisify } from 'node:util';

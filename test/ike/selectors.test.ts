@@ -3,10 +3,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseSelector } from '../../src/config/config.ts';
+import { createNodeProvider } from '../../src/crypto/node-provider.ts';
+import { openMessage, sealMessage } from '../../src/ike/protect.ts';
 import type { Selector } from '../../src/policy/selector.ts';
 import type { ChildTemplate, Tunnel } from '../../src/policy/tunnel.ts';
 import { type Pair, type Side, type SideName, sendPacket } from '../../src/sim/pair.ts';
 
+import { decodeHeader, findNotify, type Payload } from '../../src/wire/ikev2.ts';
+import { EXCHANGE, NOTIFY, PAYLOAD } from '../../src/wire/numbers.ts';
 import { agree, established, sites, tunnel } from '../sim/sites.ts';
 
 function of(...texts: string[]): Selector[] {
@@ -168,4 +172,78 @@ test('extended sequence numbers: both where both can, none where one side will n
   assert.deepEqual(outcome([false, true], [true]), [true, true]);
   assert.equal(outcome([true], [false]), 'PEER_NO_PROPOSAL');
   assert.equal(outcome([false], [true]), 'PEER_NO_PROPOSAL');
+});
+
+// What goes on the wire
+
+const provider = createNodeProvider();
+
+/** What the answer of `b` to a CREATE_CHILD_SA holds, opened with the keys of `a`. */
+function answered(pair: Pair): Payload[] {
+  let answer = new Uint8Array(0);
+  pair.filter = (from, bytes) => {
+    if (from === pair.b && decodeHeader(bytes).exchange === EXCHANGE.CREATE_CHILD_SA) answer = bytes.slice();
+    return true;
+  };
+  pair.command(pair.a, 'up', 't');
+  pair.run(1000);
+  const { state } = pair.a.gateway.sas()[0]!;
+  assert.ok(state.name === 'established', pair.ladder());
+  return openMessage(provider, state, answer)!;
+}
+
+test('ADDITIONAL_TS_POSSIBLE: other children would take the rest of what was asked for (RFC 7296 §2.9)', () => {
+  const wide = { childless: 'prefer', children: [child('a', ['10.1.0.0/16'], ['10.2.0.0/16'])] } as const;
+  const halves = ['10.2.0.0/17', '10.2.128.0/17'].map((net, i) =>
+    child('b', [net], ['10.1.0.0/16'], `half${i}`, i),
+  );
+  const some = answered(sites(1, { ...wide, children: [...wide.children] }, { children: halves }));
+  assert.ok(findNotify(some, NOTIFY.ADDITIONAL_TS_POSSIBLE));
+  const none = answered(sites(1, { ...wide, children: [...wide.children] }, { children: halves.slice(1) }));
+  assert.equal(findNotify(none, NOTIFY.ADDITIONAL_TS_POSSIBLE), undefined);
+});
+
+test('a rekey stays with its child, also where another would take the request to the letter', () => {
+  const narrow = child('b', ['10.2.0.0/17'], ['10.1.0.0/16'], 'narrow', 0);
+  const pair = established(sites(1, {}, { children: [narrow] }));
+  const exact = child('b', ['10.2.0.0/16'], ['10.1.0.0/16'], 'exact', 1);
+  const changed = tunnel('b', { children: [narrow, exact] });
+  pair.feed(pair.b, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: changed }] });
+  pair.command(pair.a, 'rekey', 't', 'net');
+  pair.run(2000);
+  assert.deepEqual(childrenOf(pair.b), ['narrow: 10.2.0.0/17 to 10.1.0.0/16'], pair.ladder());
+});
+
+test('SINGLE_PAIR_REQUIRED: the operator is told what to write (RFC 7296 §2.9)', () => {
+  const [near, far] = [['10.1.0.0/24', '10.1.2.0/24'], ['10.2.0.0/24']];
+  const pair = sites(
+    1,
+    { childless: 'prefer', children: [child('a', near, far)] },
+    { children: [child('b', far, near)] },
+  );
+  pair.filter = (from, bytes) => from !== pair.a || decodeHeader(bytes).exchange !== EXCHANGE.CREATE_CHILD_SA;
+  const id = pair.command(pair.a, 'up', 't');
+  pair.run(100);
+  const sa = pair.b.gateway.sas()[0]!;
+  assert.ok(sa.state.name === 'established');
+  const fields = {
+    initiatorSpi: sa.peerSpi,
+    responderSpi: sa.spi,
+    exchange: EXCHANGE.CREATE_CHILD_SA,
+    flags: { initiator: false, response: true, version: false },
+    messageId: 2,
+  };
+  const notify: Payload = {
+    type: PAYLOAD.N,
+    critical: false,
+    protocol: 0,
+    spi: new Uint8Array(0),
+    notifyType: NOTIFY.SINGLE_PAIR_REQUIRED,
+    data: new Uint8Array(0),
+  };
+  const { suite, keys } = sa.state;
+  const bytes = sealMessage(provider, suite, keys, fields, [notify]);
+  pair.inject(pair.a, bytes, { local: sa.remote, remote: sa.local });
+  pair.run(10);
+  assert.equal(pair.a.outcomes.get(id), 'PEER_SINGLE_PAIR', pair.ladder());
 });

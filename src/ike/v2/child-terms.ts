@@ -81,13 +81,14 @@ function othersPossible({ children }: Tunnel, template: ChildTemplate, asked: Se
   return others.length > 0 ? [notifyPayload(NOTIFY.ADDITIONAL_TS_POSSIBLE)] : [];
 }
 
-/** What the peer's request for a child becomes, or the notify that refuses it. */
+/** What the peer's request for a child becomes, or the notify that refuses it. `rekeyed`: the child that it is to replace. */
 export function acceptChild(
   context: Context,
   sa: IkeSa,
   tunnel: Tunnel,
   payloads: Payload[],
   keyExchange: boolean,
+  rekeyed?: string,
 ): AcceptedChild | { refusal: number } {
   const [saPayload, tsi, tsr] = [
     findPayload(payloads, PAYLOAD.SA),
@@ -97,7 +98,8 @@ export function acceptChild(
   if (!saPayload || !tsi || !tsr) return { refusal: NOTIFY.INVALID_SYNTAX };
   const remote = sa.remote.address;
   const asked = { local: fromWire(tsr.selectors), remote: fromWire(tsi.selectors) };
-  const narrowed = narrowTo(tunnel.children, asked);
+  const same = tunnel.children.filter(({ name }) => name === rekeyed);
+  const narrowed = narrowTo(same, asked) ?? narrowTo(tunnel.children, asked);
   if (!narrowed) {
     const configured = tunnel.children.map((child) => selectorsText(child.selectors)).join(' or ');
     const child = tunnel.children.map(({ name }) => name).join(' or ');

@@ -173,7 +173,8 @@ function childSuite(
   tunnel: Tunnel,
   payloads: Payload[],
 ): ChosenSuite | number {
-  const found = acceptChild(context, sa, tunnel, payloads, true);
+  const rekeyed = rekeyedBy(established, payloads)?.old?.name;
+  const found = acceptChild(context, sa, tunnel, payloads, true, rekeyed);
   if ('refusal' in found) {
     const child = rekeyedBy(established, payloads)?.old?.name;
     if (child !== undefined) noteRefused(context, sa, established, { child });
@@ -272,7 +273,10 @@ function agreeOnChild(
   const { tunnel } = context.tunnels.get(established.tunnel)!;
   const rekeyed = rekeyedBy(established, payloads);
   const gone = rekeyed && whyNotRekeyed(established, rekeyed.old);
-  const found = gone === undefined ? acceptChild(context, sa, tunnel, payloads, true) : { refusal: gone };
+  const found =
+    gone === undefined
+      ? acceptChild(context, sa, tunnel, payloads, true, rekeyed?.old?.name)
+      : { refusal: gone };
   if ('refusal' in found) return found.refusal;
   const { template, chosen, selectors, spiOut } = found;
   const { name } = template;

@@ -270,6 +270,19 @@ test('OCSP: what is old, early, about another, refused or odd is no answer', asy
   assert.match(await raw(refusal(6)), /unauthorized/);
   assert.match(await raw(new Uint8Array(70_000)), /70000 bytes/);
   assert.match(await raw(makeAnswer(root, leaf).subarray(0, 100)), /cannot be read/);
+  const [TIME, HASH] = [Uint8Array.of(TAG.GENERALIZED_TIME, 15), Uint8Array.of(TAG.OCTET_STRING, 20)];
+  for (const [header, nth] of [
+    [TIME, 0],
+    [HASH, 0],
+    [HASH, 1],
+  ] as const) {
+    const odd = Buffer.from(makeAnswer(root, leaf));
+    let at = odd.indexOf(header);
+    for (let i = 0; i < nth; i++) at = odd.indexOf(header, at + 2);
+    odd[at] = TAG.UTF8_STRING;
+    assert.match(await raw(odd), /cannot be read/);
+  }
+  assert.match(await told(withAnswer({ status: 'revoked' })), /2030-05-31 \(key compromised\)/);
 });
 
 test('the question names issuer and serial number (RFC 6960 §4.1.1), small enough for GET (RFC 5019 §5)', () => {

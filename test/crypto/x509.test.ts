@@ -101,6 +101,18 @@ test('cross certificates: a path that ended is passed by for one that is good', 
   assert.deepEqual(await codes(ask([leaf, ended], [other, root])), ['EXPIRED']);
 });
 
+test('a way that is too long is left, and a shorter one is found', async () => {
+  const far = makeCa(root, { name: 'CN=far', key: testKey('p256', 5) });
+  const long = makeCa(far, { name: 'CN=mid', key: testKey('p256', 6) });
+  const other = makeCa(undefined, { name: 'CN=Other', key: testKey('p256', 4) });
+  const short = makeCa(other, { name: 'CN=mid', key: testKey('p256', 6) });
+  const rules = { longestPath: 3 };
+  const leaf = makeLeaf(short);
+  assert.deepEqual(await codes(ask([leaf, long, far, short], [root, other], { rules })), []);
+  assert.deepEqual(await codes(ask([leaf, long, far], [root], { rules })), ['PATH_TOO_LONG', 'UNTRUSTED']);
+  assert.deepEqual(await codes(ask([leaf, long, far], [root], { rules: { longestPath: 4 } })), []);
+});
+
 test('key identifiers help to find, and prove nothing (RFC 5280 §4.2.1.1)', async () => {
   const [one, two] = [1, 2].map((i) => {
     const key = testKey('p256', 30 + i);

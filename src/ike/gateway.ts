@@ -19,10 +19,11 @@ import { runTasks } from './tasks.ts';
 import { nextTimeout, settle, timeout } from './timers.ts';
 import { TunnelTable } from './tunnel-table.ts';
 import { createFinished, createInstalled, createOffered } from './v2/create-child-sa.ts';
-import { answerInstalled, createAnswerReady, followupAnswerReady } from './v2/create-child-sa-served.ts';
+import { answerInstalled, createAnswerReady } from './v2/create-child-sa-served.ts';
 import { authSigned, authVerified } from './v2/ike-auth.ts';
 import { answerSigned, peerVerified } from './v2/ike-auth-served.ts';
 import { followupFinished, followupOffered } from './v2/ike-followup-ke.ts';
+import { followupAnswerReady } from './v2/ike-followup-ke-served.ts';
 import {
   afterExchange,
   intermediateFinished,

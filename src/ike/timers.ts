@@ -12,7 +12,7 @@ import { proofEnded, renewProof } from './renewal.ts';
 import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
 import { mayBegin } from './tasks.ts';
 import { giveUp, retryDelay } from './tunnels.ts';
-import { endPending } from './v2/create-child-sa-served.ts';
+import { endPending } from './v2/ike-followup-ke-served.ts';
 import { tryOtherAnswer } from './v2/ike-sa-init.ts';
 import { deleteIke } from './v2/informational.ts';
 import { DOUBT, retransmit, send } from './window.ts';

@@ -43,12 +43,12 @@ import type { Agreed, ChildSa, Established, IkeSa, Serving } from '../sa.ts';
 import { askedAgain, upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
 import { acceptChild } from './child-terms.ts';
-import { linkOf, linkPayload, nextFollowup } from './ike-followup-ke.ts';
+import { linkPayload, nextFollowup } from './ike-followup-ke.ts';
 import { isNonce, lower, NONCE_BYTES } from './nonces.ts';
 import { ikeSpiText, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 
 /** A child that could not be installed for the peer is made by us after about that time. */
-const MISSED = 5000;
+export const MISSED = 5000;
 
 /** The request as it is answered: what was asked, and what the key exchange gave. */
 interface Request {
@@ -85,7 +85,7 @@ export function createRequested(
   established.serving = { messageId, request: bytes, step: 'answering', ike: forIke, job };
 }
 
-function refuseRequest(
+export function refuseRequest(
   context: Context,
   sa: IkeSa,
   established: Established,
@@ -128,7 +128,7 @@ function isFollowing({ own }: Established, old: ChildSa | undefined): boolean {
 }
 
 /** We are about to delete the IKE SA (RFC 7296 §2.25.2). */
-function isClosing({ own, tasks }: Established): boolean {
+export function isClosing({ own, tasks }: Established): boolean {
   const queued = tasks.some(({ type, notBefore }) => type === 'delete-ike' && notBefore === undefined);
   return queued || own?.task.type === 'delete-ike';
 }
@@ -300,7 +300,7 @@ const FOLLOWUP_WAIT = 20_000;
 const LINK_BYTES = 8;
 
 /** The next additional key exchange is waited for, or, after the last, what was agreed on is made. */
-function proceed(
+export function proceed(
   context: Context,
   sa: IkeSa,
   established: Established,
@@ -369,87 +369,7 @@ function makeAgreedChild(
   };
 }
 
-/** The next of the additional key exchanges of what the peer asked for (RFC 9370 §2.2.4). */
-export function followupRequested(
-  context: Context,
-  sa: IkeSa,
-  established: Established,
-  payloads: Payload[],
-  request: Uint8Array,
-  messageId: number,
-): void {
-  const refuse = (notify: number) => refuseFollowup(context, sa, established, messageId, notify);
-  const { pending } = established;
-  const [ke, link] = [findPayload(payloads, PAYLOAD.KE), linkOf(payloads)];
-  if (!ke || !link) return refuse(NOTIFY.INVALID_SYNTAX);
-  if (!pending || !context.provider.equal(pending.link, link)) return refuse(NOTIFY.STATE_NOT_FOUND);
-  // RFC 7296 §2.25.2: nothing more is made of an IKE SA that is being deleted.
-  if (isClosing(established)) {
-    endPending(context, established);
-    return refuse(NOTIFY.TEMPORARY_FAILURE);
-  }
-  const group = nextFollowup(pending.agreed)!;
-  if (ke.group !== group) {
-    endPending(context, established);
-    return refuse(NOTIFY.INVALID_SYNTAX);
-  }
-  const job = startJob(context, sa, { type: 'answer', group, public: ke.data });
-  established.serving = { messageId, request, step: 'followup', job };
-}
-
-export function followupAnswerReady(
-  context: Context,
-  sa: IkeSa,
-  established: Established,
-  { messageId, request }: Serving & { step: 'followup' },
-  result: JobResult,
-): void {
-  delete established.serving;
-  const { pending } = established;
-  const refuse = (notify: number) => refuseFollowup(context, sa, established, messageId, notify);
-  if (!pending) return refuse(NOTIFY.STATE_NOT_FOUND);
-  if (result.type !== 'answer') {
-    const detail = { remote: sa.remote.address, message: failureText(result) };
-    reportFailure(context, exchangeFault(result), established.tunnel, detail);
-    endPending(context, established);
-    return refuse(NOTIFY.INVALID_SYNTAX);
-  }
-  if (established.replacedBy !== undefined) return refuse(NOTIFY.TEMPORARY_FAILURE);
-  const { agreed } = pending;
-  const ke: Payload = {
-    type: PAYLOAD.KE,
-    critical: false,
-    group: nextFollowup(agreed)!,
-    data: result.public,
-  };
-  const to = { exchange: EXCHANGE.IKE_FOLLOWUP_KE, messageId, request };
-  proceed(context, sa, established, { ...agreed, secrets: [...agreed.secrets, result.secret] }, to, [ke]);
-}
-
-function refuseFollowup(
-  context: Context,
-  sa: IkeSa,
-  established: Established,
-  messageId: number,
-  notify: number,
-): void {
-  refuseRequest(context, sa, established, messageId, notify, undefined, EXCHANGE.IKE_FOLLOWUP_KE);
-}
-
-/** The peer does not go on with what it asked for: an old SA goes on, and its rekey is ours again. */
-export function endPending(context: Context, established: Established): void {
-  const { pending, own } = established;
-  delete established.pending;
-  if (!pending) return;
-  const { agreed } = pending;
-  if (own?.rival?.spi === spiOfAgreed(agreed)) delete own.rival;
-  if (agreed.kind === 'ike') return;
-  const { name: child, replaces } = agreed;
-  if (replaces === undefined) createLater(context, established, child, MISSED);
-  else retryRekey(context, established, { type: 'rekey-child', spiIn: replaces, child });
-}
-
-function spiOfAgreed(agreed: Agreed): number | string {
+export function spiOfAgreed(agreed: Agreed): number | string {
   return agreed.kind === 'ike' ? agreed.spi : agreed.spiIn;
 }
 

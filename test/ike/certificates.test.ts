@@ -18,10 +18,10 @@ import {
   sameIdentity,
   verifiedPeer,
 } from '../../src/ike/authenticate.ts';
-import { chooseKey } from '../../src/ike/own-proof.ts';
+import { chooseKey, chooseProof, isOutdated, proofPayloads } from '../../src/ike/own-proof.ts';
 import { verification } from '../../src/ike/peer-proof.ts';
 import { reopen, sealMessage } from '../../src/ike/protect.ts';
-import type { Secrets } from '../../src/ike/sa.ts';
+import type { IkeSa, Secrets } from '../../src/ike/sa.ts';
 import { heardFrom } from '../../src/ike/v2/announcements.ts';
 import { notifyPayload } from '../../src/ike/v2/payloads.ts';
 import type { Auth, Identity } from '../../src/policy/tunnel.ts';
@@ -561,4 +561,49 @@ test('sixteen certificates are looked at; what is expected in place of a signatu
     /SHARED_KEY_MIC, and a signature is expected/,
   );
   assert.match(String(message(certified(signing([KEY_A]), psk))), /ECDSA_256, and the pre-shared key/);
+});
+
+test('a key among several CAs, a form among several of one algorithm, an OCSP answer only to who asks', () => {
+  const [upper, lower] = [authority('Upper CA'), authority('Lower CA')];
+  const other = ownKey('other', A, { issuer: 'Other CA' });
+  const key = ownKey('key', A, { authorities: [lower, upper] });
+  const heard = (authorities: Uint8Array[]) => ({ hashes: [2], encodings: [], authorities });
+  assert.equal(chooseKey([other, key], heard([authority('Third CA'), upper]))?.key.key, 'key');
+  assert.equal(chooseKey([other, key], heard([authority('Third CA')]))?.key.key, 'other');
+  const pss = schemeRow('rsa-pss-sha256');
+  const rsa = ownKey('rsa', A, { schemes: ['rsa-sha256', 'rsa-pss-sha256'] });
+  for (const algorithm of pss.algorithms)
+    assert.equal(
+      chooseKey([rsa], { ...heard([]), methods: [{ method: 14, algorithm }] })?.scheme,
+      'rsa-pss-sha256',
+    );
+  const secrets = { suite: { prf: 'hmac-sha2-256' } } as Secrets;
+  const kinds = (ocsp: Uint8Array | undefined, encodings: number[]) => {
+    const auth = signing([{ ...key, ...(ocsp ? { ocsp } : {}) }]);
+    const chosen = chooseProof(tunnel('a', { auth }), secrets, new Uint8Array(8), {
+      ...heard([]),
+      encodings,
+    });
+    const payloads = proofPayloads(chosen!.proof, { type: 'sign', signature: new Uint8Array(8) })!;
+    assert.ok(payloads.every(({ critical }) => !critical));
+    return payloads.flatMap((one) => (one.type === PAYLOAD.CERT ? one.encoding : []));
+  };
+  assert.deepEqual(kinds(new Uint8Array(9), [4, 14]), [4, 14]);
+  assert.deepEqual(kinds(new Uint8Array(9), [4]), [4]);
+  assert.deepEqual(kinds(undefined, [4, 14]), [4]);
+});
+
+test('what an IKE SA rests on is outdated when it is no certificate of ours any more', () => {
+  const [one, two] = [ownKey('one', A), ownKey('two', A)];
+  const sa = (shown: Uint8Array | undefined) => (shown ? { shown } : {}) as IkeSa;
+  const both = tunnel('a', { auth: signing([one, two]) });
+  assert.equal(isOutdated(sa(one.certificates[0]), both), false);
+  assert.equal(isOutdated(sa(two.certificates[0]), both), false);
+  assert.equal(isOutdated(sa(two.certificates[0]), tunnel('a', { auth: signing([one]) })), true);
+  assert.equal(isOutdated(sa(undefined), both), false, 'a secret proved us');
+  assert.equal(
+    isOutdated(sa(one.certificates[0]), tunnel('a')),
+    false,
+    'a secret will: the tunnel begins anew',
+  );
 });

@@ -10,6 +10,7 @@ import {
   applyChanges,
   type Context,
   commandDone,
+  onlyDelete,
   report,
   reportFailure,
   sasOf,
@@ -233,7 +234,7 @@ export function takeDown(context: Context, state: TunnelState, id: number | unde
     }
     // Whoever replaced it deletes it; a peer that still waits for our answer would take our DELETE for the tunnel's end.
     if (sa.state.replacedBy !== undefined) continue;
-    sa.state.tasks = [{ type: 'delete-ike', ...(pending === undefined ? {} : { command: pending }) }];
+    onlyDelete(context, sa.state, pending);
     pending = undefined;
   }
   for (const waiting of state.waiting.splice(0)) commandDone(context, waiting, 'OK');

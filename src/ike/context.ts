@@ -12,7 +12,7 @@ import type { Cookies } from './cookies.ts';
 import type { ReportCode } from './errors.ts';
 import type { Farewell } from './farewells.ts';
 import type { Rehearsal } from './rehearsal.ts';
-import type { IkeSa } from './sa.ts';
+import type { Established, IkeSa } from './sa.ts';
 import type { SaTable } from './sa-table.ts';
 import type { TunnelTable } from './tunnel-table.ts';
 
@@ -151,6 +151,13 @@ export function reportFailure(
 /** Counted, and not told: whoever sends it could otherwise fill the log. */
 export function drop({ drops }: Context, cause: string): undefined {
   drops[cause] = (drops[cause] ?? 0) + 1;
+}
+
+/** The IKE SA is to go: whatever else was to be done is not done any more, and whoever asked for it hears so. */
+export function onlyDelete(context: Context, state: Established, command?: number): void {
+  for (const task of state.tasks)
+    commandDone(context, task.command, task.type === 'delete-ike' ? 'OK' : 'TUNNEL_DOWN');
+  state.tasks = [{ type: 'delete-ike', ...(command === undefined ? {} : { command }) }];
 }
 
 export function commandDone(context: Context, id: number | undefined, outcome: ReportCode): void {

@@ -3,7 +3,7 @@
 
 import type { Instant } from '../policy/sad.ts';
 import { createLater, isLeaving, selectorsText } from './child.ts';
-import { type Context, report, sasOf, type TunnelState } from './context.ts';
+import { type Context, onlyDelete, report, sasOf, type TunnelState } from './context.ts';
 import type { ChildSa, Established, IkeSa } from './sa.ts';
 import { isSilent } from './window.ts';
 
@@ -104,5 +104,5 @@ function olderOf(context: Context, sa: IkeSa, { tunnel, renews }: Established): 
 function removeOlder(context: Context, { state, spi, remote }: IkeSa, tunnel: string): void {
   if (state.name !== 'established') return;
   report(context, 'IKE_DUPLICATE', tunnel, { remote: remote.address, spi });
-  state.tasks = [{ type: 'delete-ike' }];
+  onlyDelete(context, state);
 }

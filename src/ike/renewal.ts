@@ -9,6 +9,7 @@ import {
   type Context,
   commandDone,
   jittered,
+  onlyDelete,
   report,
   reportFailure,
   sasOf,
@@ -83,7 +84,7 @@ function mayRenew({ tunnel, wanted, renewal, removed }: TunnelState): boolean {
 export function proofEnded(context: Context, sa: IkeSa, established: Established): void {
   established.proof.endsAt = Number.POSITIVE_INFINITY;
   reportFailure(context, 'REAUTHENTICATION_MISSED', established.tunnel, { remote: sa.remote.address });
-  established.tasks = [{ type: 'delete-ike' }];
+  onlyDelete(context, established);
 }
 
 /** The new proof is there: from here on the old SAs only wait until their children have gone over. */
@@ -112,8 +113,10 @@ export function finishHandOver(context: Context, established: Established): IkeS
   });
   for (const { state, spi, remote } of finished) {
     if (state.name !== 'established') continue;
-    established.tasks.push(...state.tasks.filter(({ type }) => type === 'take-down'));
-    state.tasks = [{ type: 'delete-ike' }];
+    const goesOver = ({ type }: Task) => type === 'take-down';
+    established.tasks.push(...state.tasks.filter(goesOver));
+    state.tasks = state.tasks.filter((task) => !goesOver(task));
+    onlyDelete(context, state);
     established.renews = established.renews!.filter((other) => other !== spi);
     report(context, 'IKE_REAUTHENTICATED', established.tunnel, { remote: remote.address });
     renewalDone(context, established.tunnel);

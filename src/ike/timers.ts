@@ -4,7 +4,7 @@ import { suiteText } from '../policy/proposal.ts';
 import type { Instant } from '../policy/sad.ts';
 import { createLater, useChild } from './child.ts';
 import { connect, connectBeside } from './commands.ts';
-import { applyChanges, type Context, reportFailure, type TunnelState } from './context.ts';
+import { applyChanges, type Context, onlyDelete, reportFailure, type TunnelState } from './context.ts';
 import { ASSEMBLY_AGE, endAssembly } from './fragments.ts';
 import { carries, supervisedAt } from './intent.ts';
 import { watchName } from './names.ts';
@@ -37,7 +37,7 @@ function establishedTimers(context: Context, sa: IkeSa, state: Established): [In
   if (later.length > 0 && mayBegin(sa, state)) due.push([Math.min(...later), () => {}]);
   const { pending } = state;
   if (pending && !state.serving) due.push([pending.until, () => endPending(context, state)]);
-  due.push([state.endsAt, () => endIke(state)]);
+  due.push([state.endsAt, () => endIke(context, state)]);
   if (state.replacedBy !== undefined) return due;
   due.push([state.proof.endsAt, () => proofEnded(context, sa, state)]);
   const stays = state.renewedBy === undefined;
@@ -75,9 +75,9 @@ function establishedTimers(context: Context, sa: IkeSa, state: Established): [In
 }
 
 /** No rekey came about in time: a new IKE SA is made from the beginning. */
-function endIke(state: Established): void {
+function endIke(context: Context, state: Established): void {
   state.endsAt = Number.POSITIVE_INFINITY;
-  state.tasks = [{ type: 'delete-ike' }];
+  onlyDelete(context, state);
 }
 
 /** At the end of its lifetime a child stops at once, whatever the exchanges do. */

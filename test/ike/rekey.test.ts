@@ -27,3 +27,14 @@ test('the child goes while its rekey waits: said, not OK', () => {
   pair.run(2000);
   assert.equal(pair.a.outcomes.get(id), 'CHILD_GONE', pair.ladder());
 });
+
+test('down while a rekey waits for its turn: both commands are answered', () => {
+  const pair = established(sites());
+  const first = pair.command(pair.a, 'rekey', 't', 'net');
+  const second = pair.command(pair.a, 'rekey', 't');
+  const down = pair.command(pair.a, 'down', 't');
+  pair.run(5000);
+  assert.equal(pair.a.outcomes.get(second), 'TUNNEL_DOWN', pair.ladder());
+  assert.equal(pair.a.outcomes.get(down), 'OK');
+  assert.ok(pair.a.outcomes.has(first));
+});

@@ -38,7 +38,7 @@ export interface KeyExchanges {
 }
 
 /** Handles beyond this push out the oldest: an attempt that never ends costs no more than this. */
-const MOST_HANDLES = 4096;
+const MOST_HANDLES = 16_384;
 
 export function createKeyExchanges(): KeyExchanges {
   const privates = new Map<string, KeyObject>();

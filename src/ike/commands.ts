@@ -222,6 +222,7 @@ function takeChildDown(context: Context, state: TunnelState, id: number, name: s
 export function takeDown(context: Context, state: TunnelState, id: number | undefined): void {
   state.wanted = false;
   delete state.retryAt;
+  context.starts.cancel(state.tunnel.name);
   delete state.lookup;
   let pending = id;
   // The newest first: with the answer to its deletion the command is done, whatever a replaced one is still waiting for.
@@ -245,7 +246,17 @@ export function takeDown(context: Context, state: TunnelState, id: number | unde
 export function connect(context: Context, state: TunnelState): void {
   delete state.retryAt;
   if (state.sas.some((spi) => context.sas.has(spi)) || mustLookUp(context, state, 'connect')) return;
-  attempt(context, state);
+  if (context.starts.admit(state.tunnel.name, context.now)) attempt(context, state);
+}
+
+/** Those whose turn has come. */
+export function startWaiting(context: Context): void {
+  for (;;) {
+    const name = context.starts.next(context.now);
+    if (name === undefined) return;
+    const state = context.tunnels.get(name);
+    if (state && !state.removed && !state.sas.some((spi) => context.sas.has(spi))) attempt(context, state);
+  }
 }
 
 /** An attempt beside an SA that has become silent: whoever answers first carries the tunnel. */
@@ -275,6 +286,7 @@ export function attempt(context: Context, state: TunnelState, preferred?: IpAddr
   state.attempt++;
   const sa = initiate(context, tunnel, { transport: 'udp', address, port: 500 });
   state.sas = [...state.sas, sa.spi];
+  context.starts.began(sa.spi, context.now);
   reportConnecting(context, sa, state.attempt);
   return sa.spi;
 }

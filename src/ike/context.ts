@@ -14,6 +14,7 @@ import type { Farewell } from './farewells.ts';
 import type { Rehearsal } from './rehearsal.ts';
 import type { Established, IkeSa } from './sa.ts';
 import type { SaTable } from './sa-table.ts';
+import type { Starts } from './starts.ts';
 import type { TunnelTable } from './tunnel-table.ts';
 
 /** A tunnel and what we are doing about it. */
@@ -96,6 +97,7 @@ export interface Context {
   /** The next moment of each IKE SA, by SPI, and of each tunnel, by name. */
   saAgenda: Agenda;
   tunnelAgenda: Agenda;
+  starts: Starts;
   actions: Action[];
   nextId: number;
 }

@@ -5,7 +5,7 @@ import type { Capabilities, Instant } from '../policy/sad.ts';
 import { decodeMessage } from '../wire/ikev2.ts';
 import { Agenda } from './agenda.ts';
 import type { Action, Core, Event, JobResult } from './boundary.ts';
-import { addressesChanged, askPeer, command, configure, takeDown } from './commands.ts';
+import { addressesChanged, askPeer, command, configure, startWaiting, takeDown } from './commands.ts';
 import { type Context, forgetOffer, type NegotiationFailure, type TunnelState } from './context.ts';
 import { Cookies } from './cookies.ts';
 import { heldBy } from './fragments.ts';
@@ -15,6 +15,7 @@ import { receive } from './receive.ts';
 import { reauthenticate, renewOutdated } from './renewal.ts';
 import type { Established, IkeSa } from './sa.ts';
 import { SaTable } from './sa-table.ts';
+import { Starts } from './starts.ts';
 import { runTasks } from './tasks.ts';
 import { nextTimeout, settle, timeout } from './timers.ts';
 import { TunnelTable } from './tunnel-table.ts';
@@ -91,6 +92,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     sas: new SaTable(sas),
     saAgenda: new Agenda(),
     tunnelAgenda: new Agenda(),
+    starts: new Starts(),
     strangers: { answers: 0, since: 0 },
     drops: {},
     held: heldBy(sas),
@@ -102,6 +104,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     handle(event, now): Action[] {
       context.now = now;
       dispatch(context, event);
+      startWaiting(context);
       runTasks(context);
       settle(context);
       return context.actions.splice(0);

@@ -170,7 +170,9 @@ function tunnelMoment(state: TunnelState | undefined): Instant | undefined {
 }
 
 export function nextTimeout(context: Context): Instant | undefined {
-  const { saAgenda, tunnelAgenda, removals } = context;
-  const moments = [saAgenda.next(), tunnelAgenda.next(), removals[0]?.at].filter((at) => at !== undefined);
+  const { saAgenda, tunnelAgenda, removals, starts } = context;
+  const moments = [saAgenda.next(), tunnelAgenda.next(), removals[0]?.at, starts.due()].filter(
+    (at) => at !== undefined,
+  );
   return moments.length === 0 ? undefined : Math.min(...moments);
 }

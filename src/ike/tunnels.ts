@@ -18,6 +18,7 @@ const LONGEST_RETRY = 60_000;
 
 export function tunnelEstablished(context: Context, sa: IkeSa, name: string): void {
   const state = context.tunnels.get(name)!;
+  context.starts.ended(sa.spi);
   state.attempt = 0;
   state.upSince ??= context.now;
   delete state.retryAt;
@@ -56,6 +57,7 @@ export function abandon(context: Context, sa: IkeSa): void {
   if ('attempt' in state) startJob(context, sa, { type: 'forget', handle: state.attempt.offer.handle });
   if ('ke' in state && state.ke) startJob(context, sa, { type: 'forget', handle: state.ke.handle });
   context.sas.delete(sa.spi);
+  context.starts.ended(sa.spi);
   sa.state = { name: 'deleted' };
   const tunnel = tunnelOf(context, sa);
   if (tunnel) forget(tunnel, sa.spi);

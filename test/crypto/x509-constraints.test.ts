@@ -131,6 +131,8 @@ test('CVE-2026-35331: name constraints, every kind of name, whatever its case, f
 test('a kind of name that is not constrained is free; permitted by one of several is permitted', async () => {
   assert.ok(await judged(dns('a.example'), [ip(10, 0, 0, 0, 255, 0, 0, 0)]));
   assert.ok(await judged(dns('a.example.com'), [dns('example.org'), dns('example.com')]));
+  const [registered, party] = [{ type: 'other', tag: 0x88 } as const, { type: 'other', tag: 0xa5 } as const];
+  assert.ok(await judged(registered, [party], [party]));
   assert.ok(!(await judged(dns('a.example.com'), [dns('example.com')], [dns('A.EXAMPLE.COM')])));
 });
 

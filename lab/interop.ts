@@ -73,6 +73,12 @@ function tell(result: Result): void {
   if (!json) console.log(resultLine(result));
 }
 
+async function timed(group: Group): Promise<void> {
+  const began = performance.now();
+  await group.run({ ...checks, site, peer, short });
+  if (!json) console.log(`      ${group.name}: ${Math.round((performance.now() - began) / 1000)} s`);
+}
+
 /** The rows of interop-uml.ts. */
 async function inTheKernel(): Promise<Result[]> {
   const uml = startUml([process.execPath, ...process.execArgv, 'lab/interop-uml.ts', '--lines']);
@@ -96,7 +102,7 @@ async function inTheKernel(): Promise<Result[]> {
 try {
   build(TWO_SITES);
   await peer.start();
-  for (const group of groups) await group.run({ ...checks, site, peer, short });
+  for (const group of groups) await timed(group);
 } catch (error) {
   console.error(`the laboratory failed: ${error instanceof Error ? error.stack : error}\n${site.log()}`);
   process.exit(1);

@@ -18,6 +18,7 @@ import {
 } from '../../src/wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD } from '../../src/wire/numbers.ts';
 import { agree, established, sites, tunnel } from '../sim/sites.ts';
+import { weatherTheStorm } from '../sim/storm.ts';
 
 const provider = createNodeProvider();
 /** IPv4, UDP and the marker of port 4500. */
@@ -250,6 +251,11 @@ describe('loss', () => {
     }).filter(Boolean).length;
     assert.ok(inTime >= runs * 0.99, `${inTime} of ${runs}`);
   });
+});
+
+test('100 storms in fragments of different sizes: both sides agree in the end', () => {
+  for (let seed = 0; seed < 100; seed++)
+    weatherTheStorm(seed, { fragmentation: 256 }, { fragmentation: 300 });
 });
 
 describe('a path that carries little', () => {

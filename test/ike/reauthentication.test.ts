@@ -2,11 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { createNodeProvider } from '../../src/crypto/node-provider.ts';
+import { sealMessage } from '../../src/ike/protect.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
 import type { ChildTemplate, Tunnel } from '../../src/policy/tunnel.ts';
 import { type Pair, type Side, type SideName, sendPacket } from '../../src/sim/pair.ts';
-import { decodeHeader } from '../../src/wire/ikev2.ts';
-import { EXCHANGE } from '../../src/wire/numbers.ts';
+import { decodeHeader, decodeMessage, type Payload } from '../../src/wire/ikev2.ts';
+import { EXCHANGE, PAYLOAD, PROTOCOL } from '../../src/wire/numbers.ts';
 import { agree, established, sites, tunnel } from '../sim/sites.ts';
 
 const NETS = ['net1', 'net2', 'net3'];
@@ -115,6 +117,36 @@ test('the responder tells how long a proof holds, and the initiator keeps to it 
   assert.deepEqual(lossesWhile(pair, 3000), [], pair.ladder());
   assert.equal(times(pair.a, 'IKE_REAUTHENTICATED'), 1);
   agree(pair, NETS);
+});
+
+test('a peer that deletes the old IKE SA at once: its children are not sent with any more when it is told so', () => {
+  const pair = pairOf({ a: HOUR });
+  // The renewal stands still after IKE_AUTH, which brings the first child.
+  pair.filter = ({ gateway }, bytes) =>
+    gateway.spis().length < 2 || decodeHeader(bytes).exchange !== EXCHANGE.CREATE_CHILD_SA;
+  runToRenewal(pair);
+  pair.run(200);
+  const [old] = pair.a.gateway.sas();
+  const sentWith = () => pair.b.changes.findLast((change) => change.type === 'use-outbound')?.spi;
+  const before = sentWith();
+  assert.ok(old?.state.name === 'established' && pair.b.gateway.spis().length === 2, pair.ladder());
+  let told: number | undefined;
+  pair.filter = (from, bytes) => {
+    const { header } = decodeMessage(bytes);
+    if (from.name === 'b' && header.flags.response && header.exchange === EXCHANGE.INFORMATIONAL)
+      told ??= sentWith();
+    return true;
+  };
+  const [initiatorSpi, responderSpi] = old.initiator ? [old.spi, old.peerSpi] : [old.peerSpi, old.spi];
+  const flags = { initiator: old.initiator, response: false, version: false };
+  const messageId = old.window.nextRequest;
+  const remove: Payload = { type: PAYLOAD.D, critical: false, protocol: PROTOCOL.IKE, spis: [] };
+  const { suite, keys } = old.state;
+  const exchange = EXCHANGE.INFORMATIONAL;
+  const fields = { initiatorSpi, responderSpi, exchange, flags, messageId };
+  const bytes = sealMessage(createNodeProvider(), suite, keys, fields, [remove]);
+  pair.inject(pair.b, bytes, { local: old.remote, remote: old.local });
+  assert.ok(told !== undefined && told !== before, pair.ladder());
 });
 
 test('an IKE rekey is no proof: the moment stays, and the new one is renewed', () => {

@@ -88,6 +88,8 @@ export function informationalRequested(
     removed.length > 0
       ? [{ type: PAYLOAD.D, critical: false, protocol: PROTOCOL.ESP, spis: removed.map(spiBytes) }]
       : [];
+  // Whom we tell that the IKE SA is gone drops what we still send with its children.
+  if (remove?.protocol === PROTOCOL.IKE) useOthers(context, sa, established);
   sendResponse(context, sa, EXCHANGE.INFORMATIONAL, messageId, answer, established);
   // RFC 7296 §2.21.2: whom we proved ourselves to does not believe it, and says so in an exchange of its own.
   if (findNotify(payloads, NOTIFY.AUTHENTICATION_FAILED)) return refusedAfterwards(context, sa, established);
@@ -178,7 +180,7 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
   if (own && 'offer' in own && own.offer?.handle) forgetOffer(context, own.offer.handle);
   if (own && 'handle' in own) forgetOffer(context, own.handle);
   // Before its own SA goes, a child's traffic has another.
-  for (const child of children) if (child.used) useElsewhere(context, tunnel, child);
+  useOthers(context, sa, established);
   for (const child of children) removeChild(context, established, child);
   for (const exchange of [established.own, established.serving])
     if (exchange?.step === 'installing') dropChild(context, exchange.child);
@@ -193,11 +195,16 @@ export function deleteIke(context: Context, sa: IkeSa, by: 'us' | 'peer'): void 
   tunnelLost(context, sa, tunnel);
 }
 
+/** The traffic of what an IKE SA carries goes on with another one, where there is one. */
+function useOthers(context: Context, sa: IkeSa, { tunnel, children }: Established): void {
+  for (const child of children) if (child.used) useElsewhere(context, tunnel, child, sa);
+}
+
 /** Another IKE SA of the tunnel may hold the same child: the traffic goes on with that one. */
-function useElsewhere(context: Context, tunnel: string, gone: ChildSa): void {
+function useElsewhere(context: Context, tunnel: string, gone: ChildSa, leaving?: IkeSa): void {
   for (const sa of sasOf(context, tunnel).reverse()) {
     const { state } = sa;
-    if (state.name !== 'established') continue;
+    if (state.name !== 'established' || sa === leaving) continue;
     const child = state.children.findLast(
       (other) => other.name === gone.name && other !== gone && !other.replaced && !isLeaving(state, other),
     );

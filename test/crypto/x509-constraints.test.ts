@@ -132,7 +132,7 @@ test('a kind of name that is not constrained is free; permitted by one of severa
   assert.ok(await judged(dns('a.example'), [ip(10, 0, 0, 0, 255, 0, 0, 0)]));
   assert.ok(await judged(dns('a.example.com'), [dns('example.org'), dns('example.com')]));
   const [registered, party] = [{ type: 'other', tag: 0x88 } as const, { type: 'other', tag: 0xa5 } as const];
-  assert.ok(await judged(registered, [party], [party]));
+  assert.ok(await judged(party, [registered], [registered]));
   assert.ok(!(await judged(dns('a.example.com'), [dns('example.com')], [dns('A.EXAMPLE.COM')])));
 });
 

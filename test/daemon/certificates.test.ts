@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createPublicKey } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
+import type { Trust } from '../../src/config/credentials.ts';
 import { signOctets } from '../../src/crypto/node-signatures.ts';
 import { schemeRow } from '../../src/crypto/signature-schemes.ts';
 import { PATH_RULES } from '../../src/crypto/x509.ts';
@@ -351,4 +352,61 @@ test('an OCSP answer comes along in IKE_AUTH where it is asked for, and nobody e
   assert.deepEqual(good.credential!.warnings, []);
   const revoked = await connect(t, shown(answer('revoked')), { revocation: 'soft' });
   assert.match(revoked.seenByB, /PEER_CERTIFICATE_REVOKED/);
+});
+
+test('what is shown is held against what is known: a certificate against a known key, nothing, a raw key against a CA', async () => {
+  const leaf = leafOf('a');
+  const octets = new TextEncoder().encode('octets');
+  const signature = await signOctets(leaf.key, schemeRow('ecdsa-sha256'), octets);
+  const spki = issue.spkiOf(leaf.key);
+  const judge = (
+    known: Partial<Trust>,
+    certificates: { encoding: number; data: Uint8Array }[],
+    schemes = ['ecdsa-sha256'],
+  ) =>
+    createJudge({
+      trust: () => ({
+        anchors: [],
+        publicKeys: [],
+        crls: [],
+        rules: { ...PATH_RULES, revocation: 'off' },
+        ...known,
+      }),
+      wallClock: () => NOON,
+      revocation: createRevocation({ fetch: () => Promise.reject(new FetchError('none')), now: () => NOON }),
+    })({
+      type: 'verify',
+      trust: 't',
+      identity: { type: 'fqdn', value: 'a.example' },
+      schemes,
+      octets,
+      signature,
+      certificates,
+    });
+  const shown = [{ encoding: 4, data: leaf.der }];
+  const first = async (verdict: ReturnType<typeof judge>) => (await verdict).reasons[0];
+  assert.equal((await judge({ publicKeys: [spki] }, shown)).valid, true);
+  assert.equal((await judge({ publicKeys: [spki] }, [])).valid, true);
+  assert.equal(
+    (await judge({ anchors: [ROOT.der], publicKeys: [spki] }, [{ encoding: 15, data: spki }])).valid,
+    true,
+  );
+  assert.deepEqual(await first(judge({ anchors: [ROOT.der] }, [])), {
+    code: 'PEER_NO_CERTIFICATE',
+    message: 'none came',
+  });
+  assert.match(
+    (await first(judge({ anchors: [ROOT.der] }, [{ encoding: 15, data: spki }])))!.message,
+    /raw public key came/,
+  );
+  assert.equal(
+    (await first(judge({ publicKeys: [issue.spkiOf(testKey('p256', 11))] }, [])))?.code,
+    'PEER_SIGNATURE_INVALID',
+  );
+  assert.match(
+    (await first(judge({ anchors: [ROOT.der] }, shown, ['ed25519'])))!.message,
+    /signs with ed25519, and its key is ec/,
+  );
+  assert.equal((await judge({ anchors: [ROOT.der] }, shown, ['ecdsa-sha384'])).valid, false);
+  assert.equal((await judge({ anchors: [ROOT.der] }, shown, ['ecdsa-sha384', 'ecdsa-sha256'])).valid, true);
 });

@@ -1,6 +1,7 @@
 // A configuration, read and resolved: every default filled in, every name a row, every secret read.
 
 import { dirname } from 'node:path';
+import { HAS_ML_KEM } from '../crypto/node-key-exchange.ts';
 import { parseName } from '../crypto/x509.ts';
 import { isPattern } from '../ike/authenticate.ts';
 import { mayBeClassical, mayBePostQuantum } from '../policy/post-quantum.ts';
@@ -420,7 +421,7 @@ function ikeSuitesOf(entry: TunnelEntry, at: Complain): ProposalTemplate[] | und
 
 const IKE_SUITES = {
   required: POST_QUANTUM_SUITES,
-  preferred: [...POST_QUANTUM_SUITES, ...DEFAULTS['ike-suites']],
+  preferred: [...(HAS_ML_KEM ? POST_QUANTUM_SUITES : []), ...DEFAULTS['ike-suites']],
   off: DEFAULTS['ike-suites'],
 } as const;
 
@@ -436,6 +437,8 @@ function suitesOf(
   const parsed = texts.map((text) => parseTemplate(text, kind, { legacy, quirks }));
   for (const [index, one] of parsed.entries()) {
     if ('complaint' in one) return at([key, index], one.complaint);
+    if (!HAS_ML_KEM && mayBePostQuantum(one))
+      return at([key, index], `ML-KEM needs Node.js 24.7 or newer; this is ${process.version}`);
   }
   return parsed as ProposalTemplate[];
 }

@@ -1,11 +1,9 @@
 // The key exchanges on node:crypto: offers, answers and secrets; private halves stay inside.
 
-import {
+import crypto, {
   createPrivateKey,
   createPublicKey,
-  decapsulate,
   diffieHellman,
-  encapsulate,
   generateKeyPair,
   generateKeyPairSync,
   getDiffieHellman,
@@ -36,6 +34,9 @@ export interface KeyExchanges {
   adopt(group: number, value: Uint8Array): { public: Uint8Array; handle: string };
   forget(handle: string): void;
 }
+
+/** Node.js has ML-KEM from 24.7 on; an older one runs everything else. */
+export const HAS_ML_KEM = typeof crypto.encapsulate === 'function';
 
 /** Handles beyond this push out the oldest: an attempt that never ends costs no more than this. */
 const MOST_HANDLES = 16_384;
@@ -98,7 +99,7 @@ function innerPrivate({ kind }: KeyExchangeRow, value: Uint8Array): Uint8Array {
 /** The answer to an encapsulation key: a fresh secret, and the ciphertext that only the key's owner opens. */
 function encapsulated(peerKey: KeyObject): Promise<{ public: Uint8Array; secret: Uint8Array }> {
   return new Promise((resolve, reject) => {
-    encapsulate(peerKey, (error, result) => {
+    crypto.encapsulate(peerKey, (error, result) => {
       if (error) return reject(new PublicValueError('the public value yields no secret'));
       resolve({ public: new Uint8Array(result.ciphertext), secret: new Uint8Array(result.sharedKey) });
     });
@@ -116,7 +117,7 @@ function decapsulated(
 ): Promise<Uint8Array> {
   demandLength(row, ciphertext, row.ciphertextBytes!);
   return new Promise((resolve, reject) => {
-    decapsulate(privateKey, ciphertext, (error, secret) =>
+    crypto.decapsulate(privateKey, ciphertext, (error, secret) =>
       error ? reject(new RangeError(`${row.name}: ${error.message}`)) : resolve(new Uint8Array(secret)),
     );
   });

@@ -1,6 +1,7 @@
 // The tunnels by name and by both addresses. As with the SAs, an event may change only the tunnels that it was handed.
 
 import type { IpAddress } from '../wire/address.ts';
+import { compactTunnel, tunnelAtRest } from './compact.ts';
 import type { TunnelState } from './context.ts';
 
 interface Row {
@@ -9,6 +10,7 @@ interface Row {
   place: number;
   /** What it is found by. */
   keys: readonly string[];
+  atRest: boolean;
 }
 
 export class TunnelTable {
@@ -41,7 +43,8 @@ export class TunnelTable {
     // A name may have moved since it was looked up.
     const anywhere = remote.names || remote.addresses.length === 0 ? [ANYWHERE] : [];
     const peers = [...remote.addresses, ...anywhere];
-    const row = { state, place, keys: peers.map((peer) => keyOf(local.address, peer)) };
+    const keys = peers.map((peer) => keyOf(local.address, peer));
+    const row = { state, place, keys, atRest: false };
     this.#rows.set(name, row);
     for (const key of row.keys) this.#index(key, row);
     this.#touched.add(name);
@@ -76,7 +79,16 @@ export class TunnelTable {
   takeTouched(): string[] {
     const names = [...this.#touched];
     this.#touched.clear();
+    for (const name of names) this.#rest(name);
     return names;
+  }
+
+  #rest(name: string): void {
+    const row = this.#rows.get(name);
+    if (!row) return;
+    const atRest = tunnelAtRest(row.state);
+    if (atRest && !row.atRest) row.state = compactTunnel(row.state);
+    row.atRest = atRest;
   }
 
   #index(key: string, row: Row): void {

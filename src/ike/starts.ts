@@ -3,7 +3,7 @@
 import type { Instant } from '../policy/sad.ts';
 
 /** So many attempts of less than this age are enough to keep both sides busy. */
-const MOST_YOUNG = 256;
+const MOST_YOUNG = 100;
 /** A peer that is there has answered by then; one that is not does not keep others waiting for longer. */
 const YOUNG = 1000;
 

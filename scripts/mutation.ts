@@ -16,7 +16,7 @@ const TARGETS = [
 ];
 
 const FLOOR = 0.95;
-/** docs/decisions/0005-mutation.md */
+/** docs/decisions/0006-mutation.md */
 const VERSION = '9.6.1';
 
 const { values, positionals } = parseArgs({

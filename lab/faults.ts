@@ -2,7 +2,7 @@
 // that was running. `-- --json` prints an array of `{fault, result, detail}`.
 
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { isolate } from './isolate.ts';
 import { build, type Finished, run, runAsync, start } from './netns.ts';
 import { createSite, type Site } from './site.ts';
@@ -144,6 +144,16 @@ async function whileItRuns(): Promise<void> {
     const { tunnels } = await state();
     demand(tunnels.length === 1, 'the new tunnel is there all the same');
     a.configure(GOOD);
+    return detail;
+  });
+  await fault('secret removed while in use', async () => {
+    const file = `${a.folder}/office.psk`;
+    rmSync(file);
+    const detail = says(await a.isthmus('reload'), 2, /isthmus\.yaml:3:\d+: .*office\.psk/);
+    const { status, output } = await a.isthmus('rekey', 'office');
+    demand(status === 0, output);
+    await passing();
+    writeFileSync(file, `${PSK}\n`, { mode: 0o600 });
     return detail;
   });
   await fault('a second daemon', async () => {

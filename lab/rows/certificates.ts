@@ -28,7 +28,7 @@ interface Case {
   theirs?: Holder[];
   auth?: Record<string, unknown>;
   credential?: Partial<StrongswanCredential>;
-  settings?: Record<string, string>;
+  settings?: Record<string, string | number>;
   id?: string;
 }
 
@@ -66,11 +66,16 @@ export const certificates: Group = {
   },
 };
 
-function goodCases(root: Holder): Case[] {
+/** Of each side: its certificate and two authorities below the root. */
+export function chainsUnder(root: Holder): { ours: Holder[]; theirs: Holder[] } {
   const upper = makeCa('C=DE, O=Example, CN=Upper', root);
   const lower = makeCa('C=DE, O=Example, CN=Lower', upper);
   const chain = (name: string) => [makeLeaf(lower, name), lower, upper];
-  const [ours, theirs] = [chain(OUR_NAME), chain(THEIR_NAME)];
+  return { ours: chain(OUR_NAME), theirs: chain(THEIR_NAME) };
+}
+
+function goodCases(root: Holder): Case[] {
+  const { ours, theirs } = chainsUnder(root);
   const of = (name: string, kind: KeyKind) => [makeLeaf(root, name, { kind })];
   const both = (kind: KeyKind) => ({ ours: of(OUR_NAME, kind), theirs: of(THEIR_NAME, kind) });
   const old = { signature_authentication: 'no' };
@@ -153,7 +158,7 @@ function refusedCases(root: Holder): Refused[] {
 }
 
 /** Writes the files of both sides; both are ready then. */
-function prepare(lab: Lab, root: Holder, one: Case): Suite {
+export function prepare(lab: Lab, root: Holder, one: Case): Suite {
   const { site } = lab;
   const { ours = [makeLeaf(root, OUR_NAME)], theirs = [makeLeaf(root, THEIR_NAME)] } = one;
   const raw = one.credential?.raw === true;

@@ -82,10 +82,10 @@ async function provenAnew(lab: Lab): Promise<void> {
   configure(PROVEN_ANEW);
   await site.start();
   await peer.configure(theirs(PROVEN_ANEW));
-  for (const role of ['initiator'] as const) {
+  for (const role of ['initiator', 'responder'] as const) {
     await check(role, PROVEN_ANEW, 'established', async () => {
       await establish(role);
-      return 'strongSwan tells us how long its proof lasts';
+      return role === 'initiator' ? 'strongSwan tells us how long its proof lasts' : 'by strongSwan';
     });
     await check(role, PROVEN_ANEW, 'make before break', async () => {
       let seconds = 0;

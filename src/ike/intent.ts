@@ -22,16 +22,20 @@ export function difference(
   wanted: readonly string[],
   held: readonly ChildSa[],
 ): { missing: string[]; surplus: ChildSa[] } {
+  const names = new Set(held.map(({ name }) => name));
+  return {
+    missing: wanted.filter((name) => !names.has(name)),
+    surplus: held.length < 2 ? [] : notKept(held),
+  };
+}
+
+function notKept(held: readonly ChildSa[]): ChildSa[] {
   const kept = new Map<string, ChildSa>();
   for (const child of held) {
     const other = kept.get(kindOf(child));
     if (!other || isKept(child, other)) kept.set(kindOf(child), child);
   }
-  const names = new Set(held.map(({ name }) => name));
-  return {
-    missing: wanted.filter((name) => !names.has(name)),
-    surplus: held.filter((child) => kept.get(kindOf(child)) !== child),
-  };
+  return held.filter((child) => kept.get(kindOf(child)) !== child);
 }
 
 function kindOf({ name, selectors }: ChildSa): string {

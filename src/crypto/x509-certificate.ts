@@ -1,10 +1,10 @@
 // A certificate as plain values: fields by place from strict DER, extensions by the @peculiar schemas (RFC 5280 §4).
 
-import { AsnConvert } from '@peculiar/asn1-schema';
-import * as asn from '@peculiar/asn1-x509';
+import type { GeneralName as SchemaName } from '@peculiar/asn1-x509';
 import { hex } from './bytes.ts';
 import { asciiOf, childrenOf, type DerNode, oidOf, readDer, TAG } from './der.ts';
 import { type GeneralName, generalNamesOf, nameKey, printName } from './x509-names.ts';
+import { asnConvert, schemas } from './x509-schemas.ts';
 
 /** What is wrong with bytes that should be a certificate, CRL or OCSP answer. */
 export class MalformedError extends Error {
@@ -23,7 +23,7 @@ export interface Algorithm {
 
 export interface Extensions {
   basicConstraints?: { ca: boolean; pathLength?: number };
-  /** The bits of RFC 5280 §4.2.1.3 as the library numbers them (`KeyUsageFlags`). */
+  /** Bits of `KEY_USAGE`. */
   keyUsage?: number;
   extendedKeyUsage?: string[];
   subjectAltName?: GeneralName[];
@@ -127,13 +127,13 @@ export function bitsOf(node: DerNode | undefined, what: string): Uint8Array {
 /** The library takes fields in any order and passes over what follows; encoded again the bytes must be the same. */
 export function decodeStrict<T>(bytes: Uint8Array, type: new () => T, what: string): T {
   const value = decode(bytes, type, what);
-  const again = attempt(() => new Uint8Array(AsnConvert.serialize(value)), what);
+  const again = attempt(() => new Uint8Array(asnConvert().serialize(value)), what);
   if (!sameBytes(again, bytes)) throw new MalformedError(`${what} is not in DER`);
   return value;
 }
 
 export function decode<T>(bytes: Uint8Array, type: new () => T, what: string): T {
-  return attempt(() => AsnConvert.parse(bytes, type), what);
+  return attempt(() => asnConvert().parse(bytes, type), what);
 }
 
 export function attempt<T>(work: () => T, what: string): T {
@@ -227,6 +227,9 @@ export function extensionOf(item: DerNode): { oid: string; critical: boolean; va
   return { oid: oidOf(oid.value), critical, value: value.value };
 }
 
+/** RFC 5280 §4.2.1.3: bit n as 1 << n. */
+export const KEY_USAGE = { digitalSignature: 1, nonRepudiation: 2, keyCertSign: 32, cRLSign: 64 } as const;
+
 type ExtensionReader = (value: Uint8Array) => Extensions;
 
 interface ExtensionRow {
@@ -238,35 +241,35 @@ interface ExtensionRow {
 
 /** What is understood; anything else that is critical refuses the certificate (RFC 5280 §4.2). */
 export const EXTENSIONS: Readonly<Record<string, ExtensionRow>> = {
-  [asn.id_ce_basicConstraints]: { name: 'basicConstraints', read: basicConstraints },
-  [asn.id_ce_keyUsage]: { name: 'keyUsage', read: keyUsage },
-  [asn.id_ce_extKeyUsage]: { name: 'extKeyUsage', read: extKeyUsage },
-  [asn.id_ce_subjectAltName]: {
+  '2.5.29.19': { name: 'basicConstraints', read: basicConstraints },
+  '2.5.29.15': { name: 'keyUsage', read: keyUsage },
+  '2.5.29.37': { name: 'extKeyUsage', read: extKeyUsage },
+  '2.5.29.17': {
     name: 'subjectAltName',
     critical: 'without subject',
     read: (value) => ({ subjectAltName: generalNamesOf(readDer(value), 'subjectAltName') }),
   },
-  [asn.id_ce_nameConstraints]: { name: 'nameConstraints', read: nameConstraints },
-  [asn.id_ce_certificatePolicies]: { name: 'certificatePolicies', read: certificatePolicies },
-  [asn.id_ce_policyMappings]: { name: 'policyMappings', read: policyMappings },
-  [asn.id_ce_policyConstraints]: { name: 'policyConstraints', critical: 'always', read: policyConstraints },
-  [asn.id_ce_inhibitAnyPolicy]: {
+  '2.5.29.30': { name: 'nameConstraints', read: nameConstraints },
+  '2.5.29.32': { name: 'certificatePolicies', read: certificatePolicies },
+  '2.5.29.33': { name: 'policyMappings', read: policyMappings },
+  '2.5.29.36': { name: 'policyConstraints', critical: 'always', read: policyConstraints },
+  '2.5.29.54': {
     name: 'inhibitAnyPolicy',
     critical: 'always',
     read: (value) => ({ inhibitAnyPolicy: countOf(readDer(value), TAG.INTEGER) }),
   },
-  [asn.id_ce_subjectKeyIdentifier]: {
+  '2.5.29.14': {
     name: 'subjectKeyIdentifier',
     critical: 'never',
     read: (value) => ({ subjectKeyId: octetsOf(readDer(value), TAG.OCTET_STRING, 'subjectKeyIdentifier') }),
   },
-  [asn.id_ce_authorityKeyIdentifier]: {
+  '2.5.29.35': {
     name: 'authorityKeyIdentifier',
     critical: 'never',
     read: authorityKeyIdentifier,
   },
-  [asn.id_ce_cRLDistributionPoints]: { name: 'cRLDistributionPoints', read: distributionPoints },
-  [asn.id_pe_authorityInfoAccess]: {
+  '2.5.29.31': { name: 'cRLDistributionPoints', read: distributionPoints },
+  '1.3.6.1.5.5.7.1.1': {
     name: 'authorityInfoAccess',
     critical: 'never',
     read: authorityInfoAccess,
@@ -311,7 +314,7 @@ function extKeyUsage(value: Uint8Array): Extensions {
 
 /** RFC 5280 §4.2.1.10: minimum is 0, maximum absent; an empty extension constrains nothing and may not be. */
 function nameConstraints(value: Uint8Array): Extensions {
-  decodeStrict(value, asn.NameConstraints, 'nameConstraints');
+  decodeStrict(value, schemas().NameConstraints, 'nameConstraints');
   const trees = { permitted: [] as GeneralName[], excluded: [] as GeneralName[] };
   const parts = childrenOf(readDer(value), TAG.SEQUENCE, 'nameConstraints');
   for (const part of someOf([...parts])) {
@@ -325,7 +328,7 @@ function nameConstraints(value: Uint8Array): Extensions {
 }
 
 function certificatePolicies(value: Uint8Array): Extensions {
-  const policies = [...decode(value, asn.CertificatePolicies, 'certificatePolicies')].map(
+  const policies = [...decode(value, schemas().CertificatePolicies, 'certificatePolicies')].map(
     (one) => one.policyIdentifier,
   );
   // RFC 5280 §4.2.1.4: a policy stands there once.
@@ -334,7 +337,7 @@ function certificatePolicies(value: Uint8Array): Extensions {
 }
 
 function policyMappings(value: Uint8Array): Extensions {
-  const mappings = [...decodeStrict(value, asn.PolicyMappings, 'policyMappings')];
+  const mappings = [...decodeStrict(value, schemas().PolicyMappings, 'policyMappings')];
   return {
     policyMappings: someOf(mappings).map((one) => ({
       issuer: one.issuerDomainPolicy,
@@ -362,7 +365,7 @@ function authorityKeyIdentifier(value: Uint8Array): Extensions {
 
 /** Only complete lists of the issuer itself: no reasons, no other issuer (RFC 5280 §4.2.1.13). */
 function distributionPoints(value: Uint8Array): Extensions {
-  const points = [...decode(value, asn.CRLDistributionPoints, 'cRLDistributionPoints')];
+  const points = [...decode(value, schemas().CRLDistributionPoints, 'cRLDistributionPoints')];
   const names = points
     .filter((point) => !point.reasons && !point.cRLIssuer)
     .flatMap((point) => point.distributionPoint?.fullName ?? []);
@@ -372,13 +375,13 @@ function distributionPoints(value: Uint8Array): Extensions {
 const OCSP_ACCESS = '1.3.6.1.5.5.7.48.1';
 
 function authorityInfoAccess(value: Uint8Array): Extensions {
-  const entries = [...decode(value, asn.AuthorityInfoAccessSyntax, 'authorityInfoAccess')];
+  const entries = [...decode(value, schemas().AuthorityInfoAccessSyntax, 'authorityInfoAccess')];
   const ocsp = entries.filter((entry) => entry.accessMethod === OCSP_ACCESS);
   return { ocspUrls: placesIn(ocsp.map(({ accessLocation }) => accessLocation)) };
 }
 
 /** What could be asked: http alone, and no character that would not be one of a URL (RFC 5280 §4.2.1.13, RFC 3986 §2). */
-function placesIn(names: asn.GeneralName[]): string[] {
+function placesIn(names: SchemaName[]): string[] {
   return names.flatMap(({ uniformResourceIdentifier: url = '' }) =>
     /^http:\/\/[\x21-\x7e]+$/i.test(url) ? url : [],
   );

@@ -1,7 +1,6 @@
 // What RFC 5280 §6 and RFC 4945 §5 ask of each certificate of a path that already hangs together.
 
-import { KeyUsageFlags } from '@peculiar/asn1-x509';
-import { type Certificate, EXTENSIONS, nameOf } from './x509-certificate.ts';
+import { type Certificate, EXTENSIONS, KEY_USAGE, nameOf } from './x509-certificate.ts';
 import { isEmptyName } from './x509-names.ts';
 import type { PathRules, Reason, ReasonCode } from './x509-rules.ts';
 import { keyProblem, type PublicKey, schemeOf } from './x509-signature.ts';
@@ -111,12 +110,12 @@ function keyUsage(judged: Judged, index: number) {
   const { keyUsage: bits, basicConstraints } = certificateAt(judged, index);
   if (bits === undefined) return undefined;
   // RFC 5280 §4.2.1.3: who signs certificates says that it is a CA.
-  if (index === 0 && bits & KeyUsageFlags.keyCertSign && !basicConstraints?.ca)
+  if (index === 0 && bits & KEY_USAGE.keyCertSign && !basicConstraints?.ca)
     return 'its key may sign certificates (keyCertSign) although it is no CA: have it issued without';
   if (index > 0)
-    return (bits & KeyUsageFlags.keyCertSign) === 0 && 'its key may not sign certificates (keyCertSign)';
+    return (bits & KEY_USAGE.keyCertSign) === 0 && 'its key may not sign certificates (keyCertSign)';
   return (
-    (bits & (KeyUsageFlags.digitalSignature | KeyUsageFlags.nonRepudiation)) === 0 &&
+    (bits & (KEY_USAGE.digitalSignature | KEY_USAGE.nonRepudiation)) === 0 &&
     'its key may not sign (digitalSignature): have it issued with that key usage'
   );
 }

@@ -1,7 +1,6 @@
 // Certificate revocation lists (RFC 5280 §5, §6.3): complete ones of the issuer itself, and nothing cleverer.
 
 import { setImmediate } from 'node:timers/promises';
-import { KeyUsageFlags } from '@peculiar/asn1-x509';
 import { hex } from './bytes.ts';
 import { childrenOf, type DerNode, elementsOf, fewElementsOf, readDer, TAG } from './der.ts';
 import {
@@ -10,6 +9,7 @@ import {
   bitsOf,
   type Certificate,
   extensionOf,
+  KEY_USAGE,
   MalformedError,
   sameBytes,
   timeOf,
@@ -123,7 +123,7 @@ function whyUseless(list: RevocationList, { certificate, issuer, at, rules }: In
   if (list.issuerKey !== certificate.issuerKey) return 'the list is of another issuer';
   const { keyUsage } = issuer.certificate;
   // RFC 5280 §6.3.3 (f).
-  if (keyUsage !== undefined && (keyUsage & KeyUsageFlags.cRLSign) === 0)
+  if (keyUsage !== undefined && (keyUsage & KEY_USAGE.cRLSign) === 0)
     return 'the issuer may not sign lists (cRLSign)';
   if (list.thisUpdate > at + rules.revocationSkew) return 'the list is from the future: check the clock';
   if (list.nextUpdate < at - rules.clockTolerance) return 'the list is out of date';

@@ -1,7 +1,6 @@
 // OCSP (RFC 6960; RFC 5019 where it is lighter): the question, and what an answer says.
 
 import { createHash } from 'node:crypto';
-import { KeyUsageFlags } from '@peculiar/asn1-x509';
 import { hex, unhex } from './bytes.ts';
 import { childrenOf, type DerNode, derOf, encodeOid, oidOf, readDer, TAG } from './der.ts';
 import {
@@ -11,6 +10,7 @@ import {
   type Certificate,
   EXTENSIONS,
   extensionOf,
+  KEY_USAGE,
   MalformedError,
   readCertificate,
   sameBytes,
@@ -247,18 +247,9 @@ function isResponder({ responder }: BasicResponse, { subjectKey, spki }: Certifi
 
 /** Issued by the issuer directly, for OCSP, valid now; whether it was withdrawn itself is the CA's care. */
 async function isDelegate({ certificate, key }: Link, { issuer, at, rules }: Inquiry): Promise<boolean> {
-  const {
-    keyUsage = KeyUsageFlags.digitalSignature,
-    extendedKeyUsage = [],
-    notBefore,
-    notAfter,
-  } = certificate;
+  const { keyUsage = KEY_USAGE.digitalSignature, extendedKeyUsage = [], notBefore, notAfter } = certificate;
   const unknown = [...certificate.extensions].some(([oid, { critical }]) => critical && !(oid in EXTENSIONS));
-  if (
-    !extendedKeyUsage.includes(EKU.ocspSigning) ||
-    (keyUsage & KeyUsageFlags.digitalSignature) === 0 ||
-    unknown
-  )
+  if (!extendedKeyUsage.includes(EKU.ocspSigning) || (keyUsage & KEY_USAGE.digitalSignature) === 0 || unknown)
     return false;
   if (at + rules.clockTolerance < notBefore || at - rules.clockTolerance > notAfter || keyProblem(key, rules))
     return false;

@@ -4,7 +4,9 @@ import { concat } from '../crypto/bytes.ts';
 import { familyOf } from '../wire/address.ts';
 import {
   datagramsOf,
+  encodePayloads,
   findNotify,
+  HEADER_BYTES,
   type HeaderFields,
   type Message,
   type Payload,
@@ -71,6 +73,13 @@ function sizesOf({ tunnel: { fragmentation } }: TunnelState, { remote }: IkeSa):
   return typeof fragmentation === 'number'
     ? [fragmentation, ...usual.filter((size) => size < fragmentation)]
     : usual;
+}
+
+/** IKE_SA_INIT is never cut (RFC 7383 §2.1): whether it arrives whole wherever the smallest packets do. */
+export function fitsEveryPath({ remote }: IkeSa, payloads: readonly Payload[]): boolean {
+  const family = familyOf(remote.address);
+  const bytes = HEADER_BYTES + encodePayloads(payloads).bytes.length;
+  return IP_BYTES[family] + UDP_BYTES + bytes <= SMALLEST[family];
 }
 
 /** What came through is what the tunnel begins with next time. */

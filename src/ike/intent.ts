@@ -3,7 +3,7 @@
 
 import type { Instant } from '../policy/sad.ts';
 import { createLater, isLeaving, selectorsText } from './child.ts';
-import { type Context, onlyDelete, report, sasOf, type TunnelState } from './context.ts';
+import { type Context, onlyDelete, report, type TunnelState } from './context.ts';
 import type { ChildSa, Established, IkeSa } from './sa.ts';
 import { isSilent } from './window.ts';
 
@@ -94,19 +94,20 @@ function removeSurplus(context: Context, established: Established, { name, spiIn
   established.tasks.push({ type: 'delete-child', spiIn });
 }
 
-/** IKE SAs of the same tunnel that this one, which is the newest, makes superfluous. */
-function olderOf(context: Context, sa: IkeSa, { tunnel, renews }: Established): IkeSa[] {
+/** SPIs of the IKE SAs of the same tunnel that this one, which is the newest, makes superfluous. */
+function olderOf(context: Context, sa: IkeSa, { tunnel, renews }: Established): string[] {
   const state = context.tunnels.peek(tunnel);
   if (!state || state.sas.length < 2 || state.tunnel.unique === 'never' || renews) return [];
-  const others = sasOf(context, tunnel).filter(
-    (other) => other.state.name === 'established' && carries(other.state) && !isSilent(other),
-  );
-  const newest = others.at(-1);
-  return newest?.spi === sa.spi ? others.slice(0, -1) : [];
+  const others = state.sas.filter((spi) => {
+    const other = context.sas.peek(spi);
+    return other?.state.name === 'established' && carries(other.state) && !isSilent(other);
+  });
+  return others.at(-1) === sa.spi ? others.slice(0, -1) : [];
 }
 
-function removeOlder(context: Context, { state, spi, remote }: IkeSa, tunnel: string): void {
-  if (state.name !== 'established') return;
-  report(context, 'IKE_DUPLICATE', tunnel, { remote: remote.address, spi });
-  onlyDelete(context, state);
+function removeOlder(context: Context, spi: string, tunnel: string): void {
+  const older = context.sas.get(spi);
+  if (older?.state.name !== 'established') return;
+  report(context, 'IKE_DUPLICATE', tunnel, { remote: older.remote.address, spi });
+  onlyDelete(context, older.state);
 }

@@ -9,7 +9,7 @@ import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import type { Endpoint, JobResult } from '../boundary.ts';
 import { type Context, drawIkeSpi, reportFailure, startJob, tunnelOf } from '../context.ts';
 import { exchangeFault, failureText } from '../failures.ts';
-import { agreeOnFragments, fragmentationNotify } from '../fragments.ts';
+import { agreeOnFragments, fitsEveryPath, fragmentationNotify } from '../fragments.ts';
 import type { IkeSa, State } from '../sa.ts';
 import { sendResponse } from '../window.ts';
 import {
@@ -125,13 +125,15 @@ export function initAnswerReady(
     ...natDetection(context, sa, wantsUdp(context, tunnel)),
     ...certificateRequests(meant),
     ...hashAnnouncement(meant),
-    ...methodAnnouncement(meant),
     ...childlessSupported(context, sa),
     ...(sa.fragmentSize === undefined ? [] : fragmentationNotify(tunnelOf(context, sa)!)),
     ...(additionalMethods(state.suite).length > 0 || ppk.ppkInt ? [intermediateSupported()] : []),
     ...ppkAgreement(ppk),
   ];
-  const bytes = sendResponse(context, sa, EXCHANGE.IKE_SA_INIT, 0, answer);
+  // An announcement helps to choose; an answer that is too large for the path helps nobody.
+  const announced = [...answer, ...methodAnnouncement(meant)];
+  const fitting = fitsEveryPath(sa, announced) ? announced : answer;
+  const bytes = sendResponse(context, sa, EXCHANGE.IKE_SA_INIT, 0, fitting);
   const secrets = secretsOf(context, sa, {
     ...ppk,
     suite: state.suite,

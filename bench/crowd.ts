@@ -127,19 +127,17 @@ async function allUp(config: Config): Promise<{ hub: Node; up: number; upCpu: nu
   while (hub.up < tunnels.length || spokes.up < tunnels.length) await pause(20);
   const up = performance.now() - begin;
   const { user, system } = process.cpuUsage(cpu);
-  await quiet(hub);
+  await quiet(hub, tunnels.length);
   Object.assign(ends, { hub: undefined, spokes: undefined });
   await spokes.daemon.stop(0);
   return { hub, up, upCpu: (user + system) / 1000 };
 }
 
-/** Every rekey that follows an establishment is over, and what it replaced is gone; two minutes at most. */
-async function quiet({ failed }: Node): Promise<void> {
-  const rekeyed = () => [failed.get('CHILD_REKEYED') ?? 0, failed.get('CHILD_DELETED') ?? 0].join();
-  for (let [before, rounds] = ['', 0]; rounds < QUIET_ROUNDS && before !== rekeyed(); rounds++) {
-    before = rekeyed();
-    await pause(QUIET);
-  }
+/** Each tunnel has rehearsed its first rekey, and what that replaced is gone; two minutes at most. */
+async function quiet({ failed }: Node, tunnels: number): Promise<void> {
+  const gone = () => failed.get('CHILD_DELETED') ?? 0;
+  for (let rounds = 0; rounds < QUIET_ROUNDS && gone() < tunnels; rounds++) await pause(QUIET);
+  await pause(QUIET);
 }
 
 /** Longer than a replaced child is drained. */

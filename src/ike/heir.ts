@@ -3,7 +3,7 @@
 import { skeyseedRekey } from '../crypto/keymat.ts';
 import { type ChosenSuite, suiteText } from '../policy/proposal.ts';
 import { lifetimeFrom } from './child.ts';
-import { type Context, commandDone, report } from './context.ts';
+import { type Context, commandDone, report, sasOf } from './context.ts';
 import { keepLastAnswer } from './farewells.ts';
 import { keysOf } from './protect.ts';
 import type { Established, IkeSa } from './sa.ts';
@@ -92,6 +92,20 @@ export function inherit(context: Context, sa: IkeSa, established: Established, h
     spi: heir.spi,
     replaced: sa.spi,
   });
+}
+
+/**
+ * The peer asks something of the SA that its rekey made, while ours is still under way: it has seen the answers to both, and
+ * judged that its own stands (RFC 7296 §2.8.2). The children go over before it is heard.
+ */
+export function settleRival(context: Context, heir: IkeSa, established: Established): void {
+  if (established.children.length > 0) return;
+  for (const sa of sasOf(context, established.tunnel)) {
+    const { state } = sa;
+    if (state.name !== 'established' || state.replacedBy !== undefined) continue;
+    const { own } = state;
+    if (own?.task.type === 'rekey-ike' && own.rival?.spi === heir.spi) inherit(context, sa, state, heir);
+  }
 }
 
 /** The peer's SA of a collision is redundant, and the peer deletes it, unless it has never heard of it. */

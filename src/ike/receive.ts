@@ -1,12 +1,20 @@
 // A datagram finds its IKE SA and its handler; a stranger's becomes a new SA only once it is paid for.
 
 import { WireError } from '../wire/codec.ts';
-import { decodeHeader, decodeMessage, type Message, NO_SPI, type Payload } from '../wire/ikev2.ts';
-import { EXCHANGE, NOTIFY } from '../wire/numbers.ts';
+import {
+  decodeHeader,
+  decodeMessage,
+  findPayload,
+  type Message,
+  NO_SPI,
+  type Payload,
+} from '../wire/ikev2.ts';
+import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../wire/numbers.ts';
 import type { Endpoint } from './boundary.ts';
 import { type Context, drop } from './context.ts';
 import { repeatLastAnswer } from './farewells.ts';
 import { asksAgain, gather, rememberSize } from './fragments.ts';
+import { settleRival } from './heir.ts';
 import { follow } from './mobility.ts';
 import { openMessage, protectionOf } from './protect.ts';
 import type { IkeSa } from './sa.ts';
@@ -186,6 +194,8 @@ function receiveRequest(
   if (state.name !== 'established' || state.serving) return;
   state.lastHeard = context.now;
   rememberSize(context, sa);
+  const remove = findPayload(payloads, PAYLOAD.D);
+  if (remove?.protocol !== PROTOCOL.IKE) settleRival(context, sa, state);
   if (header.exchange === EXCHANGE.CREATE_CHILD_SA)
     return createRequested(context, sa, state, payloads, whole, header.messageId);
   if (header.exchange === EXCHANGE.IKE_FOLLOWUP_KE)

@@ -253,6 +253,8 @@ export interface Established {
   pending?: Pending;
   /** Replaced by a rekeyed SA; only deletes are answered. */
   replacedBy?: string;
+  /** Replaced, and deleted by the peer already: it only waits for our own exchange to be unmade. */
+  ended?: true;
 }
 
 export interface ChildSa {

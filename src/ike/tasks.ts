@@ -29,7 +29,7 @@ export function mayBegin({ window }: IkeSa, { own, serving, pending }: Establish
 function startNext(context: Context, sa: IkeSa, state: Established): void {
   while (mayBegin(sa, state)) {
     const index = state.tasks.findIndex(
-      ({ notBefore }) => notBefore === undefined || notBefore <= context.now,
+      (task) => (task.notBefore ?? context.now) <= context.now && !isHeldBack(context, sa, state, task),
     );
     if (index === -1) return;
     const [task] = state.tasks.splice(index, 1);
@@ -37,6 +37,25 @@ function startNext(context: Context, sa: IkeSa, state: Established): void {
     if (task!.type === 'rekey-child') answerRekey(context, state, task!);
     else commandDone(context, task!.command, 'OK');
   }
+}
+
+const MAKING: readonly Task['type'][] = ['create', 'rekey-child', 'rekey-ike'];
+
+/**
+ * The peer's rekey made this IKE SA while ours of the same is under way (RFC 7296 §2.8.2): until it is known which of the two
+ * stands, nothing is made with it.
+ */
+export function isHeldBack(
+  context: Context,
+  { spi }: IkeSa,
+  { tunnel, children }: Established,
+  { type }: Task,
+): boolean {
+  if (children.length > 0 || !MAKING.includes(type)) return false;
+  return (context.tunnels.peek(tunnel)?.sas ?? []).some((other) => {
+    const state = context.sas.peek(other)?.state;
+    return state?.name === 'established' && state.replacedBy === undefined && state.own?.rival?.spi === spi;
+  });
 }
 
 function begin(context: Context, sa: IkeSa, state: Established, task: Task): boolean {

@@ -10,7 +10,7 @@ import { carries, supervisedAt } from './intent.ts';
 import { watchName } from './names.ts';
 import { proofEnded, renewProof } from './renewal.ts';
 import type { ChildSa, Established, IkeSa, Task } from './sa.ts';
-import { mayBegin } from './tasks.ts';
+import { isHeldBack, mayBegin } from './tasks.ts';
 import { giveUp, retryDelay } from './tunnels.ts';
 import { endPending } from './v2/ike-followup-ke-served.ts';
 import { tryOtherAnswer } from './v2/ike-sa-init.ts';
@@ -32,7 +32,7 @@ function timers(context: Context, sa: IkeSa): [Instant, () => void][] {
 function establishedTimers(context: Context, sa: IkeSa, state: Established): [Instant, () => void][] {
   const due: [Instant, () => void][] = [];
   const later = state.tasks
-    .filter(({ notBefore }) => notBefore !== undefined)
+    .filter((task) => task.notBefore !== undefined && !isHeldBack(context, sa, state, task))
     .map(({ notBefore }) => notBefore!);
   if (later.length > 0 && mayBegin(sa, state)) due.push([Math.min(...later), () => {}]);
   const { pending } = state;

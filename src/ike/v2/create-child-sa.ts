@@ -157,8 +157,8 @@ export function yieldToRival(context: Context, sa: IkeSa, established: Establish
   delete established.own;
   answerRekey(context, established, own.task);
   const heir = own.task.type === 'rekey-ike' && context.sas.get((own.rival?.spi as string | undefined) ?? '');
-  if (heir && established.replacedBy !== undefined) return endReplaced(context, sa);
-  if (heir) inherit(context, sa, established, heir);
+  if (established.ended) return endReplaced(context, sa);
+  if (heir && established.replacedBy === undefined) inherit(context, sa, established, heir);
 }
 
 function sendCreate(
@@ -532,10 +532,10 @@ function ikeRekeyed(
   established.tasks.unshift({ type: 'delete-ike' });
 }
 
-/** The old SA is gone already, so the rival's heir stands; ours is unmade, and the old one has nothing left to do. */
+/** The rival's heir has the children already; ours is unmade. An old SA that the peer has deleted has nothing left to do. */
 function deleteRedundant(context: Context, sa: IkeSa, made: IkeSa): void {
   if (made.state.name === 'established') made.state.tasks.push({ type: 'delete-ike' });
-  endReplaced(context, sa);
+  if (sa.state.name === 'established' && sa.state.ended) endReplaced(context, sa);
 }
 
 /** With its last answer the peer has its half. */

@@ -97,8 +97,9 @@ export function informationalRequested(
   const { own } = established;
   const heir = own?.task.type === 'rekey-ike' && own.rival && context.sas.get(own.rival.spi as string);
   // RFC 7296 §2.8.2: the peer deletes the old SA because its own rekey stands; ours is still to be finished and unmade.
-  if (heir) inherit(context, sa, established, heir);
-  if (!heir || own.step !== 'finishing') deleteIke(context, sa, 'peer');
+  if (heir && established.replacedBy === undefined) inherit(context, sa, established, heir);
+  if (heir && own.step === 'finishing') established.ended = true;
+  else deleteIke(context, sa, 'peer');
 }
 
 /**

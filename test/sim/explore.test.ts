@@ -4,12 +4,13 @@ import { type Bounds, explore } from './explore.ts';
 
 /** Small bounds; `npm run explore` goes further. */
 const BOUNDS: Record<string, Bounds> = {
-  'one wish, one message lost or repeated, one late work': {
+  'one wish, one message lost or repeated, one late work, as far as 20,000 states': {
     wishes: 1,
     messages: 1,
     works: 1,
     seed: 1,
     up: true,
+    states: 20_000,
   },
   'two wishes': { wishes: 2, messages: 0, works: 0, seed: 2, up: true },
   'two wishes, one message lost or repeated, as far as 10,000 states': {

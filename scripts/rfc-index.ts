@@ -40,5 +40,6 @@ function checkCitation(rfc: string, section: string, file: string): string[] {
 
 function checkTest(file: string, title: string): string[] {
   if (!existsSync(file)) return [`names the test ${file}, which does not exist`];
+  if (title.includes('${')) return [`names a title with a gap: "${title}"`];
   return readFileSync(file, 'utf8').includes(title) ? [] : [`no test "${title}" in ${file}`];
 }

@@ -523,9 +523,12 @@ function ikeRekeyed(
   if (established.replacedBy !== undefined) return deleteRedundant(context, sa, made);
   const other = rival && context.sas.get(rival.spi as string);
   // RFC 7296 §2.8.2: the SA with the lowest nonce is redundant; its maker deletes it, the other maker deletes the old one.
-  if (other && compareNonces(nonce, rival.nonce) < 0) {
+  if (rival && compareNonces(nonce, rival.nonce) < 0) {
     if (made.state.name === 'established') made.state.tasks.push({ type: 'delete-ike' });
-    return inherit(context, sa, established, other);
+    if (other) return inherit(context, sa, established, other);
+    // The peer has deleted the one that stood, and with it whatever it would have carried.
+    established.tasks = [{ type: 'delete-ike' }];
+    return;
   }
   if (other) expectDelete(context, other, made);
   inherit(context, sa, established, made);

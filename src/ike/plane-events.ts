@@ -2,8 +2,9 @@
 
 import type { DataPlaneEvent } from '../policy/sad.ts';
 import { exactly } from '../policy/selector.ts';
+import { connect } from './attempts.ts';
 import { generations, useChild } from './child.ts';
-import { connect, establishedOf } from './commands.ts';
+import { establishedOf } from './commands.ts';
 import type { Context } from './context.ts';
 import { moveTo } from './mobility.ts';
 import type { ChildSa, Established, IkeSa } from './sa.ts';

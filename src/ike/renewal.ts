@@ -2,9 +2,9 @@
 // the old one is deleted, so no packet is without an SA.
 
 import type { Tunnel } from '../policy/tunnel.ts';
+import { attempt } from './attempts.ts';
 import type { Event } from './boundary.ts';
 import { isLeaving, lifetimeFrom } from './child.ts';
-import { attempt } from './commands.ts';
 import {
   type Context,
   commandDone,

@@ -5,7 +5,8 @@ import { type Context, commandDone } from './context.ts';
 import { supervise } from './intent.ts';
 import { finishHandOver } from './renewal.ts';
 import type { Established, IkeSa, Task } from './sa.ts';
-import { answerRekey, beginCreate } from './v2/create-child-sa.ts';
+import { beginCreate } from './v2/create-child-sa.ts';
+import { answerRekey } from './v2/create-child-sa-undone.ts';
 import { beginInformational } from './v2/informational.ts';
 
 /** One own exchange at a time for each IKE SA that the event may have changed: our window is one. */

@@ -2,8 +2,8 @@
 
 import { suiteText } from '../policy/proposal.ts';
 import type { Instant } from '../policy/sad.ts';
+import { connect, connectBeside } from './attempts.ts';
 import { createLater, useChild } from './child.ts';
-import { connect, connectBeside } from './commands.ts';
 import { applyChanges, type Context, onlyDelete, reportFailure, type TunnelState } from './context.ts';
 import { ASSEMBLY_AGE, endAssembly } from './fragments.ts';
 import { carries, supervisedAt } from './intent.ts';

@@ -43,7 +43,7 @@ import type { Agreed, ChildSa, Established, IkeSa, Serving } from '../sa.ts';
 import { askedAgain, upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
 import { acceptChild } from './child-terms.ts';
-import { linkPayload, nextFollowup } from './ike-followup-ke.ts';
+import { linkPayload, nextFollowup } from './followups.ts';
 import { isNonce, lower, NONCE_BYTES } from './nonces.ts';
 import { ikeSpiText, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
 

@@ -8,7 +8,7 @@ import { type Context, reportFailure, startJob } from '../context.ts';
 import { exchangeFault, failureText } from '../failures.ts';
 import type { Established, IkeSa, Serving } from '../sa.ts';
 import { isClosing, MISSED, proceed, refuseRequest, spiOfAgreed } from './create-child-sa-served.ts';
-import { linkOf, nextFollowup } from './ike-followup-ke.ts';
+import { linkOf, nextFollowup } from './followups.ts';
 
 /** The next of the additional key exchanges of what the peer asked for (RFC 9370 §2.2.4). */
 export function followupRequested(

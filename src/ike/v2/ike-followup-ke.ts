@@ -4,9 +4,7 @@
 //   HDR, SK {KEi(n), N(ADDITIONAL_KEY_EXCHANGE)(link)}  -->
 //                                                       <--  HDR, SK {KEr(n) [, N(ADDITIONAL_KEY_EXCHANGE)(link)]}
 
-import { keyExchangeRow } from '../../crypto/suites.ts';
-import { additionalMethods } from '../../policy/additional.ts';
-import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
+import { findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, nameOf, PAYLOAD } from '../../wire/numbers.ts';
 import type { JobResult } from '../boundary.ts';
 import { type Context, jittered, startJob } from '../context.ts';
@@ -14,26 +12,12 @@ import { exchangeFault, failureText } from '../failures.ts';
 import { reopen } from '../protect.ts';
 import type { Established, Followup, IkeSa, OwnExchange } from '../sa.ts';
 import { sendRequest } from '../window.ts';
-import { carried, finishCreate, TRY_AGAIN, taskFailed, yieldToRival } from './create-child-sa.ts';
+import { finishCreate } from './create-child-sa-made.ts';
+import { taskFailed, yieldToRival } from './create-child-sa-undone.ts';
+import { carried, TRY_AGAIN } from './create-task.ts';
+import { linkOf, linkPayload, nextFollowup } from './followups.ts';
 import { compareNonces, lower } from './nonces.ts';
-import { errorOf, notifyPayload } from './payloads.ts';
-
-export function linkOf(payloads: readonly Payload[]): Uint8Array | undefined {
-  return findNotify(payloads, NOTIFY.ADDITIONAL_KEY_EXCHANGE)?.data;
-}
-
-export function linkPayload(link: Uint8Array): Payload {
-  return notifyPayload(NOTIFY.ADDITIONAL_KEY_EXCHANGE, link);
-}
-
-/** The group of the exchange that comes next, or with `ahead` so many later; nothing where all are done. */
-export function nextFollowup(
-  { suite, secrets }: Pick<Followup, 'suite' | 'secrets'>,
-  ahead = 0,
-): number | undefined {
-  const method = additionalMethods(suite)[secrets.length - 1 + ahead];
-  return method && keyExchangeRow(method).id;
-}
+import { errorOf } from './payloads.ts';
 
 /** CREATE_CHILD_SA is answered. Of two rekeys the one with the lowest nonce is given up: no SA of it exists yet. */
 export function beginFollowup(

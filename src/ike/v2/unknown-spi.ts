@@ -2,8 +2,8 @@
 
 import { encodeMessage, findNotify, type Header, type Message } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY } from '../../wire/numbers.ts';
+import { connectBeside } from '../attempts.ts';
 import type { Endpoint } from '../boundary.ts';
-import { connectBeside } from '../commands.ts';
 import { type Context, drop, sasOf } from '../context.ts';
 import { carries } from '../intent.ts';
 import type { IkeSa } from '../sa.ts';

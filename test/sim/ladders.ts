@@ -7,8 +7,9 @@ import { runLadder, type Scenario, type Variant } from './ladder.ts';
 
 export function climb(suite: string, cases: Record<string, Scenario>): void {
   for (const [name, scenario] of Object.entries(cases)) {
-    test(`${suite}: ${name}, without loss, with each message lost, with each message late`, () => {
+    test(`${suite}: ${name}, without loss, with each message lost, with each message late`, (t) => {
       const { runs, failures } = runAll(scenario);
+      t.diagnostic(`${runs} runs`);
       const example = failures[0] ?? '';
       assert.equal(failures.length, 0, `${failures.length} of ${runs} runs, the first:\n${example}`);
     });

@@ -288,6 +288,8 @@ function childrenOf(
       window && {
         name: child,
         order: order + index,
+        protocol: 'esp' as const,
+        mode: 'tunnel' as const,
         selectors,
         proposals,
         lifetime: {

@@ -18,6 +18,9 @@ import { type DataPlane, DataPlaneError } from './dataplane.ts';
 const CAPABILITIES: Capabilities = {
   encryption: ESP_ENCRYPTION,
   integrity: ESP_INTEGRITY,
+  authentication: [],
+  modes: ['tunnel'],
+  links: false,
   esn: true,
   replayWindow: 4096,
   plainEsp: true,

@@ -25,6 +25,9 @@ import {
 const CAPABILITIES: Capabilities = {
   encryption: ESP_ENCRYPTION,
   integrity: ESP_INTEGRITY,
+  authentication: [],
+  modes: ['tunnel'],
+  links: false,
   esn: true,
   replayWindow: 4096,
   plainEsp: true,

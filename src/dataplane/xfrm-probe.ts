@@ -34,6 +34,9 @@ export function probe(kernel: Kernel): Capabilities {
   return {
     encryption,
     integrity,
+    authentication: [],
+    modes: ['tunnel'],
+    links: false,
     esn: true,
     replayWindow: LARGEST_WINDOW,
     plainEsp: true,

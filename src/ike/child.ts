@@ -124,8 +124,8 @@ function entry(
   return {
     spi: direction === 'in' ? made.spiIn : made.spiOut,
     direction,
-    protocol: 'esp',
-    mode: 'tunnel',
+    protocol: template.protocol,
+    mode: template.mode,
     policy: policyId(tunnel.name, template.name),
     local: sa.local.address,
     remote: sa.remote.address,
@@ -134,6 +134,7 @@ function entry(
     ...(suite.integrity ? { integrity: { name: suite.integrity, key: keys.integrity } } : {}),
     esn: suite.esn === true,
     outer: template.outer,
+    ...(template.padTo === undefined ? {} : { padTo: template.padTo }),
     replayWindow: template.replayWindow,
     selectors: made.selectors,
     lifetime: limits(template, suite),

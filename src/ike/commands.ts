@@ -48,6 +48,7 @@ export function configure(context: Context, change: ConfigChange): void {
         order: child.order,
         selectors: child.selectors,
         acquire: tunnel.start !== 'wait',
+        ...(tunnel.link ? { link: { name: tunnel.link.name, id: tunnel.link.id } } : {}),
       },
     })),
   );

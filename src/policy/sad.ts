@@ -13,7 +13,8 @@ export interface SaParameters {
   spi: number;
   direction: 'in' | 'out';
   protocol: 'esp' | 'ah';
-  mode: 'tunnel';
+  /** Transport mode is for packets between the outer addresses themselves (RFC 4301 §4.1). */
+  mode: 'tunnel' | 'transport';
   /** The SPD entry it serves. */
   policy: string;
   /** Outer addresses, seen from this gateway in both directions. */
@@ -21,13 +22,15 @@ export interface SaParameters {
   remote: IpAddress;
   /** Present when ESP travels in UDP (RFC 3948). */
   udp?: { localPort: number; remotePort: number };
-  /** `key` carries the salt behind the key where the algorithm has one (RFC 4106 §8.1). */
+  /** ESP only. `key` carries the salt behind the key where the algorithm has one (RFC 4106 §8.1). */
   encryption?: { name: EncryptionName; keyBits: number; key: Uint8Array };
-  /** Absent for combined-mode algorithms. */
+  /** Absent for combined-mode algorithms; the only one of AH. */
   integrity?: { name: IntegrityName; key: Uint8Array };
   esn: boolean;
   /** What the outer header takes from the inner one (RFC 4301 §5.1.2). Ignored inbound. */
   outer: OuterHeader;
+  /** Inner packets are followed by zeros up to so many bytes (RFC 4303 §2.7). ESP in tunnel mode; ignored inbound. */
+  padTo?: number;
   /** Packets; a multiple of 32 from 32 to 4096. Ignored outbound. */
   replayWindow: number;
   /** What may travel in it (RFC 4301 §5.2 step 4), seen from this gateway in both directions. */
@@ -62,6 +65,16 @@ export interface Policy {
   selectors: SelectorSet;
   /** Whether a packet that finds no SA asks for one (`acquire`). */
   acquire: boolean;
+  /** Only packets that are routed to this interface, and what comes in by its SAs leaves there. */
+  link?: Link;
+}
+
+/** The interface of a route-based tunnel. */
+export interface Link {
+  /** As the kernel knows it, at most 15 bytes. */
+  name: string;
+  /** Unique in the daemon, from 1 on: the `if_id` of an XFRM interface, the key of a VTI. */
+  id: number;
 }
 
 /** One change of SAD or SPD. Applied in order; applying the same change again does nothing. */
@@ -100,8 +113,14 @@ export interface PacketHeader {
 
 /** What a data plane can do; negotiation never offers what is not listed. */
 export interface Capabilities {
+  modes: readonly ('tunnel' | 'transport')[];
+  /** Whether policies may have a `link`. */
+  links: boolean;
   encryption: readonly EncryptionName[];
+  /** Of ESP. */
   integrity: readonly IntegrityName[];
+  /** Of AH; empty where it is not done. */
+  authentication: readonly IntegrityName[];
   esn: boolean;
   /** Largest replay window, packets. */
   replayWindow: number;

@@ -2,7 +2,7 @@
 
 import type { IpAddress } from '../wire/address.ts';
 import type { ProposalTemplate } from './proposal.ts';
-import type { OuterHeader, SelectorSet } from './sad.ts';
+import type { Link, OuterHeader, SelectorSet } from './sad.ts';
 
 /** One PAD entry (RFC 4301 §4.4.3) with the SPD entries it may negotiate. Durations in milliseconds. */
 export interface Tunnel {
@@ -41,8 +41,24 @@ export interface Tunnel {
   rehearsal: boolean;
   /** NAT keepalive interval (RFC 3948 §4). */
   keepalive: number;
+  /** Route-based: packets are chosen by routes to an interface of the tunnel's own. */
+  link?: TunnelLink;
   /** Fragments of IKE messages (RFC 7383): sizes of our choice, or IP packets of so many bytes at most; absent: none. */
   fragmentation?: 'auto' | number;
+}
+
+/** The interface of a route-based tunnel, and what leads to it. */
+export interface TunnelLink extends Link {
+  /** Inside addresses of the interface itself, with their prefix lengths. */
+  addresses: { address: IpAddress; length: number }[];
+  /** Networks behind the peer, with routes to the interface. */
+  routes: { address: IpAddress; length: number }[];
+  /** Of the routes; the main table where nothing is said. */
+  table?: number;
+  /** Of the routes, in the kernel's sense: lower is better. */
+  metric: number;
+  /** Bytes; missing: what fits into an outer packet. */
+  mtu?: number;
 }
 
 export interface ChildTemplate {
@@ -50,11 +66,15 @@ export interface ChildTemplate {
   name: string;
   /** Place in the SPD: lower is asked first. */
   order: number;
+  protocol: 'esp' | 'ah';
+  mode: 'tunnel' | 'transport';
   selectors: SelectorSet;
   /** First the ones with key exchange methods when PFS is wanted. */
   proposals: ProposalTemplate[];
   lifetime: { time: number; bytes?: bigint; packets?: bigint };
   outer: OuterHeader;
+  /** See SaParameters. */
+  padTo?: number;
   /** Packets. */
   replayWindow: number;
   probe?: Probe;

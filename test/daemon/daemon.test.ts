@@ -26,6 +26,9 @@ function recordingPlane(changes: Change[]): DataPlane {
     capabilities: {
       encryption: ['aes-gcm-16'],
       integrity: [],
+      authentication: [],
+      modes: ['tunnel'],
+      links: false,
       esn: true,
       replayWindow: 4096,
       plainEsp: true,

@@ -252,6 +252,9 @@ test('what the data plane cannot do is left out by name', () => {
   const capabilities = {
     encryption: ['chacha20-poly1305'],
     integrity: [],
+    authentication: [],
+    modes: ['tunnel'],
+    links: false,
     esn: true,
     replayWindow: 1024,
     plainEsp: true,

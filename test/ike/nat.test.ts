@@ -44,6 +44,9 @@ test('without a translator ESP travels as itself, from port 500', () => {
 const FASTER_IN_UDP: Capabilities = {
   encryption: ['aes-gcm-16'],
   integrity: [],
+  authentication: [],
+  modes: ['tunnel'],
+  links: false,
   esn: true,
   replayWindow: 1024,
   plainEsp: true,

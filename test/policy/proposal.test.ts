@@ -23,6 +23,9 @@ test('a template keeps what the data plane can do, and goes when nothing is left
   const capabilities = {
     encryption: ['aes-gcm-16', 'aes-cbc'],
     integrity: ['hmac-sha2-256-128'],
+    authentication: [],
+    modes: ['tunnel'],
+    links: false,
     esn: false,
   } as const;
   const templates = [

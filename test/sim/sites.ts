@@ -47,6 +47,8 @@ export function tunnel(side: 'a' | 'b', changes: Partial<Tunnel> = {}): Tunnel {
       {
         name: 'net',
         order: 0,
+        protocol: 'esp',
+        mode: 'tunnel',
         selectors: { local: net(side === 'a' ? 1 : 2), remote: net(side === 'a' ? 2 : 1) },
         proposals: [
           {

@@ -4,8 +4,17 @@ import type { Change, Policy, SaParameters } from '../policy/sad.ts';
 import { addSa, deleteSa, toXfrmAddress, updateSa, type XfrmSa } from '../wire/xfrm.ts';
 import { DataPlaneError } from './dataplane.ts';
 import { ERRNO, isOurReqid } from './xfrm-kernel.ts';
-import { kernelSa, saId, sameSa, withPorts } from './xfrm-sa.ts';
-import { type Known, keyOf, reqidOf, restate, stopUsing, type Tables, usersOf } from './xfrm-tables.ts';
+import { type KernelSide, kernelSa, saId, sameSa, withPorts } from './xfrm-sa.ts';
+import {
+  type Known,
+  keyOf,
+  lookupIn,
+  reqidOf,
+  restate,
+  stopUsing,
+  type Tables,
+  usersOf,
+} from './xfrm-tables.ts';
 
 /** A moved SA goes on under its key behind everything that may still be sent from its old place. */
 const SEQUENCE_JUMP = 2 ** 20;
@@ -47,19 +56,25 @@ function putPolicy(tables: Tables, policy: Policy): void {
 
 /** Adding what is there already does nothing: its sequence number and its window stay as they are. */
 function install(tables: Tables, sa: SaParameters, mark: number): void {
-  if (sa.protocol !== 'esp' || !sa.encryption) throw new DataPlaneError('refused', 'only ESP is done here');
+  if (sa.protocol === 'ah' ? !sa.integrity || sa.udp : !sa.encryption)
+    throw new DataPlaneError(
+      'refused',
+      'AH needs an integrity algorithm and no UDP, ESP an encryption algorithm',
+    );
   const key = keyOf(sa.direction, sa.spi);
   const known = tables.sas.get(key);
   if (known && known.remote !== sa.remote) throw taken();
-  const wanted = wantedSa(sa, reqidOf(tables, sa.policy), mark);
-  if (isThere(tables, sa, wanted, known !== undefined)) return;
+  const lookup = known?.lookup ?? lookupIn(tables, tables.policies.get(sa.policy));
+  const wanted = wantedSa(sa, { reqid: reqidOf(tables, sa.policy), mark, lookup });
   const { encryption: _keys, integrity: _more, ...parameters } = sa;
-  tables.sas.set(key, { ...parameters, softTold: false, stopped: false });
+  const added: Known = { ...parameters, lookup, softTold: false, stopped: false };
+  if (isThere(tables, added, wanted, known !== undefined)) return;
+  tables.sas.set(key, added);
   if (sa.direction === 'in') restate(tables, sa.policy);
 }
 
 /** Whether it was there before; it is afterwards. Throws DataPlaneError where another SA is. */
-function isThere({ kernel }: Tables, sa: SaParameters, wanted: XfrmSa, known: boolean): boolean {
+function isThere({ kernel }: Tables, sa: Known, wanted: XfrmSa, known: boolean): boolean {
   if (kernel.demand(addSa(wanted), `SA ${sa.direction}`, ERRNO.EEXIST) === 0) return false;
   const standing = kernel.sa(saId(sa));
   if (standing && isQuestion(standing)) {
@@ -71,13 +86,13 @@ function isThere({ kernel }: Tables, sa: SaParameters, wanted: XfrmSa, known: bo
 }
 
 /** What the kernel keeps for a while where a packet was to be sent with an SA of ours that is gone. */
-function isQuestion({ info, attributes: { aead, encryption } }: XfrmSa): boolean {
-  return isOurReqid(info.reqid) && !aead && !encryption;
+function isQuestion({ info, attributes: { aead, encryption, integrity } }: XfrmSa): boolean {
+  return isOurReqid(info.reqid) && !aead && !encryption && !integrity;
 }
 
-function wantedSa(sa: SaParameters, reqid: number, mark: number): XfrmSa {
+function wantedSa(sa: SaParameters, side: KernelSide): XfrmSa {
   try {
-    return kernelSa(sa, reqid, mark);
+    return kernelSa(sa, side);
   } catch (error) {
     throw error instanceof RangeError ? new DataPlaneError('refused', error.message) : error;
   }

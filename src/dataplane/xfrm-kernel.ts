@@ -90,8 +90,10 @@ export function findLeftovers(kernel: Kernel, { reqids, policies }: Journal): Le
 }
 
 export function removeSas(kernel: Kernel, sas: readonly XfrmSa[]): void {
-  for (const { info } of sas)
-    kernel.demand(deleteSa({ ...info.id, family: info.family }), 'old SA', ERRNO.ESRCH);
+  for (const { info, attributes } of sas) {
+    const marked = attributes.mark ? { mark: attributes.mark } : {};
+    kernel.demand(deleteSa({ ...info.id, ...marked, family: info.family }), 'old SA', ERRNO.ESRCH);
+  }
 }
 
 export function removePolicies(kernel: Kernel, policies: Iterable<XfrmPolicy>): void {

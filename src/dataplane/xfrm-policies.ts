@@ -5,16 +5,18 @@
 // which SA sends. Policies that stand in the kernel are guards as well: what matches one without an SA is dropped, in both
 // directions, whether or not a process of ours lives.
 
-import type { Policy, SelectorSet } from '../policy/sad.ts';
+import { type LinkKind, type Policy, type SaParameters, type SelectorSet, vtiKey } from '../policy/sad.ts';
 import { contains, prefixesOf, type Selector, selectorOf } from '../policy/selector.ts';
 import { familyOf, type IpAddress } from '../wire/address.ts';
 import { FAMILY } from '../wire/netlink.ts';
 import {
   DIRECTION,
+  IPSEC,
   MODE,
   POLICY_ACTION,
   toXfrmAddress,
   UNLIMITED,
+  type XfrmMark,
   type XfrmPolicy,
   type XfrmSelector,
   type XfrmTemplate,
@@ -23,22 +25,47 @@ import {
 /** What the kernel's policies of one of our policies depend on. */
 export interface Spd {
   policy: Policy;
+  lookup: Lookup;
   /** Of all SAs of this policy. */
   reqid: number;
   /** Of no SA: a template with it finds none and asks for one. */
   acquireReqid: number;
   /** The outbound SA in use, as long as it may send. */
-  outbound?: { spi: number; local: IpAddress; remote: IpAddress; selectors: SelectorSet };
+  outbound?: Carrier & { spi: number; local: IpAddress; remote: IpAddress };
   /** An SA that reached its hard limit is in use: nothing is sent, nothing is asked for. */
   stopped: boolean;
   /** What inbound SAs may carry. */
-  inbound: SelectorSet[];
+  inbound: Carrier[];
+}
+
+type Carrier = Pick<SaParameters, 'protocol' | 'mode' | 'selectors'>;
+
+/** What tells policies apart besides their selectors, and the SAs that they send with. */
+export interface Lookup {
+  mark?: XfrmMark;
+  ifId?: number;
+}
+
+/** `links`: what they are made of; throws RangeError where the policy has one and there is nothing for it. */
+export function lookupOf({ link }: Policy, links: LinkKind | undefined): Lookup {
+  if (!link) return {};
+  switch (links) {
+    case 'xfrm':
+      return { ifId: link.id };
+    case 'vti':
+      return { mark: { value: vtiKey(link), mask: WHOLE_MARK } };
+    case undefined:
+      throw new RangeError('the kernel has neither XFRM interfaces nor VTI');
+  }
 }
 
 export type Direction = keyof typeof DIRECTION;
 
 /** Room for orders below zero; others' daemons give larger numbers than ours. */
 const FIRST_PRIORITY = 10_000;
+/** Policies of a link meet no packets but its own, and those before all others. */
+const LINK_PRIORITY = 2_000;
+const WHOLE_MARK = 0xffffffff;
 /** Places within one order: local traffic, what SAs carry, what the policy claims. */
 const LEVELS = { bypass: 0, carried: 1, claimed: 2 };
 /** Each way of splitting networks and ports is bounded; a configuration has some tens. */
@@ -63,7 +90,10 @@ function effectOf({ info: { priority, action }, attributes: { templates = [] } }
 }
 
 /** What the kernel tells policies apart by. */
-export function policyKey({ info: { selector: s, direction } }: XfrmPolicy): string {
+export function policyKey({
+  info: { selector: s, direction },
+  attributes: { mark, ifId },
+}: XfrmPolicy): string {
   const prefix = (address: Uint8Array, length: number) => `${Buffer.from(address).toString('hex')}/${length}`;
   return [
     direction,
@@ -73,24 +103,38 @@ export function policyKey({ info: { selector: s, direction } }: XfrmPolicy): str
     s.protocol,
     `${s.sourcePort}/${s.sourcePortMask}`,
     `${s.destinationPort}/${s.destinationPortMask}`,
+    ...(mark ? [`mark ${mark.value}/${mark.mask}`] : []),
+    ...(ifId ? [`if_id ${ifId}`] : []),
   ].join(' ');
 }
 
 /** In the order of precedence, which their priorities say to the kernel. Throws RangeError where it cannot say it. */
 export function policiesOf(entry: Spd): XfrmPolicy[] {
+  const { lookup } = entry;
+  return plainPolicies(entry).map(({ info, attributes }) => ({
+    info,
+    attributes: { ...attributes, ...lookup },
+  }));
+}
+
+function plainPolicies(entry: Spd): XfrmPolicy[] {
   const { policy, outbound, inbound, reqid } = entry;
-  const at = (level: keyof typeof LEVELS) => FIRST_PRIORITY + policy.order * 4 + LEVELS[level];
+  const first = policy.link ? LINK_PRIORITY : FIRST_PRIORITY + policy.order * 4;
+  const at = (level: keyof typeof LEVELS) => first + LEVELS[level];
   const claimed = pairsOf(policy.selectors);
   if (policy.action !== 'protect') {
     const action = policy.action === 'bypass' ? 'allow' : 'block';
     return everyWay(claimed, at('claimed'), action);
   }
   return [
-    ...everyWay(localPairs(policy.selectors), at('bypass'), 'allow'),
+    // What is routed to a link is meant for it.
+    ...(policy.link ? [] : everyWay(localPairs(policy.selectors), at('bypass'), 'allow')),
+    ...(policy.link ? [] : outward(neighbours(claimed, 'local'), at('bypass'), 'allow')),
+    ...(policy.link ? [] : inward(neighbours(claimed, 'remote'), at('bypass'), 'allow')),
     ...(outbound
       ? outward(pairsOf(outbound.selectors), at('carried'), 'allow', templateOf(outbound, reqid))
       : []),
-    ...inbound.flatMap((carried) => inward(pairsOf(carried), at('carried'), 'allow', anySa(reqid))),
+    ...inbound.flatMap((sa) => inward(pairsOf(sa.selectors), at('carried'), 'allow', anySa(reqid, sa))),
     ...claimedOutward(entry, claimed, at('claimed')),
     ...inward(claimed, at('claimed'), 'block'),
   ];
@@ -154,8 +198,29 @@ function localPairs({ local, remote }: SelectorSet): Pair[] {
   const anyPort = (selector: Selector) => ({ ...selector, protocol: 0, startPort: 0, endPort: 65535 });
   const [near, far] = [local.map(anyPort), remote.map(anyPort)];
   const inside = (other: Selector) => far.some((selector) => contains(selector, other));
-  const others = [...near.filter(inside), ...LINK_SCOPE.filter(inside)];
+  // A remote network that is the local one, such as everything to everything, leaves nothing local.
+  const smaller = (other: Selector) => inside(other) && !far.some((selector) => contains(other, selector));
+  const others = [...near.filter(smaller), ...LINK_SCOPE.filter(inside)];
   return near.flatMap((one) => others.flatMap((other) => pairsOf({ local: [one], remote: [other] })));
+}
+
+/**
+ * Two hosts on one link have to find each other before they can speak IPsec (RFC 4861 §7.2). The kernel has the type where
+ * the sender's port is.
+ */
+function neighbours(claimed: readonly Pair[], sender: keyof Pair): Pair[] {
+  const pairs = claimed.filter(
+    ({ local, remote }) =>
+      familyOf(local.start) === 6 && [local, remote].every(({ start, end }) => start === end),
+  );
+  const any = { protocol: ICMPV6, startPort: 0, endPort: 65535 };
+  return pairs.flatMap((pair) =>
+    NEIGHBOUR_DISCOVERY.map((type) => ({
+      local: { ...pair.local, ...any },
+      remote: { ...pair.remote, ...any },
+      [sender]: { ...pair[sender], ...any, startPort: type, endPort: type },
+    })),
+  );
 }
 
 // The kernel's forms
@@ -247,23 +312,26 @@ function portMask({ startPort, endPort }: Selector): { port: number; mask: numbe
 }
 
 /** Exactly this SA. */
-function templateOf({ spi, local, remote }: NonNullable<Spd['outbound']>, reqid: number): XfrmTemplate {
+function templateOf(outbound: NonNullable<Spd['outbound']>, reqid: number): XfrmTemplate {
+  const { spi, local, remote } = outbound;
+  const any = anySa(reqid, outbound);
   return {
-    ...anySa(reqid),
-    id: { destination: toXfrmAddress(remote), spi, protocol: ESP },
+    ...any,
+    id: { ...any.id, destination: toXfrmAddress(remote), spi },
     source: toXfrmAddress(local),
     family: FAMILY[familyOf(remote)],
   };
 }
 
-/** Every SA of the policy, wherever it comes from. */
-function anySa(reqid: number): XfrmTemplate {
+/** Every SA of the policy like this one, wherever it comes from. The family counts in transport mode only. */
+function anySa(reqid: number, { protocol, mode, selectors }: Carrier): XfrmTemplate {
+  const [first] = mode === 'transport' ? selectors.local : [];
   return {
-    id: { destination: new Uint8Array(16), spi: 0, protocol: ESP },
-    family: FAMILY[4],
+    id: { destination: new Uint8Array(16), spi: 0, protocol: IPSEC[protocol] },
+    family: FAMILY[first ? familyOf(first.start) : 4],
     source: new Uint8Array(16),
     reqid,
-    mode: MODE.TUNNEL,
+    mode: MODE[mode],
     share: 0,
     optional: 0,
     integrityBits: ANY_ALGORITHM,
@@ -275,10 +343,13 @@ function anySa(reqid: number): XfrmTemplate {
 /** No SA; the addresses say only that nothing has to be looked up. */
 function nobody(acquireReqid: number): XfrmTemplate {
   const here = toXfrmAddress('127.0.0.1');
-  return { ...anySa(acquireReqid), id: { destination: here, spi: 0, protocol: ESP }, source: here };
+  const any = anySa(acquireReqid, { protocol: 'esp', mode: 'tunnel', selectors: { local: [], remote: [] } });
+  return { ...any, id: { ...any.id, destination: here }, source: here };
 }
 
-const ESP = 50;
+const ICMPV6 = 58;
+/** Solicitation and advertisement (RFC 4861 §4.3 and §4.4). */
+const NEIGHBOUR_DISCOVERY = [135, 136];
 /** ICMP and ICMPv6: what RFC 7296 §3.13.1 puts into the ports, the kernel has elsewhere. */
 const WITH_TYPES = new Set([1, 58]);
 const ANY_ALGORITHM = 0xffffffff;

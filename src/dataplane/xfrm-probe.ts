@@ -24,18 +24,18 @@ const LARGEST_WINDOW = 4096;
 export function probe(kernel: Kernel): Capabilities {
   const answers = ENCRYPTION.filter(({ status, esp }) => status === 'implemented' && esp).map(({ name }) => ({
     name,
-    errno: tryOut(kernel, name, 'hmac-sha2-256-128'),
+    errno: tryOut(kernel, esp(name, 'hmac-sha2-256-128')),
   }));
   const encryption = answers.filter(({ errno }) => errno === 0).map(({ name }) => name);
   if (encryption.length === 0) throw new DataPlaneError('refused', noEsp(answers[0]?.errno ?? 0));
-  const integrity = INTEGRITY.filter(({ status }) => status === 'implemented')
-    .map(({ name }) => name)
-    .filter((name) => tryOut(kernel, 'aes-cbc', name) === 0);
+  const all = INTEGRITY.filter(({ status }) => status === 'implemented').map(({ name }) => name);
+  const integrity = all.filter((name) => tryOut(kernel, esp('aes-cbc', name)) === 0);
+  const authentication = all.filter((name) => tryOut(kernel, ah(name)) === 0);
   return {
     encryption,
     integrity,
-    authentication: [],
-    modes: ['tunnel'],
+    authentication,
+    modes: ['tunnel', 'transport'],
     links: false,
     esn: true,
     replayWindow: LARGEST_WINDOW,
@@ -52,28 +52,43 @@ function noEsp(errno: number): string {
   return `the kernel cannot do ESP (${why}); modprobe esp4 esp6 xfrm_user, or use dataplane: engine`;
 }
 
+type Protection = Pick<SaParameters, 'protocol' | 'encryption' | 'integrity'>;
+
+function esp(name: EncryptionName, separate: IntegrityName): Protection {
+  const { keyBits, saltBytes, tagBytes } = encryptionRow(name);
+  const [bits] = keyBits as readonly [number];
+  return {
+    protocol: 'esp',
+    encryption: { name, keyBits: bits, key: new Uint8Array(bits / 8 + saltBytes) },
+    ...(tagBytes > 0 ? {} : { integrity: integrityOf(separate) }),
+  };
+}
+
+function ah(name: IntegrityName): Protection {
+  return { protocol: 'ah', integrity: integrityOf(name) };
+}
+
+function integrityOf(name: IntegrityName): NonNullable<SaParameters['integrity']> {
+  return { name, key: new Uint8Array(integrityRow(name).keyBytes) };
+}
+
 /** The kernel's errno, 0 where it takes such an SA. */
-function tryOut(kernel: Kernel, encryption: EncryptionName, integrity: IntegrityName): number {
-  const { keyBits, saltBytes, tagBytes } = encryptionRow(encryption);
+function tryOut(kernel: Kernel, protection: Protection): number {
   const sa: SaParameters = {
     spi: SPI,
     direction: 'in',
-    protocol: 'esp',
     mode: 'tunnel',
     policy: '',
     local: '127.0.0.1',
     remote: '127.0.0.1',
-    encryption: { name: encryption, keyBits: keyBits[0]!, key: new Uint8Array(keyBits[0]! / 8 + saltBytes) },
-    ...(tagBytes > 0
-      ? {}
-      : { integrity: { name: integrity, key: new Uint8Array(integrityRow(integrity).keyBytes) } }),
+    ...protection,
     esn: false,
     outer: { df: 'clear', dscp: 'copy' },
     replayWindow: 32,
     selectors: { local: [], remote: [] },
     lifetime: {},
   };
-  const errno = kernel.ask(addSa(kernelSa(sa, OUR_REQIDS.last, 0)));
+  const errno = kernel.ask(addSa(kernelSa(sa, { reqid: OUR_REQIDS.last, mark: 0, lookup: {} })));
   if (errno === 0) kernel.demand(deleteSa(saId(sa)), 'SA of a trial', ERRNO.ESRCH);
   return errno;
 }

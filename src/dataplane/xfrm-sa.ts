@@ -6,7 +6,9 @@ import { familyOf } from '../wire/address.ts';
 import { FAMILY } from '../wire/netlink.ts';
 import {
   espInUdp,
+  IPSEC,
   MODE,
+  SA_EXTRA_FLAG,
   SA_FLAG,
   toXfrmAddress,
   UNLIMITED,
@@ -14,23 +16,35 @@ import {
   type XfrmSaId,
   type XfrmSelector,
 } from '../wire/xfrm.ts';
-import { oneSelector } from './xfrm-policies.ts';
+import { type Lookup, oneSelector } from './xfrm-policies.ts';
 
-const ESP = 50;
 /** The kernel tells of a moved peer at most so often, seconds: else for each packet until the SA is changed. */
 const MAPPING_INTERVAL = 1;
 /** Outbound the window means nothing, but the kernel wants one beside extended sequence numbers. */
 const OUTBOUND_WINDOW = 32;
 
-/** `mark`: on what it sends, so that our own rules leave it alone. */
-export function kernelSa(sa: SaParameters, reqid: number, mark: number): XfrmSa {
+/** What of an SA is the kernel's affair. */
+export interface KernelSide {
+  reqid: number;
+  /** On what it sends, so that our own rules leave it alone. */
+  mark: number;
+  lookup: Lookup;
+}
+
+/** Throws RangeError where the kernel cannot do what the SA asks. */
+export function kernelSa(sa: SaParameters, { reqid, mark, lookup }: KernelSide): XfrmSa {
   const inbound = sa.direction === 'in';
   const selector = selectorOfSa(sa);
+  if (!inbound) demandOuter(sa);
   const window = inbound ? sa.replayWindow : OUTBOUND_WINDOW;
   return {
     info: {
       selector: selector ?? NO_SELECTOR,
-      id: { destination: toXfrmAddress(inbound ? sa.local : sa.remote), spi: sa.spi, protocol: ESP },
+      id: {
+        destination: toXfrmAddress(inbound ? sa.local : sa.remote),
+        spi: sa.spi,
+        protocol: IPSEC[sa.protocol],
+      },
       source: toXfrmAddress(inbound ? sa.remote : sa.local),
       limits: limitsOf(sa),
       counters: { bytes: 0n, packets: 0n, added: 0n, used: 0n },
@@ -38,12 +52,9 @@ export function kernelSa(sa: SaParameters, reqid: number, mark: number): XfrmSa 
       sequence: 0,
       reqid,
       family: FAMILY[familyOf(sa.local)],
-      mode: MODE.TUNNEL,
+      mode: MODE[sa.mode],
       replayWindow: 0,
-      flags:
-        (sa.esn ? SA_FLAG.ESN : 0) |
-        (selector ? 0 : SA_FLAG.AF_UNSPEC) |
-        (sa.outer.df === 'copy' ? 0 : SA_FLAG.NOPMTUDISC),
+      flags: flagsOf(sa, selector !== undefined),
     },
     attributes: {
       ...algorithmsOf(sa),
@@ -56,9 +67,41 @@ export function kernelSa(sa: SaParameters, reqid: number, mark: number): XfrmSa 
         window,
         bitmap: new Uint8Array(window / 8),
       },
-      ...(inbound ? {} : { outputMark: mark, outputMask: mark }),
+      ...(inbound ? {} : { ...outboundOnly(sa), outputMark: mark, outputMask: mark }),
+      ...lookupOfSa(sa.direction, lookup),
     },
   };
+}
+
+/** An inbound SA is found by its SPI, whatever mark the network's packet has; the policy behind it looks at the mark. */
+function lookupOfSa(direction: SaParameters['direction'], { mark, ifId }: Lookup): Lookup {
+  return { ...(mark && direction === 'out' ? { mark } : {}), ...(ifId === undefined ? {} : { ifId }) };
+}
+
+function flagsOf({ esn, protocol, mode, local, outer }: SaParameters, oneFamily: boolean): number {
+  // RFC 4302 §3.3.3.2.1: the ICV is aligned to 32 bits in IPv4, to 64 in IPv6; without the flag the kernel takes 64 for both.
+  const align4 = protocol === 'ah' && familyOf(local) === 4;
+  return (
+    (esn ? SA_FLAG.ESN : 0) |
+    (oneFamily || mode === 'transport' ? 0 : SA_FLAG.AF_UNSPEC) |
+    (align4 ? SA_FLAG.ALIGN4 : 0) |
+    (outer.df === 'copy' ? 0 : SA_FLAG.NOPMTUDISC)
+  );
+}
+
+function outboundOnly({ outer, padTo, protocol, mode }: SaParameters): Partial<XfrmSa['attributes']> {
+  return {
+    ...(padTo !== undefined && protocol === 'esp' && mode === 'tunnel' ? { padTo } : {}),
+    ...(outer.dscp === 0 ? { extraFlags: SA_EXTRA_FLAG.DONT_ENCAP_DSCP } : {}),
+  };
+}
+
+/** In transport mode there is one header only, and nothing to be said about another. */
+function demandOuter({ mode, outer: { df, dscp } }: SaParameters): void {
+  if (mode === 'transport') return;
+  if (df === 'set') throw new RangeError('the kernel copies DF or clears it, and cannot set it always');
+  if (dscp !== 'copy' && dscp !== 0)
+    throw new RangeError(`the kernel copies DSCP or leaves it 0, and cannot set it to ${dscp}`);
 }
 
 /** An SA whose selectors are one pair carries it, and the kernel holds every packet against it (RFC 4301 §5.2 step 4). */
@@ -67,16 +110,17 @@ function selectorOfSa({ direction, selectors: { local, remote } }: SaParameters)
 }
 
 function algorithmsOf({ encryption, integrity }: SaParameters): Partial<XfrmSa['attributes']> {
-  if (!encryption) return {};
+  const authentication = integrity ? { integrity: truncated(integrity) } : {};
+  if (!encryption) return authentication;
   const { kernel: name, tagBytes } = encryptionRow(encryption.name);
   const { key } = encryption;
   if (tagBytes > 0) return { aead: { name, key, icvBits: tagBytes * 8 } };
-  if (!integrity) return { encryption: { name, key } };
-  const row = integrityRow(integrity.name);
-  return {
-    encryption: { name, key },
-    integrity: { name: row.kernel, key: integrity.key, icvBits: row.icvBytes * 8 },
-  };
+  return { encryption: { name, key }, ...authentication };
+}
+
+function truncated({ name, key }: NonNullable<SaParameters['integrity']>): XfrmSa['attributes']['integrity'] {
+  const { kernel, icvBytes } = integrityRow(name);
+  return { name: kernel, key, icvBits: icvBytes * 8 };
 }
 
 function encapsulationOf({
@@ -107,13 +151,19 @@ export function saId({
   local,
   remote,
   spi,
-}: Pick<SaParameters, 'direction' | 'local' | 'remote' | 'spi'>): XfrmSaId {
+  protocol,
+  lookup = {},
+}: Pick<SaParameters, 'direction' | 'local' | 'remote' | 'spi' | 'protocol'> & {
+  lookup?: Lookup;
+}): XfrmSaId {
+  const { mark } = lookupOfSa(direction, lookup);
   const destination = direction === 'in' ? local : remote;
   return {
     destination: toXfrmAddress(destination),
     spi,
     family: FAMILY[familyOf(destination)],
-    protocol: ESP,
+    protocol: IPSEC[protocol],
+    ...(mark ? { mark } : {}),
   };
 }
 

@@ -1,16 +1,17 @@
 // What this process has put into the kernel's SAD and SPD, and how the kernel follows when that changes.
 
 import { randomInt } from 'node:crypto';
-import type { Policy, SaParameters } from '../policy/sad.ts';
+import type { LinkKind, Policy, SaParameters } from '../policy/sad.ts';
 import { addPolicy, deletePolicy, setPolicy, type XfrmPolicy, type XfrmSa } from '../wire/xfrm.ts';
 import { DataPlaneError } from './dataplane.ts';
 import { type Claims, claim, newClaims, winnerOf } from './xfrm-claims.ts';
 import { type Journal, OUR_REQIDS } from './xfrm-journal.ts';
 import { ERRNO, type Kernel } from './xfrm-kernel.ts';
-import { policyKey, type Spd, samePolicy } from './xfrm-policies.ts';
+import { type Lookup, lookupOf, policyKey, type Spd, samePolicy } from './xfrm-policies.ts';
 
 /** An SA of ours: what is needed to find it again, no keys. */
 export type Known = Omit<SaParameters, 'encryption' | 'integrity'> & {
+  lookup: Lookup;
   softTold: boolean;
   /** The kernel removed it at its hard limit. */
   stopped: boolean;
@@ -34,9 +35,16 @@ export interface Tables {
   standing: Map<string, XfrmPolicy>;
   /** Of those, what an earlier process left: guards until it is clear which of them are wanted. */
   leftovers: Set<string>;
+  /** What links are made of; undefined where there is nothing for them. */
+  links: LinkKind | undefined;
 }
 
-export function newTables(kernel: Kernel, journal: Journal, left: readonly XfrmPolicy[]): Tables {
+export function newTables(
+  kernel: Kernel,
+  journal: Journal,
+  left: readonly XfrmPolicy[],
+  links: LinkKind | undefined,
+): Tables {
   const standing = new Map(left.map((policy) => [policyKey(policy), policy]));
   return {
     kernel,
@@ -51,6 +59,7 @@ export function newTables(kernel: Kernel, journal: Journal, left: readonly XfrmP
     claims: newClaims(),
     standing,
     leftovers: new Set(standing.keys()),
+    links,
   };
 }
 
@@ -59,8 +68,21 @@ export function keyOf(direction: 'in' | 'out', spi: number): string {
 }
 
 /** What the kernel finds an SA by. */
-export function placeOf({ destination, spi }: Pick<XfrmSa['info']['id'], 'destination' | 'spi'>): string {
-  return `${Buffer.from(destination).toString('hex')} ${spi}`;
+export function placeOf({
+  destination,
+  spi,
+  protocol,
+}: Pick<XfrmSa['info']['id'], 'destination' | 'spi' | 'protocol'>): string {
+  return `${Buffer.from(destination).toString('hex')} ${spi} ${protocol}`;
+}
+
+/** Throws DataPlaneError where the policy has a link and there is nothing for it. */
+export function lookupIn({ links }: Tables, policy: Policy | undefined): Lookup {
+  try {
+    return policy ? lookupOf(policy, links) : {};
+  } catch (error) {
+    throw error instanceof RangeError ? new DataPlaneError('refused', error.message) : error;
+  }
 }
 
 export function reqidOf(tables: Tables, policy: string): number {
@@ -93,11 +115,12 @@ function spdOf(tables: Tables, policy: Policy): Spd {
   const serving = [...tables.sas.values()].filter((sa) => sa.direction === 'in' && sa.policy === policy.id);
   return {
     policy,
+    lookup: lookupIn(tables, policy),
     reqid: reqidOf(tables, policy.id),
     acquireReqid: policy.acquire ? memo(tables, tables.acquireReqids, policy.id) : 0,
     ...(outbound && !outbound.stopped ? { outbound } : {}),
     stopped: outbound?.stopped === true,
-    inbound: serving.map(({ selectors }) => selectors),
+    inbound: serving,
   };
 }
 

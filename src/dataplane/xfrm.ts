@@ -2,7 +2,7 @@
 // Own objects only: known by their reqids and by the journal.
 
 import type { Addon, Plane } from '../native.ts';
-import type { DataPlaneEvent, InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
+import type { DataPlaneEvent, InstalledSa, Instant, LinkKind, Snapshot } from '../policy/sad.ts';
 import { WireError } from '../wire/codec.ts';
 import { NETLINK } from '../wire/netlink.ts';
 import { decodeXfrm, deleteSa, XFRM_GROUPS, type XfrmSa } from '../wire/xfrm.ts';
@@ -29,6 +29,8 @@ export interface XfrmOptions {
   mark: number;
   /** Milliseconds of CLOCK_BOOTTIME. */
   clock: () => Instant;
+  /** What the host makes links of; undefined: policies have none. */
+  links?: LinkKind;
   /** Of the journal. */
   folder?: string;
 }
@@ -37,15 +39,19 @@ export interface XfrmOptions {
  * `plane` is started and stopped by its owner. SAs that an earlier process left are removed; its policies go on guarding
  * until `settle`. Throws DataPlaneError where this kernel cannot do ESP.
  */
-export function createXfrm(addon: Addon, plane: Plane, { mark, clock, folder }: XfrmOptions): XfrmPlane {
+export function createXfrm(
+  addon: Addon,
+  plane: Plane,
+  { mark, clock, links, folder }: XfrmOptions,
+): XfrmPlane {
   const kernel = createKernel(addon);
   const journal = openJournal(folder);
   const left = findLeftovers(kernel, journal);
   removeSas(kernel, left.sas);
   const failed = addon.listen(plane, NETLINK.XFRM, XFRM_GROUPS);
   if (failed !== '') throw new DataPlaneError('refused', failed);
-  const capabilities = probe(kernel);
-  const tables = newTables(kernel, journal, left.policies);
+  const capabilities = { ...probe(kernel), links: links !== undefined };
+  const tables = newTables(kernel, journal, left.policies, links);
   const dropsBefore = kernelDrops();
   const activity: Activity = new Map();
   let listener: (event: DataPlaneEvent) => void = () => {};

@@ -73,8 +73,16 @@ export interface Policy {
 export interface Link {
   /** As the kernel knows it, at most 15 bytes. */
   name: string;
-  /** Unique in the daemon, from 1 on: the `if_id` of an XFRM interface, the key of a VTI. */
+  /** Unique in the daemon, from 1 to 2^24-1: the `if_id` of an XFRM interface, what `vtiKey` is made of. */
   id: number;
+}
+
+/** What links are made of where the kernel protects packets. */
+export type LinkKind = 'xfrm' | 'vti';
+
+/** Both keys of a VTI, by which the kernel's policies know its packets: far from the marks that a host uses. */
+export function vtiKey({ id }: Pick<Link, 'id'>): number {
+  return 0x2d000000 + id;
 }
 
 /** One change of SAD or SPD. Applied in order; applying the same change again does nothing. */

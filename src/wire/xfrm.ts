@@ -32,10 +32,14 @@ const TYPE = {
 };
 /** Bits of the groups ACQUIRE, EXPIRE and MAPPING. */
 export const XFRM_GROUPS = (1 << 0) | (1 << 1) | (1 << 7);
-export const MODE = { TUNNEL: 1 };
+export const MODE = { transport: 0, tunnel: 1 } as const;
+/** IP protocol numbers. */
+export const IPSEC = { esp: 50, ah: 51 } as const;
 export const DIRECTION = { in: 0, out: 1, fwd: 2 } as const;
 export const POLICY_ACTION = { allow: 0, block: 1 } as const;
-export const SA_FLAG = { DECAP_DSCP: 2, NOPMTUDISC: 4, AF_UNSPEC: 32, ALIGN4: 64, ESN: 128 };
+export const SA_FLAG = { NOPMTUDISC: 4, AF_UNSPEC: 32, ALIGN4: 64, ESN: 128 };
+/** XFRM_SA_XFLAG: more of them. */
+export const SA_EXTRA_FLAG = { DONT_ENCAP_DSCP: 1 };
 /** XFRM_INF. */
 export const UNLIMITED = 2n ** 64n - 1n;
 /** UDP_ENCAP_ESPINUDP. */
@@ -166,6 +170,9 @@ const replay: Codec<Of<typeof replayNumbers> & { bitmap: Uint8Array }> = {
   },
 };
 
+/** struct xfrm_mark: of packets whose mark has that value under the mask. */
+const mark = struct({ value: host32, mask: host32 });
+
 const saAttributes = attributes({
   encryption: [2, algorithm],
   encapsulation: [4, encapsulation],
@@ -176,13 +183,17 @@ const saAttributes = attributes({
   outputMask: [30, host32],
   counters: [9, counters],
   mappingInterval: [32, host32],
+  mark: [21, mark],
+  padTo: [22, host32],
+  extraFlags: [24, host32],
+  ifId: [31, host32],
 });
 
 const sa = struct({ info, attributes: saAttributes });
 
 /** struct xfrm_usersa_id. */
 const saId = struct({ destination: address, spi: u32, family: host16, protocol: u8, _pad: reserved(1) });
-const saQuery = struct({ id: saId, attributes: attributes({ source: [13, address] }) });
+const saQuery = struct({ id: saId, attributes: attributes({ source: [13, address], mark: [21, mark] }) });
 
 /** struct xfrm_userpolicy_info. `index` names the policy in the kernel; its last three bits are the direction. */
 const policyInfo = struct({
@@ -214,11 +225,21 @@ const template = struct({
   compressionBits: host32,
 });
 
-const policyAttributes = attributes({ templates: [5, list(template, 6)] });
+const policyAttributes = attributes({
+  templates: [5, list(template, 6)],
+  mark: [21, mark],
+  ifId: [31, host32],
+});
 const policy = struct({ info: policyInfo, attributes: policyAttributes });
 
 /** struct xfrm_userpolicy_id. */
-const policyId = struct({ selector, index: host32, direction: u8, _pad: reserved(3) });
+const policyId = struct({
+  selector,
+  index: host32,
+  direction: u8,
+  _pad: reserved(3),
+  attributes: attributes({ mark: [21, mark], ifId: [31, host32] }),
+});
 
 /** struct xfrm_user_expire. */
 const expire = struct({ info, hard: u8, _pad: reserved(7), attributes: attributes({}) });
@@ -250,7 +271,9 @@ const mapping = struct({
 type Of<C> = C extends Codec<infer T> ? T : never;
 export type XfrmSelector = Of<typeof selector>;
 export type XfrmSa = Of<typeof sa>;
-export type XfrmSaId = Of<typeof saId>;
+export type XfrmMark = Of<typeof mark>;
+/** An SA with a mark is found with that mark only. */
+export type XfrmSaId = Of<typeof saId> & { mark?: XfrmMark };
 export type XfrmPolicy = Of<typeof policy>;
 export type XfrmTemplate = Of<typeof template>;
 
@@ -267,11 +290,15 @@ export function updateSa(wanted: XfrmSa): Uint8Array {
 }
 
 export function deleteSa(wanted: XfrmSaId): Uint8Array {
-  return message(TYPE.DELSA, FLAG.ACK, saQuery, { id: wanted, attributes: {} });
+  return message(TYPE.DELSA, FLAG.ACK, saQuery, queryOf(wanted));
 }
 
 export function getSa(wanted: XfrmSaId): Uint8Array {
-  return message(TYPE.GETSA, FLAG.ACK, saQuery, { id: wanted, attributes: {} });
+  return message(TYPE.GETSA, FLAG.ACK, saQuery, queryOf(wanted));
+}
+
+function queryOf({ mark: marked, ...wanted }: XfrmSaId): Of<typeof saQuery> {
+  return { id: wanted, attributes: marked ? { mark: marked } : {} };
 }
 
 export function getSas(): Uint8Array {
@@ -288,8 +315,11 @@ export function setPolicy(wanted: XfrmPolicy): Uint8Array {
   return message(TYPE.UPDPOLICY, FLAG.ACK, policy, wanted);
 }
 
-export function deletePolicy({ info: { selector: of, index, direction } }: XfrmPolicy): Uint8Array {
-  return message(TYPE.DELPOLICY, FLAG.ACK, policyId, { selector: of, index, direction });
+export function deletePolicy({
+  info: { selector: of, index, direction },
+  attributes,
+}: XfrmPolicy): Uint8Array {
+  return message(TYPE.DELPOLICY, FLAG.ACK, policyId, { selector: of, index, direction, attributes });
 }
 
 export function getPolicies(): Uint8Array {

@@ -1,17 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { claim, newClaims, winnerOf } from '../../src/dataplane/xfrm-claims.ts';
-import { portBlocks, type Spd } from '../../src/dataplane/xfrm-policies.ts';
+import { lookupOf, portBlocks, type Spd } from '../../src/dataplane/xfrm-policies.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
 import { fromXfrmAddress, type XfrmPolicy } from '../../src/wire/xfrm.ts';
 import { policy, range } from './packets.ts';
 
 const NET = { local: [selectorOf('10.1.0.0/16')!], remote: [selectorOf('10.2.0.0/16')!] };
-const SA = { spi: 1000, local: '192.0.2.1', remote: '198.51.100.1', selectors: NET };
+const CARRIED = { protocol: 'esp', mode: 'tunnel', selectors: NET } as const;
+const SA = { ...CARRIED, spi: 1000, local: '192.0.2.1', remote: '198.51.100.1' };
 
 function entry(changes: Partial<Spd> = {}): Spd {
   const asking = policy('t/net', { selectors: NET, acquire: true });
-  return { policy: asking, reqid: 7, acquireReqid: 8, stopped: false, inbound: [], ...changes };
+  return { policy: asking, lookup: {}, reqid: 7, acquireReqid: 8, stopped: false, inbound: [], ...changes };
 }
 
 /** `out 10.1.0.0/16>10.2.0.0/16 allow 7:1000`: direction, selector, action, reqid and SPI of the template. */
@@ -48,7 +49,7 @@ test('a policy without an SA asks for one, or drops; nothing comes in', () => {
 });
 
 test('the template names the SA in use, and inbound every SA of the policy', () => {
-  assert.deepEqual(said([entry({ outbound: SA, inbound: [NET] })]), [
+  assert.deepEqual(said([entry({ outbound: SA, inbound: [CARRIED] })]), [
     'fwd 10.2.0.0/16>10.1.0.0/16 allow 7:0',
     'in 10.2.0.0/16>10.1.0.0/16 allow 7:0',
     'out 10.1.0.0/16>10.2.0.0/16 allow 7:1000',
@@ -117,6 +118,40 @@ test('everything as remote network: the local one and the link stay out of the t
     'out 10.1.0.0/16>0.0.0.0/0 block',
   ])
     assert.ok(lines.includes(line), line);
+});
+
+test('policies of links are apart by the interface or the mark, and before all others', () => {
+  const any = { local: [selectorOf('0.0.0.0/0')!], remote: [selectorOf('0.0.0.0/0')!] };
+  for (const links of ['xfrm', 'vti'] as const) {
+    const entries = [1, 2].map((id) => {
+      const routed = policy(`t${id}/net`, { selectors: any, order: 7, link: { name: `t${id}`, id } });
+      return entry({ policy: routed, lookup: lookupOf(routed, links) });
+    });
+    const rows = table(entries).map(({ policy: { attributes } }) => attributes);
+    assert.equal(rows.length, 6);
+    const seen = new Set(rows.map(({ ifId, mark }) => ifId ?? `${mark!.value.toString(16)}/${mark!.mask}`));
+    assert.deepEqual([...seen], links === 'xfrm' ? [1, 2] : ['2d000001/4294967295', '2d000002/4294967295']);
+    assert.ok(table(entries).every(({ policy: { info } }) => info.priority < 10_000));
+  }
+  assert.throws(() => lookupOf(policy('t/net', { link: { name: 't', id: 1 } }), undefined), RangeError);
+});
+
+test('everything to everything has nothing local; two hosts of IPv6 may find each other', () => {
+  const any = { local: [selectorOf('0.0.0.0/0')!], remote: [selectorOf('0.0.0.0/0')!] };
+  const lines = said([entry({ policy: policy('t/net', { selectors: any }) })]);
+  assert.ok(!lines.includes('out 0.0.0.0/0>0.0.0.0/0 allow'));
+  const hosts = { local: [selectorOf('2001:db8::1')!], remote: [selectorOf('2001:db8::2')!] };
+  assert.deepEqual(said([entry({ policy: policy('t/net', { selectors: hosts }) })]), [
+    'fwd 2001:db8::2/128:135/ffff>2001:db8::1/128 protocol 58 allow',
+    'fwd 2001:db8::2/128:136/ffff>2001:db8::1/128 protocol 58 allow',
+    'fwd 2001:db8::2/128>2001:db8::1/128 block',
+    'in 2001:db8::2/128:135/ffff>2001:db8::1/128 protocol 58 allow',
+    'in 2001:db8::2/128:136/ffff>2001:db8::1/128 protocol 58 allow',
+    'in 2001:db8::2/128>2001:db8::1/128 block',
+    'out 2001:db8::1/128:135/ffff>2001:db8::2/128 protocol 58 allow',
+    'out 2001:db8::1/128:136/ffff>2001:db8::2/128 protocol 58 allow',
+    'out 2001:db8::1/128>2001:db8::2/128 block',
+  ]);
 });
 
 test('bypass and discard need no SA', () => {

@@ -120,6 +120,8 @@ static struct xfrm_user_tmpl template(void) {
 
 int main(void) {
 	unsigned char room[256];
+	const struct xfrm_mark lookup = { 81, 0xffffff0f };
+	const __u32 link = 82;
 
 	struct xfrm_usersa_info sa = info();
 	begin(XFRM_MSG_NEWSA, &sa, sizeof sa);
@@ -153,12 +155,19 @@ int main(void) {
 	__u32 mark = 0x2d00000, mask = 0x2d00001;
 	attribute(XFRMA_SET_MARK, &mark, sizeof mark);
 	attribute(XFRMA_SET_MARK_MASK, &mask, sizeof mask);
+	attribute(XFRMA_MARK, &lookup, sizeof lookup);
+	__u32 padding = 71, extra = XFRM_SA_XFLAG_DONT_ENCAP_DSCP;
+	attribute(XFRMA_TFCPAD, &padding, sizeof padding);
+	attribute(XFRMA_SA_EXTRA_FLAGS, &extra, sizeof extra);
+	attribute(XFRMA_IF_ID, &link, sizeof link);
 	end("sa");
 
 	struct xfrm_userpolicy_info pol = policy();
 	struct xfrm_user_tmpl tmpl = template();
 	begin(XFRM_MSG_NEWPOLICY, &pol, sizeof pol);
 	attribute(XFRMA_TMPL, &tmpl, sizeof tmpl);
+	attribute(XFRMA_MARK, &lookup, sizeof lookup);
+	attribute(XFRMA_IF_ID, &link, sizeof link);
 	end("policy");
 
 	struct xfrm_user_expire expire;
@@ -203,6 +212,7 @@ int main(void) {
 	fill(&said.daddr, 1, 16);
 	fill(&said.spi, 1, 4);
 	begin(XFRM_MSG_DELSA, &said, sizeof said);
+	attribute(XFRMA_MARK, &lookup, sizeof lookup);
 	end("delete-sa");
 
 	struct xfrm_userpolicy_id polid;
@@ -211,6 +221,8 @@ int main(void) {
 	polid.index = 26;
 	polid.dir = 2;
 	begin(XFRM_MSG_DELPOLICY, &polid, sizeof polid);
+	attribute(XFRMA_MARK, &lookup, sizeof lookup);
+	attribute(XFRMA_IF_ID, &link, sizeof link);
 	end("delete-policy");
 	return 0;
 }

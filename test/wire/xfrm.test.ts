@@ -63,6 +63,7 @@ const selector = {
   link: -5,
   user: 6,
 };
+const mark = { value: 81, mask: 0xffffff0f };
 const id = { destination: run(65, 16), spi: 0x01020304, protocol: 50 };
 const limits = {
   softBytes: 2n ** 33n,
@@ -126,6 +127,10 @@ test('an SA is read and written as the kernel’s header lays it out', () => {
         replay: { sent: 41, received: 42, sentHigh: 43, receivedHigh: 44, window: 64, bitmap: run(1, 8) },
         outputMark: 0x2d00000,
         outputMask: 0x2d00001,
+        mark,
+        padTo: 71,
+        extraFlags: 1,
+        ifId: 82,
       },
     },
   });
@@ -134,7 +139,7 @@ test('an SA is read and written as the kernel’s header lays it out', () => {
 
 test('a policy with its template is read and written as the kernel’s header lays it out', () => {
   const message = only('policy');
-  const policy = { info: policyInfo, attributes: { templates: [template] } };
+  const policy = { info: policyInfo, attributes: { templates: [template], mark, ifId: 82 } };
   assert.deepEqual(message, { type: 'policy', policy });
   assert.equal(body(setPolicy(policy)), body(samples.get('policy')!));
   assert.equal(body(deletePolicy(policy)), body(samples.get('delete-policy')!));
@@ -171,7 +176,7 @@ test('what the kernel reports by itself is read as its header lays it out', () =
 });
 
 test('an SA is named for deletion as the kernel’s header lays it out', () => {
-  const named = { destination: run(1, 16), spi: 0x01020304, family: 10, protocol: 50 };
+  const named = { destination: run(1, 16), spi: 0x01020304, family: 10, protocol: 50, mark };
   assert.equal(body(deleteSa(named)), body(samples.get('delete-sa')!));
 });
 

@@ -318,12 +318,21 @@ napi_value jsOpenPort(napi_env env, napi_callback_info info) {
   return toText(env, plane->port.open(options));
 }
 
-napi_value jsOpenTun(napi_env env, napi_callback_info info) {
+napi_value jsOpenLink(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
   const std::string name = arguments.text();
+  const uint32_t id = arguments.number();
   if (!arguments.ok()) return nullptr;
-  return toText(env, plane->engine.openTun(name.c_str()));
+  return toText(env, plane->engine.openLink(name, id));
+}
+
+napi_value jsCloseLink(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const uint32_t id = arguments.number();
+  if (arguments.ok()) plane->engine.closeLink(id);
+  return nullptr;
 }
 
 void wakeUp(void* wake) { napi_call_threadsafe_function(static_cast<napi_threadsafe_function>(wake), nullptr, napi_tsfn_nonblocking); }
@@ -402,6 +411,7 @@ napi_value jsAddPolicy(napi_env env, napi_callback_info info) {
   policy->action = Action(arguments.number());
   policy->order = arguments.integer();
   policy->acquire = arguments.flag();
+  policy->link = arguments.number();
   policy->selectors.local = arguments.selectors();
   policy->selectors.remote = arguments.selectors();
   if (arguments.ok()) plane->engine.addPolicy(std::move(policy));
@@ -578,7 +588,7 @@ struct Collected final : Outbound::Sink {
     }
     return 0;
   }
-  static void inner(void* self, const iovec* pieces, size_t count) {
+  static void inner(void* self, uint32_t link, const iovec* pieces, size_t count) {
     std::vector<uint8_t> frame;
     for (size_t i = 0; i < count; i++) {
       const auto* bytes = static_cast<const uint8_t*>(pieces[i].iov_base);
@@ -586,16 +596,18 @@ struct Collected final : Outbound::Sink {
     }
     auto* collected = static_cast<Collected*>(self);
     collected->into.push(toBytes(collected->env, frame.data(), frame.size()));
+    collected->into.push(toNumber(collected->env, link));
   }
   napi_env env;
   List& into;
 };
 
-/** What becomes of frames (each behind its virtio header) in one batch: ESP packet, outer traffic class and DF in turn. */
+/** What becomes of frames of a link (each behind its virtio header) in one batch: ESP packet, outer traffic class and DF in turn. */
 napi_value jsOutbound(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
   const std::vector<Bytes> frames = arguments.manyBytes();
+  const uint32_t link = arguments.number();
   if (!arguments.ok()) return nullptr;
   std::vector<const uint8_t*> starts;
   std::vector<size_t> lengths;
@@ -605,11 +617,11 @@ napi_value jsOutbound(napi_env env, napi_callback_info info) {
   }
   List list(env);
   Collected sink(env, list);
-  plane->engine.outbound(starts.data(), lengths.data(), frames.size(), sink);
+  plane->engine.outbound(link, starts.data(), lengths.data(), frames.size(), sink);
   return list.done();
 }
 
-/** Frames (each behind its virtio header) that become of ESP packets in one batch. */
+/** What becomes of ESP packets in one batch: a frame (behind its virtio header) and the link that it is for, in turn. */
 napi_value jsInbound(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
@@ -632,7 +644,7 @@ napi_value jsInbound(napi_env env, napi_callback_info info) {
 napi_value init(napi_env env, napi_value exports) {
   const std::pair<const char*, napi_callback> functions[] = {
       {"bootTime", jsBootTime}, {"netlink", jsNetlink},           {"dropNames", jsDropNames}, {"create", jsCreate},
-      {"openPort", jsOpenPort}, {"openTun", jsOpenTun},           {"start", jsStart},         {"stop", jsStop},
+      {"openPort", jsOpenPort}, {"openLink", jsOpenLink}, {"closeLink", jsCloseLink}, {"start", jsStart},         {"stop", jsStop},
       {"send", jsSend},         {"take", jsTake},                 {"know", jsKnow},           {"addPolicy", jsAddPolicy},
       {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},
       {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},

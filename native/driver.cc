@@ -23,7 +23,7 @@ namespace {
 
 constexpr int ROUNDS = 10000;
 constexpr uint16_t IKE_PORT = 500, NAT_PORT = 4500;
-constexpr uint32_t POLICY = 1;
+constexpr uint32_t POLICY = 1, LINK = 7;
 
 [[noreturn]] void fail(const char* what) {
   fprintf(stderr, "driver: %s\n", what);
@@ -185,14 +185,17 @@ void checkHold() {
   using State = Hold::State;
   Hold hold;
   const std::vector<uint8_t> frame(60000);
-  if (!hold.add(1, frame.data(), 100, 0).first || hold.add(1, frame.data(), 100, 10).first) fail("an SA is not asked for once");
-  for (uint8_t i = 2; i < 100; i++) hold.add(1, &i, 1, 20);
-  if (hold.add(2, frame.data(), frame.size(), 1000).dropped != 0) fail("one policy takes the room of another");
-  for (int i = 0; i < 3; i++) hold.add(2, frame.data(), frame.size(), 1000);
-  if (hold.add(2, frame.data(), frame.size(), 1000).dropped != 1) fail("more than 256 KB are kept");
-  const auto ready = [](uint32_t policy) { return policy == 1 ? State::Ready : State::Waiting; };
+  const auto add = [&hold](uint32_t policy, const uint8_t* bytes, size_t size, uint64_t now) { return hold.add(LINK, policy, bytes, size, now); };
+  if (!add(1, frame.data(), 100, 0).first || add(1, frame.data(), 100, 10).first) fail("an SA is not asked for once");
+  for (uint8_t i = 2; i < 100; i++) add(1, &i, 1, 20);
+  if (add(2, frame.data(), frame.size(), 1000).dropped != 0) fail("one policy takes the room of another");
+  for (int i = 0; i < 3; i++) add(2, frame.data(), frame.size(), 1000);
+  if (add(2, frame.data(), frame.size(), 1000).dropped != 1) fail("more than 256 KB are kept");
+  const auto ready = [](uint32_t, uint32_t policy) { return policy == 1 ? State::Ready : State::Waiting; };
   const Hold::Taken taken = hold.take(3000, ready);
-  if (taken.ready.size() != Hold::MOST_PACKETS || taken.ready.front()[0] != 36 || taken.ready.back()[0] != 99) fail("what is held is not the last 64 in order");
+  if (taken.ready.size() != 1 || taken.ready[0].link != LINK) fail("what is held is not of its device");
+  const auto& frames = taken.ready[0].frames;
+  if (frames.size() != Hold::MOST_PACKETS || frames.front()[0] != 36 || frames.back()[0] != 99) fail("what is held is not the last 64 in order");
   if (hold.take(1000 + Hold::LONGEST, ready).expired != 0 || hold.take(1001 + Hold::LONGEST, ready).expired != 4) fail("what is held goes too early or too late");
   if (!hold.empty()) fail("something is kept for ever");
 }
@@ -222,7 +225,7 @@ void checkEcho() {
 bool work(size_t workers) {
   Port port;
   Engine engine({workers, 20});
-  std::string problem = engine.openTun("isthmus-driver");
+  std::string problem = engine.openLink("isthmus-driver", SHARED_LINK);
   if (problem.empty()) {
     setInterface("isthmus-driver", "10.1.0.1", "255.0.0.0");
     Port::Options options;

@@ -32,7 +32,13 @@ export interface Addon {
     /** Whether the kernel may cut and join ESP packets; captures are easier to read where it may not. */
     trains: boolean,
   ): string;
-  openTun(plane: Plane, name: string): string;
+  /**
+   * The persistent TUN of a link is created, or attached to when it is ours; id 0 is the device that tunnels without a link
+   * share. Doing it again does nothing. Only the engine has links of this kind; any time, also while it runs.
+   */
+  openLink(plane: Plane, name: string, id: number): string;
+  /** The engine lets go of it; the device stands until `host` removes it. */
+  closeLink(plane: Plane, id: number): void;
   /** `wake` is called when datagrams or events wait. */
   start(plane: Plane, wake: () => void): void;
   stop(plane: Plane): void;
@@ -46,7 +52,6 @@ export interface Addon {
   ): boolean;
   /** Five elements a datagram: local address and port, remote address and port, bytes. */
   take(plane: Plane): (Uint8Array | number)[];
-  /** Eight bytes an IKE SPI. */
   /** IKE SPIs, eight bytes each, that came into use and that went out of it. */
   know(plane: Plane, came: Uint8Array, went: Uint8Array): void;
   /** `action`: 0 protect, 1 bypass, 2 discard. Selectors: 40 bytes each. Packets see it after `publish`. */
@@ -56,6 +61,8 @@ export interface Addon {
     action: number,
     order: number,
     acquire: boolean,
+    /** 0: the shared device. */
+    link: number,
     local: Uint8Array,
     remote: Uint8Array,
   ): void;
@@ -104,16 +111,16 @@ export interface Addon {
   sendEcho(plane: Plane, source: Uint8Array, destination: Uint8Array, message: Uint8Array): number | string;
   /** Three elements an echo reply: source, bytes (over IPv4 with the IP header), microseconds of wall time. */
   takeEchoes(plane: Plane): (Uint8Array | number)[];
-  /** Frames of the TUN through the engine without its threads: ESP packet, outer traffic class and DF in turn. */
-  outbound(plane: Plane, frames: Uint8Array[]): (Uint8Array | number | boolean)[];
-  /** ESP packets through the engine without its threads: the frames for the TUN. */
+  /** Frames of a link's TUN through the engine without its threads: ESP packet, outer traffic class and DF in turn. */
+  outbound(plane: Plane, frames: Uint8Array[], link: number): (Uint8Array | number | boolean)[];
+  /** ESP packets through the engine without its threads: a frame for a TUN and the id of its link, in turn. */
   inbound(
     plane: Plane,
     packets: Uint8Array[],
     ecn: number,
     remote: Uint8Array,
     remotePort: number,
-  ): Uint8Array[];
+  ): (Uint8Array | number)[];
 }
 
 /** The addon's file, in a checkout and in an installed package. */

@@ -59,33 +59,33 @@ bool sameTcp(const uint8_t* a, const uint8_t* b) {
 
 }  // namespace
 
-void Coalescer::add(uint8_t* packet, const Flow& flow, Write write, void* context) {
-  Train* train = trainOf(flow);
+void Coalescer::add(uint8_t* packet, const Flow& flow, uint32_t link, Write write, void* context) {
+  Train* train = trainOf(flow, link);
   const uint8_t* transport = packet + flow.transport;
   const size_t bytes = flow.length - flow.transport;
   const bool plain = isPlainIp(packet, flow) &&
-                     ((flow.protocol == TCP && isPlainTcp(transport, bytes)) || (udp_ && flow.protocol == UDP && isPlainUdp(transport, bytes))) &&
+                     ((flow.protocol == TCP && isPlainTcp(transport, bytes)) || (udp_.load(std::memory_order_relaxed) && flow.protocol == UDP && isPlainUdp(transport, bytes))) &&
                      checksumFits(packet, flow);
   if (plain && train && joins(*train, packet, flow)) return join(*train, packet, flow);
   // What does not join must not overtake what came before it in its flow; of a later fragment the flow is not known.
   if (flow.opaque) flush(write, context);
   else if (train) this->write(*train, write, context);
-  if (!plain) return writeAlone(packet, flow, write, context);
+  if (!plain) return writeAlone(packet, flow, link, write, context);
   if (used_ == MOST_TRAINS) flush(write, context);
-  begin(trains_[used_++], packet, flow);
+  begin(trains_[used_++], packet, flow, link);
 }
 
 void Coalescer::flush(Write write, void* context) {
   for (size_t i = 0; i < used_; i++) {
     finish(trains_[i]);
-    write(context, trains_[i].pieces, trains_[i].count + 1);
+    write(context, trains_[i].link, trains_[i].pieces, trains_[i].count + 1);
   }
   used_ = 0;
 }
 
-Coalescer::Train* Coalescer::trainOf(const Flow& flow) {
+Coalescer::Train* Coalescer::trainOf(const Flow& flow, uint32_t link) {
   for (size_t i = 0; i < used_; i++) {
-    if (sameFlow(trains_[i].flow, flow)) return &trains_[i];
+    if (trains_[i].link == link && sameFlow(trains_[i].flow, flow)) return &trains_[i];
   }
   return nullptr;
 }
@@ -93,17 +93,17 @@ Coalescer::Train* Coalescer::trainOf(const Flow& flow) {
 /** The place of a train that was written is taken by the last one. */
 void Coalescer::write(Train& train, Write write, void* context) {
   finish(train);
-  write(context, train.pieces, train.count + 1);
+  write(context, train.link, train.pieces, train.count + 1);
   Train& last = trains_[--used_];
   if (&last == &train) return;
   train = last;
   train.pieces[0].iov_base = &train.header;
 }
 
-void Coalescer::writeAlone(uint8_t* packet, const Flow& flow, Write write, void* context) {
+void Coalescer::writeAlone(uint8_t* packet, const Flow& flow, uint32_t link, Write write, void* context) {
   VnetHeader header{};
   const iovec pieces[2] = {{&header, VNET_HEADER}, {packet, flow.length}};
-  write(context, pieces, 2);
+  write(context, link, pieces, 2);
 }
 
 bool Coalescer::joins(const Train& train, const uint8_t* packet, const Flow& flow) {
@@ -131,8 +131,9 @@ void Coalescer::join(Train& train, uint8_t* packet, const Flow& flow) {
   train.closed = train.closed || push != 0;
 }
 
-void Coalescer::begin(Train& train, uint8_t* packet, const Flow& flow) {
+void Coalescer::begin(Train& train, uint8_t* packet, const Flow& flow, uint32_t link) {
   const uint8_t* transport = packet + flow.transport;
+  train.link = link;
   train.flow = flow;
   train.header = {};
   train.pieces[0] = {&train.header, VNET_HEADER};

@@ -3,6 +3,8 @@
 // not fit: a segment that was broken before encryption stays broken.
 #pragma once
 
+#include <atomic>
+
 #include "ip.h"
 #include "tun.h"
 
@@ -10,13 +12,13 @@ namespace isthmus {
 
 class Coalescer {
  public:
-  /** One frame, header first. */
-  using Write = void (*)(void* context, const iovec* pieces, size_t count);
+  /** One frame for the device `link`, header first. */
+  using Write = void (*)(void* context, uint32_t link, const iovec* pieces, size_t count);
 
   /** Whether the kernel takes super-packets of UDP; it does where nobody says otherwise. */
-  void setUdp(bool udp) { udp_ = udp; }
-  /** Writes the packet, or keeps it to be joined by the next one. It must stay where it is until `flush`. */
-  void add(uint8_t* packet, const Flow& flow, Write write, void* context);
+  void setUdp(bool udp) { udp_.store(udp, std::memory_order_relaxed); }
+  /** Writes the packet, or keeps it to be joined by the next one for the same device. It must stay where it is until `flush`. */
+  void add(uint8_t* packet, const Flow& flow, uint32_t link, Write write, void* context);
   /** Writes all that is kept. */
   void flush(Write write, void* context);
 
@@ -26,6 +28,7 @@ class Coalescer {
 
   /** A super-packet in the making. */
   struct Train {
+    uint32_t link;
     Flow flow;
     VnetHeader header;
     /** Frame header; first packet; then payloads. */
@@ -40,15 +43,15 @@ class Coalescer {
 
   static bool joins(const Train& train, const uint8_t* packet, const Flow& flow);
   static void join(Train& train, uint8_t* packet, const Flow& flow);
-  static void begin(Train& train, uint8_t* packet, const Flow& flow);
+  static void begin(Train& train, uint8_t* packet, const Flow& flow, uint32_t link);
   static void finish(Train& train);
-  Train* trainOf(const Flow& flow);
+  Train* trainOf(const Flow& flow, uint32_t link);
   void write(Train& train, Write write, void* context);
-  void writeAlone(uint8_t* packet, const Flow& flow, Write write, void* context);
+  static void writeAlone(uint8_t* packet, const Flow& flow, uint32_t link, Write write, void* context);
 
   Train trains_[MOST_TRAINS];
   size_t used_ = 0;
-  bool udp_ = true;
+  std::atomic<bool> udp_{true};
 };
 
 }  // namespace isthmus

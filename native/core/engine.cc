@@ -2,8 +2,8 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
-#include <poll.h>
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -19,6 +19,15 @@ namespace {
 
 /** Frames read in one turn, before what they became is sent and the tables are looked at again. */
 constexpr size_t TUN_BATCH = 64;
+/** Turns over the devices that had frames, before it is asked again which have. */
+constexpr int MOST_TURNS = 16;
+/** Devices that one question tells of; the others are told next. */
+constexpr int MOST_READY = 64;
+/** In the place of a link's number: there is something else to look at. */
+constexpr uint64_t KICK = UINT64_MAX;
+/** Microseconds between looks whether the threads have let go of a device, and how many at most. */
+constexpr useconds_t CLOSING_TURN = 100;
+constexpr int MOST_TURNS_OF_CLOSING = 200;
 /** Milliseconds between looks at what is held too long. */
 constexpr int HOLD_CHECK = 500;
 /** Selectors of an SA that are cheaper to walk through than to look up. */
@@ -49,47 +58,64 @@ struct PortSink final : Outbound::Sink {
 /** What a pair of threads has: the sending one and the receiving one share nothing but this frame. */
 struct Engine::Worker {
   Worker(Engine& engine, size_t index)
-      : index(index), outbound(index, engine.hold_, engine.events_), inbound(index, engine.inboundSas_, engine.events_), frame(MOST_FRAME + 128) {}
+      : index(index),
+        outbound(index, engine.hold_, engine.events_),
+        inbound(index, engine.inboundSas_, engine.events_),
+        frame(MOST_FRAME + 128),
+        poll(epoll_create1(EPOLL_CLOEXEC)),
+        kick(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    epoll_event event{EPOLLIN, {.u64 = KICK}};
+    (void)epoll_ctl(poll, EPOLL_CTL_ADD, kick, &event);
+  }
+  ~Worker() {
+    close(kick);
+    close(poll);
+  }
+
+  /** Sleeps until there is something, at most so many milliseconds, -1 for ever; false when it cannot any more. */
+  bool wait(int timeout);
 
   const size_t index;
   Outbound outbound;
   Inbound inbound;
   std::vector<uint8_t> frame;
-  int tun = -1;
-  int kick = -1;
+  /** Tells which devices have frames. */
+  const int poll;
+  const int kick;
+  /** Links that may have frames. */
+  std::vector<uint32_t> ready;
   std::thread thread;
   std::optional<Epochs::Reading> receiving;
+  /** Of the receiving thread, as long as it is `receiving`. */
+  const Links* links = nullptr;
 };
 
-Engine::Engine(const EngineOptions& options)
-    : options_(options), spd_(std::make_shared<Spd>()), published_(spd_.get()), inboundSas_(epochs_), outboundSas_(epochs_) {
+bool Engine::Worker::wait(int timeout) {
+  epoll_event events[MOST_READY];
+  const int count = epoll_wait(poll, events, MOST_READY, timeout);
+  ready.clear();
+  if (count < 0) return errno == EINTR;
+  for (int i = 0; i < count; i++) {
+    uint64_t ignored;
+    if (events[i].data.u64 == KICK) (void)!read(kick, &ignored, sizeof ignored);
+    else ready.push_back(uint32_t(events[i].data.u64));
+  }
+  return true;
+}
+
+Engine::Engine(const EngineOptions& options) : options_(options), inboundSas_(epochs_), outboundSas_(epochs_) {
+  drafts_.try_emplace(SHARED_LINK);
+  publish();
   for (size_t i = 0; i < options_.workers; i++) workers_.push_back(std::make_unique<Worker>(*this, i));
 }
 
-Engine::~Engine() {
-  stop();
-  for (const auto& worker : workers_) {
-    if (worker->kick >= 0) close(worker->kick);
-  }
-}
-
-std::string Engine::openTun(const char* name) {
-  const std::string why = tun_.open(name, options_.workers);
-  if (!why.empty()) return why;
-  for (const auto& worker : workers_) {
-    worker->tun = tun_.queue(worker->index);
-    worker->inbound.setUdpSegments(tun_.udpSegments());
-  }
-  return "";
-}
+Engine::~Engine() { stop(); }
 
 void Engine::start(Port* port, void (*wake)(void*), void* context) {
   port_ = port;
   events_.onEvent(wake, context);
   running_ = true;
-  if (!tun_.isOpen()) return;
   for (const auto& worker : workers_) {
-    worker->kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     worker->thread = std::thread([this, &worker = *worker] { outboundLoop(worker); });
     pthread_setname_np(worker->thread.native_handle(), ("esp-out-" + std::to_string(worker->index)).c_str());
   }
@@ -105,33 +131,106 @@ void Engine::stop() {
 
 void Engine::kick() {
   const uint64_t one = 1;
+  for (const auto& worker : workers_) (void)!write(worker->kick, &one, sizeof one);
+}
+
+// Links
+
+std::string Engine::openLink(const std::string& name, uint32_t id) {
+  const auto known = drafts_.find(id);
+  if (known != drafts_.end() && known->second.tun && known->second.tun->name() == name && known->second.tun->stands()) return "";
+  closeLink(id);
+  for (const auto& [other, draft] : drafts_) {
+    if (draft.tun && draft.tun->name() == name && draft.tun->stands()) return name + ": another tunnel has that device";
+  }
+  auto tun = std::make_shared<Tun>();
+  const std::string why = tun->open(name, options_.workers, id == SHARED_LINK ? Tun::Claim::Always : Tun::Claim::IfMarked);
+  if (!why.empty()) return why;
+  for (const auto& worker : workers_) worker->inbound.setUdpSegments(tun->udpSegments());
+  drafts_[id].tun = tun;
+  publishLinks();
+  watch(*tun, id, true);
+  return "";
+}
+
+void Engine::closeLink(uint32_t id) {
+  const auto draft = drafts_.find(id);
+  if (draft == drafts_.end() || !draft->second.tun) return;
+  const std::weak_ptr<const Tun> closing = draft->second.tun;
+  watch(*draft->second.tun, id, false);
+  draft->second.tun.reset();
+  publishLinks();
+  // The kernel gives a device of one queue to nobody else before the threads have let go of it: a batch at most.
+  for (int turn = 0; turn < MOST_TURNS_OF_CLOSING && !closing.expired(); turn++) {
+    usleep(CLOSING_TURN);
+    epochs_.collect();
+  }
+}
+
+/** Every worker reads its own queue of the device. */
+void Engine::watch(const Tun& tun, uint32_t id, bool watched) {
   for (const auto& worker : workers_) {
-    if (worker->kick >= 0) (void)!write(worker->kick, &one, sizeof one);
+    epoll_event event{EPOLLIN, {.u64 = id}};
+    (void)epoll_ctl(worker->poll, watched ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, tun.queue(worker->index), &event);
   }
 }
 
 // Changes
 
 void Engine::addPolicy(std::shared_ptr<Policy> policy) {
-  const auto existing = std::find_if(policies_.begin(), policies_.end(), [&](const auto& p) { return p->id == policy->id; });
+  const auto existing = policies_.find(policy->id);
+  const uint32_t before = existing == policies_.end() ? SHARED_LINK : existing->second->link;
   if (existing != policies_.end()) {
-    policy->use = (*existing)->use.load();
-    policies_.erase(existing);
+    policy->use = existing->second->use.load();
+    detach(*existing->second);
   }
-  const auto place = std::find_if(policies_.begin(), policies_.end(), [&](const auto& p) { return p->order > policy->order; });
-  policies_.insert(place, std::move(policy));
-  policiesChanged_ = true;
+  Draft& draft = drafts_[policy->link];
+  const auto place = std::find_if(draft.policies.begin(), draft.policies.end(), [&](const auto& p) { return p->order > policy->order; });
+  draft.policies.insert(place, policy);
+  draft.changed = changed_ = true;
+  if (policy->link != before) leadInbound(*policy);
+  policies_[policy->id] = std::move(policy);
 }
 
-void Engine::removePolicy(uint32_t id) { policiesChanged_ = std::erase_if(policies_, [id](const auto& policy) { return policy->id == id; }) > 0 || policiesChanged_; }
+void Engine::removePolicy(uint32_t id) {
+  const auto policy = policies_.find(id);
+  if (policy == policies_.end()) return;
+  detach(*policy->second);
+  policies_.erase(policy);
+}
+
+/** Takes it out of the SPD of its device. */
+void Engine::detach(const Policy& policy) {
+  Draft& draft = drafts_[policy.link];
+  std::erase_if(draft.policies, [&policy](const auto& one) { return one.get() == &policy; });
+  draft.changed = changed_ = true;
+}
+
+/** What arrives by the SAs of the policy goes to its device. */
+void Engine::leadInbound(const Policy& policy) {
+  for (const auto& [spi, sa] : inboundSas_.all()) {
+    if (sa->policy == policy.id) sa->link = policy.link;
+  }
+}
 
 void Engine::publish() {
-  if (!policiesChanged_) return;
-  policiesChanged_ = false;
-  auto next = std::make_shared<Spd>(policies_, ++generation_);
+  if (changed_) publishLinks();
+}
+
+void Engine::publishLinks() {
+  changed_ = false;
+  std::vector<Link> links;
+  links.reserve(drafts_.size());
+  for (auto& [id, draft] : drafts_) {
+    if (draft.changed) draft.spd = std::make_shared<Spd>(draft.policies, ++generation_);
+    draft.changed = false;
+    links.push_back({id, draft.tun, draft.spd});
+  }
+  std::erase_if(drafts_, [](const auto& entry) { return entry.first != SHARED_LINK && !entry.second.tun && entry.second.policies.empty(); });
+  auto next = std::make_shared<Links>(std::move(links));
   published_.store(next.get(), std::memory_order_seq_cst);
-  epochs_.retire(std::move(spd_));
-  spd_ = std::move(next);
+  if (links_) epochs_.retire(std::move(links_));
+  links_ = std::move(next);
 }
 
 bool Engine::fill(Sa& sa, const SaSpec& spec, bool encrypt) {
@@ -166,6 +265,7 @@ Applied Engine::addInbound(const SaSpec& spec) {
   auto sa = std::make_shared<InboundSa>(spec.window, spec.esn);
   if (!fill(*sa, spec, false)) return Applied::refused;
   sa->seenFrom = digestOf({spec.remote, spec.remotePort});
+  if (const auto policy = policies_.find(spec.policy); policy != policies_.end()) sa->link = policy->second->link;
   inboundSas_.add(std::move(sa));
   return Applied::ok;
 }
@@ -182,9 +282,11 @@ Applied Engine::addOutbound(const SaSpec& spec) {
 Applied Engine::useOutbound(uint32_t policy, uint32_t spi) {
   publish();
   const auto sa = outboundSas_.all().find(spi);
-  const auto entry = std::find_if(policies_.begin(), policies_.end(), [policy](const auto& p) { return p->id == policy; });
+  const auto entry = policies_.find(policy);
   if (sa == outboundSas_.all().end() || entry == policies_.end()) return Applied::refused;
-  (*entry)->use.store(sa->second.get(), std::memory_order_seq_cst);
+  std::vector<uint32_t>& usedBy = sa->second->usedBy;
+  if (std::find(usedBy.begin(), usedBy.end(), policy) == usedBy.end()) usedBy.push_back(policy);
+  entry->second->use.store(sa->second.get(), std::memory_order_seq_cst);
   kick();
   return Applied::ok;
 }
@@ -202,14 +304,19 @@ void Engine::remove(bool inbound, uint32_t spi) {
   if (inbound) return inboundSas_.remove(spi);
   const auto sa = outboundSas_.all().find(spi);
   if (sa == outboundSas_.all().end()) return;
-  for (const auto& policy : policies_) {
-    if (policy->use.load() == sa->second.get()) policy->use.store(nullptr, std::memory_order_seq_cst);
+  for (const uint32_t id : sa->second->usedBy) {
+    if (uses(id, *sa->second)) policies_.at(id)->use.store(nullptr, std::memory_order_seq_cst);
   }
   outboundSas_.remove(spi);
 }
 
+bool Engine::uses(uint32_t id, const OutboundSa& sa) const {
+  const auto policy = policies_.find(id);
+  return policy != policies_.end() && policy->second->use.load() == &sa;
+}
+
 bool Engine::inUse(const OutboundSa& sa) const {
-  return std::any_of(policies_.begin(), policies_.end(), [&sa](const auto& policy) { return policy->use.load() == &sa; });
+  return std::any_of(sa.usedBy.begin(), sa.usedBy.end(), [&](uint32_t id) { return uses(id, sa); });
 }
 
 uint64_t Engine::outboundDrops(size_t drop) const {
@@ -224,79 +331,98 @@ uint64_t Engine::inboundDrops(size_t drop) const {
   return sum;
 }
 
-// From the TUN to the network
+// From the devices to the network
 
 void Engine::outboundLoop(Worker& worker) {
-  pollfd polled[2] = {{worker.tun, POLLIN, 0}, {worker.kick, POLLIN, 0}};
   uint64_t spinUntil = 0;
+  bool busy = false;
   while (running_) {
-    if (drainTun(worker)) {
-      if (options_.spin > 0) spinUntil = bootNanoseconds() + options_.spin * 1000ull;
-      continue;
-    }
-    if (options_.spin > 0 && bootNanoseconds() < spinUntil) continue;
-    const int timeout = hold_.empty() ? -1 : HOLD_CHECK;
-    if (poll(polled, 2, timeout) < 0 && errno != EINTR) return;
-    uint64_t ignored;
-    if (polled[1].revents != 0) (void)!read(worker.kick, &ignored, sizeof ignored);
+    const bool spinning = busy || (options_.spin > 0 && bootNanoseconds() < spinUntil);
+    if (!worker.wait(spinning ? 0 : hold_.empty() ? -1 : HOLD_CHECK)) return;
+    busy = drainAll(worker);
+    if (busy && options_.spin > 0) spinUntil = bootNanoseconds() + options_.spin * 1000ull;
   }
 }
 
-bool Engine::drainTun(Worker& worker) {
+bool Engine::drainAll(Worker& worker) {
+  int turn = 0;
+  while (turn < MOST_TURNS && running_ && drain(worker)) turn++;
+  return turn > 0;
+}
+
+/** One turn over the devices that are ready; those that have nothing are so no more. */
+bool Engine::drain(Worker& worker) {
   PortSink sink(*port_, worker.index);
   const Epochs::Reading reading(epochs_, worker.index);
-  const Spd& spd = *published_.load(std::memory_order_seq_cst);
+  const Links& links = *published_.load(std::memory_order_seq_cst);
   worker.outbound.setNow(bootTime());
-  if (!hold_.empty()) worker.outbound.release(spd, sink);
-  size_t count = 0;
-  for (; count < TUN_BATCH; count++) {
-    const ssize_t bytes = read(worker.tun, worker.frame.data(), worker.frame.size());
-    if (bytes <= 0) break;
-    worker.outbound.frame(spd, worker.frame.data(), size_t(bytes), sink);
-  }
+  if (!hold_.empty()) worker.outbound.release(links, sink);
+  std::erase_if(worker.ready, [&](uint32_t id) { return !drainLink(worker, links, id, sink); });
   worker.outbound.flush(sink);
-  return count > 0;
+  return !worker.ready.empty();
 }
 
-void Engine::outbound(const uint8_t* const* frames, const size_t* lengths, size_t count, Outbound::Sink& sink) {
+bool Engine::drainLink(Worker& worker, const Links& links, uint32_t id, Outbound::Sink& sink) {
+  const Link* link = links.find(id);
+  if (!link || !link->tun) return false;
+  const int queue = link->tun->queue(worker.index);
+  for (size_t count = 0; count < TUN_BATCH; count++) {
+    const ssize_t bytes = read(queue, worker.frame.data(), worker.frame.size());
+    if (bytes > 0) {
+      worker.outbound.frame(*link->spd, worker.frame.data(), size_t(bytes), sink);
+      continue;
+    }
+    // Somebody removed the device: what is not there is always ready.
+    if (bytes < 0 && errno == EBADFD) (void)epoll_ctl(worker.poll, EPOLL_CTL_DEL, queue, nullptr);
+    return count > 0;
+  }
+  return true;
+}
+
+void Engine::outbound(uint32_t id, const uint8_t* const* frames, const size_t* lengths, size_t count, Outbound::Sink& sink) {
   Worker& worker = *workers_[0];
   const Epochs::Reading reading(epochs_, worker.index);
-  const Spd& spd = *published_.load(std::memory_order_seq_cst);
+  const Links& links = *published_.load(std::memory_order_seq_cst);
   worker.outbound.setNow(bootTime());
-  if (!hold_.empty()) worker.outbound.release(spd, sink);
-  for (size_t i = 0; i < count; i++) worker.outbound.frame(spd, frames[i], lengths[i], sink);
+  if (!hold_.empty()) worker.outbound.release(links, sink);
+  const Link* link = links.find(id);
+  for (size_t i = 0; link && i < count; i++) worker.outbound.frame(*link->spd, frames[i], lengths[i], sink);
   worker.outbound.flush(sink);
 }
 
-// From the network to the TUN
+// From the network to the devices
 
 namespace {
 
 struct TunWriter {
-  int tun;
+  const Links& links;
+  const size_t queue;
   Counter& failed;
-  static void write(void* self, const iovec* pieces, size_t count) {
+  static void write(void* self, uint32_t id, const iovec* pieces, size_t count) {
     const TunWriter& writer = *static_cast<TunWriter*>(self);
-    if (writev(writer.tun, pieces, int(count)) < 0) add(writer.failed, 1);
+    const Link* link = writer.links.find(id);
+    if (!link || !link->tun || writev(link->tun->queue(writer.queue), pieces, int(count)) < 0) add(writer.failed, 1);
   }
 };
 
 }  // namespace
 
-void Engine::begin(size_t worker) {
-  workers_[worker]->receiving.emplace(epochs_, options_.workers + worker);
-  workers_[worker]->inbound.setNow(bootTime());
+void Engine::begin(size_t index) {
+  Worker& worker = *workers_[index];
+  worker.receiving.emplace(epochs_, options_.workers + index);
+  worker.links = published_.load(std::memory_order_seq_cst);
+  worker.inbound.setNow(bootTime());
 }
 
 void Engine::receive(size_t index, const EspArrival& arrival) {
   Worker& worker = *workers_[index];
-  TunWriter writer{worker.tun, worker.inbound.drops[size_t(Drop::tun_failed)]};
+  TunWriter writer{*worker.links, index, worker.inbound.drops[size_t(Drop::tun_failed)]};
   worker.inbound.receive(arrival, TunWriter::write, &writer);
 }
 
 void Engine::end(size_t index) {
   Worker& worker = *workers_[index];
-  TunWriter writer{worker.tun, worker.inbound.drops[size_t(Drop::tun_failed)]};
+  TunWriter writer{*worker.links, index, worker.inbound.drops[size_t(Drop::tun_failed)]};
   worker.inbound.flush(TunWriter::write, &writer);
   worker.receiving.reset();
 }

@@ -1,6 +1,7 @@
-// The userspace data plane: a TUN on one side, the Port on the other, threads for each direction and queue.
+// The userspace data plane: TUNs on one side, the Port on the other, threads for each direction and queue.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -28,14 +29,16 @@ class Engine final : public EspReceiver {
   explicit Engine(const EngineOptions& options = {});
   ~Engine();
 
-  /** Empty, or why not. */
-  std::string openTun(const char* name);
   /** `port` outlives the engine's threads. */
   void start(Port* port, void (*wake)(void*), void* context);
   void stop();
   const EngineOptions& options() const { return options_; }
 
   // Changes: one thread, any time.
+  /** The device of policies with that link. Empty, or why not; doing it again does nothing. */
+  std::string openLink(const std::string& name, uint32_t id);
+  /** Nothing is read from the device any more, nor written to it. It stands until somebody removes it. */
+  void closeLink(uint32_t id);
   void addPolicy(std::shared_ptr<Policy> policy);
   void removePolicy(uint32_t id);
   /** Makes the policies known to the packet threads; until then they see those of before. */
@@ -60,27 +63,41 @@ class Engine final : public EspReceiver {
   void end(size_t worker) override;
 
   // The same without threads, for differential tests, fuzzing and benchmarks.
-  void outbound(const uint8_t* const* frames, const size_t* lengths, size_t count, Outbound::Sink& sink);
+  void outbound(uint32_t link, const uint8_t* const* frames, const size_t* lengths, size_t count, Outbound::Sink& sink);
   void inbound(const EspArrival* arrivals, size_t count, Inbound::Write write, void* context);
 
  private:
   struct Worker;
+  /** What the packet threads are told of a device with the next picture. */
+  struct Draft {
+    std::shared_ptr<const Tun> tun;
+    std::vector<std::shared_ptr<Policy>> policies;  // in order
+    std::shared_ptr<const Spd> spd;
+    bool changed = true;
+  };
 
   void outboundLoop(Worker& worker);
-  /** One turn over what the device has; whether there was anything. */
-  bool drainTun(Worker& worker);
+  /** Turns over the devices that have frames; whether there was anything. */
+  bool drainAll(Worker& worker);
+  bool drain(Worker& worker);
+  bool drainLink(Worker& worker, const Links& links, uint32_t id, Outbound::Sink& sink);
+  void watch(const Tun& tun, uint32_t id, bool watched);
   void kick();
+  void detach(const Policy& policy);
+  void leadInbound(const Policy& policy);
+  void publishLinks();
+  bool uses(uint32_t id, const OutboundSa& sa) const;
   bool fill(Sa& sa, const SaSpec& spec, bool encrypt);
 
   const EngineOptions options_;
   Epochs epochs_;
   Events events_;
   Hold hold_;
-  Tun tun_;
-  std::vector<std::shared_ptr<Policy>> policies_;  // in order
-  std::shared_ptr<const Spd> spd_;
-  std::atomic<const Spd*> published_;
-  bool policiesChanged_ = false;
+  std::map<uint32_t, Draft> drafts_;  // by link
+  std::unordered_map<uint32_t, std::shared_ptr<Policy>> policies_;
+  std::shared_ptr<const Links> links_;
+  std::atomic<const Links*> published_{nullptr};
+  bool changed_ = true;
   uint64_t generation_ = 0;
   uint64_t serial_ = 0;
   SpiTable<InboundSa> inboundSas_;

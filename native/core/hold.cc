@@ -2,9 +2,9 @@
 
 namespace isthmus {
 
-Hold::Added Hold::add(uint32_t policy, const uint8_t* frame, size_t bytes, uint64_t now) {
+Hold::Added Hold::add(uint32_t link, uint32_t policy, const uint8_t* frame, size_t bytes, uint64_t now) {
   const std::lock_guard lock(mutex_);
-  const auto [entry, first] = queues_.try_emplace(policy, Queue{now, 0, {}});
+  const auto [entry, first] = queues_.try_emplace(policy, Queue{link, now, 0, {}});
   Queue& queue = entry->second;
   size_t dropped = 0;
   while (!queue.frames.empty() && (queue.frames.size() >= MOST_PACKETS || queue.bytes + bytes > MOST_BYTES)) {

@@ -25,13 +25,18 @@ class Hold {
     size_t dropped;
   };
 
-  Added add(uint32_t policy, const uint8_t* frame, size_t bytes, uint64_t now);
+  /** `link`: the device that the frame came from. */
+  Added add(uint32_t link, uint32_t policy, const uint8_t* frame, size_t bytes, uint64_t now);
 
+  struct Ready {
+    uint32_t link;
+    std::deque<std::vector<uint8_t>> frames;
+  };
   struct Taken {
-    std::vector<std::vector<uint8_t>> ready;
+    std::vector<Ready> ready;
     size_t expired = 0;
   };
-  /** Frames whose policy can send, in order. What has waited too long, or whose policy is gone, is dropped. */
+  /** Frames whose policy can send, a policy each, in order. What has waited too long, or whose policy is gone, is dropped. */
   template <typename StateOf>
   Taken take(uint64_t now, StateOf stateOf);
 
@@ -41,6 +46,7 @@ class Hold {
 
  private:
   struct Queue {
+    uint32_t link;
     uint64_t since;
     size_t bytes = 0;
     std::deque<std::vector<uint8_t>> frames;
@@ -55,13 +61,13 @@ Hold::Taken Hold::take(uint64_t now, StateOf stateOf) {
   const std::lock_guard lock(mutex_);
   Taken taken;
   for (auto entry = queues_.begin(); entry != queues_.end();) {
-    const State state = stateOf(entry->first);
+    const State state = stateOf(entry->second.link, entry->first);
     Queue& queue = entry->second;
     if (state == State::Waiting && now - queue.since <= LONGEST) {
       ++entry;
       continue;
     }
-    if (state == State::Ready) std::move(queue.frames.begin(), queue.frames.end(), std::back_inserter(taken.ready));
+    if (state == State::Ready) taken.ready.push_back({queue.link, std::move(queue.frames)});
     else taken.expired += queue.frames.size();
     entry = queues_.erase(entry);
   }

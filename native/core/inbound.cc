@@ -20,7 +20,7 @@ void Inbound::receive(const EspArrival& arrival, Write write, void* context) {
   sa->lanes[lane_]->last.store(now_, std::memory_order_relaxed);
   tellFirsts(*sa, arrival);
   events_.tellLimits(*sa, true);
-  coalescer_.add(inner.packet, inner.flow, write, context);
+  coalescer_.add(inner.packet, inner.flow, sa->link.load(std::memory_order_relaxed), write, context);
 }
 
 /** The window belongs to whoever holds `busy`; alone, nobody else asks. */

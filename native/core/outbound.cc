@@ -190,7 +190,7 @@ void Outbound::send(size_t count, Sink& sink) {
 
 void Outbound::keep(const Policy& policy, const uint8_t* frame, size_t bytes, const Flow& flow) {
   if (!policy.acquire) return drop(Drop::no_sa);
-  const Hold::Added added = hold_.add(policy.id, frame, bytes, now_);
+  const Hold::Added added = hold_.add(policy.link, policy.id, frame, bytes, now_);
   if (added.dropped > 0) drop(Drop::no_sa, added.dropped);
   if (!added.first) return;
   Event event{Event::Type::Acquire};
@@ -199,14 +199,17 @@ void Outbound::keep(const Policy& policy, const uint8_t* frame, size_t bytes, co
   events_.tell(event);
 }
 
-void Outbound::release(const Spd& spd, Sink& sink) {
-  const Hold::Taken taken = hold_.take(now_, [&spd](uint32_t id) {
-    const Policy* policy = spd.byId(id);
+void Outbound::release(const Links& links, Sink& sink) {
+  const Hold::Taken taken = hold_.take(now_, [&links](uint32_t id, uint32_t policyId) {
+    const Link* link = links.find(id);
+    const Policy* policy = link ? link->spd->byId(policyId) : nullptr;
     if (!policy) return Hold::State::Gone;
     return policy->use.load(std::memory_order_seq_cst) ? Hold::State::Ready : Hold::State::Waiting;
   });
   if (taken.expired > 0) drop(Drop::hold_expired, taken.expired);
-  for (const std::vector<uint8_t>& held : taken.ready) frame(spd, held.data(), held.size(), sink);
+  for (const auto& [link, frames] : taken.ready) {
+    for (const std::vector<uint8_t>& held : frames) frame(*links.find(link)->spd, held.data(), held.size(), sink);
+  }
 }
 
 }  // namespace isthmus

@@ -24,10 +24,10 @@ class Outbound {
   /** `lane`: which of an SA's contexts is this thread's. */
   Outbound(size_t lane, Hold& hold, Events& events) : lane_(lane), hold_(hold), events_(events) {}
 
-  /** One packet as the device gives it, behind a virtio header. */
+  /** One packet as a device gives it, behind a virtio header. `spd`: that of the device. */
   void frame(const Spd& spd, const uint8_t* frame, size_t bytes, Sink& sink);
   /** Held packets whose SA is there now, and those that waited too long. */
-  void release(const Spd& spd, Sink& sink);
+  void release(const Links& links, Sink& sink);
   /** Sends what was gathered. */
   void flush(Sink& sink);
   /** Milliseconds of CLOCK_BOOTTIME; the time of a batch. */

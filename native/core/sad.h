@@ -155,6 +155,8 @@ struct Sa {
 
 struct OutboundSa : Sa {
   std::atomic<uint64_t> sequence{0};
+  /** Policies that were told to send with it; the control thread's. */
+  std::vector<uint32_t> usedBy;
 
   /** The next number, or 0 when all are used up (RFC 4303 §3.3.3). */
   uint64_t takeNumber() {
@@ -174,6 +176,8 @@ struct OutboundSa : Sa {
 struct InboundSa : Sa {
   InboundSa(uint32_t window, bool esn) : replay(window, esn) {}
   ReplayWindow replay;
+  /** The device that its packets are for: that of its policy. */
+  std::atomic<uint32_t> link{0};
   std::atomic<bool> firstTold{false};
   /** Digest of the endpoint that the last packet came from. */
   std::atomic<uint64_t> seenFrom{0};

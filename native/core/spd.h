@@ -1,4 +1,5 @@
-// The SPD as the packet threads see it (RFC 4301 §4.4.1): an immutable picture, replaced whole.
+// The SPDs as the packet threads see them: one for each device that packets come from (RFC 4301 §4.4.1); immutable pictures,
+// replaced whole.
 #pragma once
 
 #include <atomic>
@@ -6,13 +7,18 @@
 #include <vector>
 
 #include "classifier.h"
+#include "tun.h"
 
 namespace isthmus {
+
+constexpr uint32_t SHARED_LINK = 0;
 
 enum class Action : uint8_t { Protect, Bypass, Discard };
 
 struct Policy {
   uint32_t id = 0;
+  /** The device whose packets it is for; SHARED_LINK is that of all policies that name none. */
+  uint32_t link = SHARED_LINK;
   Action action = Action::Protect;
   int32_t order = 0;
   bool acquire = false;
@@ -24,7 +30,7 @@ struct Policy {
 class Spd {
  public:
   Spd() = default;
-  /** Policies in order. `generation` tells this picture from every other one. */
+  /** Policies of one device, in order. `generation` tells this picture from every other one, also of other devices. */
   Spd(std::vector<std::shared_ptr<Policy>> policies, uint64_t generation);
 
   /** The first policy that a packet towards the network is in. */
@@ -39,6 +45,28 @@ class Spd {
   uint64_t generation_ = 0;
 };
 
+/** A device and its SPD. */
+struct Link {
+  uint32_t id = SHARED_LINK;
+  /** Missing where it is not open: nothing comes from there, and what should go there is dropped. */
+  std::shared_ptr<const Tun> tun;
+  std::shared_ptr<const Spd> spd;
+};
+
+/** All of them, that of SHARED_LINK first. */
+class Links {
+ public:
+  /** In the order of their numbers. */
+  explicit Links(std::vector<Link> links) : links_(std::move(links)) {}
+
+  const Link& shared() const { return links_.front(); }
+  /** One that is not there is nullptr. */
+  const Link* find(uint32_t id) const;
+
+ private:
+  std::vector<Link> links_;
+};
+
 /** What the last packets were found to be; of one thread. */
 class FlowCache {
  public:
@@ -49,7 +77,7 @@ class FlowCache {
   };
 
   FlowCache() : entries_(SIZE) {}
-  /** The same answer as `spd.find`; what is returned may be written to until the next call. */
+  /** The same answer as `spd.find`, whichever SPD it is; what is returned may be written to until the next call. */
   Verdict& find(const Spd& spd, const Flow& flow);
 
  private:

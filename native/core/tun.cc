@@ -2,13 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
+#include <net/if.h>
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
+
+#include "mark.h"
 
 // Linux 6.2; the headers of Debian 12 are older than the kernels that it meets.
 #ifndef TUN_F_USO4
@@ -30,7 +32,7 @@ std::string failed(const char* what) { return std::string(what) + ": " + strerro
  */
 constexpr int QUEUE = 4096;
 
-/** One descriptor of the device. A device made with several queues refuses one that asks for a single one, and the reverse. */
+/** One descriptor of the device; where there is none, errno says why. A device made with several queues refuses one that asks for a single one, and the reverse. */
 std::string attach(const char* name, bool several, int& fd) {
   fd = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return failed("/dev/net/tun");
@@ -42,16 +44,15 @@ std::string attach(const char* name, bool several, int& fd) {
   if (ioctl(fd, TUNSETIFF, &request) != 0) why = failed(name);
   else if (ioctl(fd, TUNSETVNETHDRSZ, &headerBytes) != 0) why = failed("TUN offload header");
   else if (ioctl(fd, TUNSETPERSIST, 1) != 0) why = failed("TUN persistence");
+  const int reason = errno;
   if (!why.empty()) ::close(fd);
+  errno = reason;
   return why;
 }
 
-/** A device of an earlier process has the other kind of queue: it goes, and with it nothing but its place in the routes. */
-void forget(const char* name, bool several) {
-  int fd = -1;
-  if (!attach(name, several, fd).empty()) return;
-  (void)ioctl(fd, TUNSETPERSIST, 0);
-  ::close(fd);
+/** As the kernel takes them: with a percent sign it would choose a name itself. */
+bool isName(const std::string& name) {
+  return !name.empty() && name.size() < IFNAMSIZ && name != "." && name != ".." && name.find_first_of("/:% \t\n") == std::string::npos;
 }
 
 void setQueue(const char* name) {
@@ -65,23 +66,30 @@ void setQueue(const char* name) {
 
 }  // namespace
 
+bool Tun::stands() const {
+  ifreq request{};
+  return !queues_.empty() && ioctl(queues_[0], TUNGETIFF, &request) == 0 && name_ == request.ifr_name;
+}
+
 Tun::~Tun() {
   for (const int fd : queues_) ::close(fd);
 }
 
-std::string Tun::open(const char* name, size_t queues) {
+std::string Tun::open(const std::string& name, size_t queues, Claim claim) {
+  if (!isName(name)) return name + ": no name for a device";
   const bool several = queues > 1;
+  if (claim == Claim::IfMarked && if_nametoindex(name.c_str()) != 0 && !isMarked(name)) return name + ": a device that is not ours has that name";
   for (size_t i = 0; i < queues; i++) {
     int fd = -1;
-    std::string why = attach(name, several, fd);
-    if (!why.empty() && i == 0) {
-      forget(name, !several);
-      why = attach(name, several, fd);
-    }
+    std::string why = attach(name.c_str(), several, fd);
+    // What an earlier process left may be of another kind: it goes, and with it its addresses and routes.
+    if (!why.empty() && i == 0 && errno == EINVAL && isMarked(name) && removeDevice(name)) why = attach(name.c_str(), several, fd);
     if (!why.empty()) return why;
     queues_.push_back(fd);
   }
-  setQueue(name);
+  if (!isMarked(name)) setMark(name);
+  name_ = name;
+  setQueue(name.c_str());
   udpSegments_ = ioctl(queues_[0], TUNSETOFFLOAD, TCP_OFFLOAD | TUN_F_USO4 | TUN_F_USO6) == 0;
   if (!udpSegments_) (void)ioctl(queues_[0], TUNSETOFFLOAD, TCP_OFFLOAD);
   return "";

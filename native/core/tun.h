@@ -1,4 +1,4 @@
-// The device that protected networks are routed to: whole IP packets behind a virtio header, super-packets included.
+// A device that packets for the tunnels are routed to: whole IP packets behind a virtio header, super-packets included.
 #pragma once
 
 #include <sys/uio.h>
@@ -34,14 +34,25 @@ class Tun {
   Tun(const Tun&) = delete;
   Tun& operator=(const Tun&) = delete;
 
+  /** Whose a device is that exists already under the name. */
+  enum class Claim : uint8_t {
+    /** Nobody else has reason to use the name. */
+    Always,
+    /** Ours when it has our mark, else it is left alone. */
+    IfMarked,
+  };
+
   /** Empty, or why not. The device persists when the process ends: packets to it then go nowhere. */
-  std::string open(const char* name, size_t queues);
-  bool isOpen() const { return !queues_.empty(); }
+  std::string open(const std::string& name, size_t queues, Claim claim);
   int queue(size_t index) const { return queues_[index]; }
+  const std::string& name() const { return name_; }
+  /** Whether the device is there and has the name that it was opened with: somebody else may have removed it. */
+  bool stands() const;
   /** Whether the kernel takes and gives super-packets of UDP (Linux 6.2). */
   bool udpSegments() const { return udpSegments_; }
 
  private:
+  std::string name_;
   std::vector<int> queues_;
   bool udpSegments_ = false;
 };

@@ -89,7 +89,7 @@ void addSealed(Input& input, uint8_t shape, Arrivals& arrivals) {
 
 struct Written {
   std::vector<Bytes> packets;
-  static void write(void* self, const iovec* pieces, size_t count) {
+  static void write(void* self, uint32_t, const iovec* pieces, size_t count) {
     for (Bytes& packet : packetsOf(pieces, count)) static_cast<Written*>(self)->packets.push_back(std::move(packet));
   }
 };

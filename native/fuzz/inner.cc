@@ -101,7 +101,7 @@ void file(Flows& flows, const Bytes& packet) {
 struct Written {
   Flows flows;
   size_t packets = 0;
-  static void write(void* self, const iovec* pieces, size_t count) {
+  static void write(void* self, uint32_t, const iovec* pieces, size_t count) {
     Written& written = *static_cast<Written*>(self);
     for (const Bytes& packet : packetsOf(pieces, count)) {
       file(written.flows, packet);
@@ -142,7 +142,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (decapsulate(sa, lane, esp.data(), esp.size(), options >> 1 & 3, inner) != Drop::none) continue;
     accepted++;
     file(sent, Bytes(inner.packet, inner.packet + inner.bytes));
-    coalescer.add(inner.packet, inner.flow, Written::write, &written);
+    coalescer.add(inner.packet, inner.flow, SHARED_LINK, Written::write, &written);
     expect(!inner.flow.opaque || written.packets == accepted, "nothing is kept back when a later fragment passes");
   }
   coalescer.flush(Written::write, &written);

@@ -239,7 +239,7 @@ void give(Engine& engine, const std::vector<Bytes>& frames, Mirror& mirror) {
     pointers.push_back(frame.data());
     lengths.push_back(frame.size());
   }
-  engine.outbound(pointers.data(), lengths.data(), frames.size(), mirror);
+  engine.outbound(SHARED_LINK, pointers.data(), lengths.data(), frames.size(), mirror);
 }
 
 /** What waited comes out, in order, once there is an SA. */

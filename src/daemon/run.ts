@@ -71,7 +71,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   const plane = addon.create(config.engine.workers, config.engine.spin);
   const host = createHost(addon);
   const machine = thisMachine(addon);
-  demandNothing(addon.openTun(plane, OURS.device), 'HOST_TUN');
+  demandNothing(addon.openLink(plane, OURS.device, 0), 'HOST_TUN');
   applyHost(host, config, [config]);
   // Whoever wants the keys reads captures, and Wireshark takes a train of packets for one.
   const trains = options.exportKeys === undefined;

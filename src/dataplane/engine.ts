@@ -20,7 +20,7 @@ const CAPABILITIES: Capabilities = {
   integrity: ESP_INTEGRITY,
   authentication: [],
   modes: ['tunnel'],
-  links: false,
+  links: true,
   esn: true,
   replayWindow: 4096,
   plainEsp: true,
@@ -38,6 +38,7 @@ const EXISTS = 1;
 const REFUSED = 2;
 const EVENT_FIELDS = 12;
 const SA_FIELDS = 7;
+const SHARED_LINK = 0;
 const NO_KEY = new Uint8Array();
 
 export interface Engine extends DataPlane {
@@ -86,7 +87,16 @@ export function createEngine(addon: Addon, plane: Plane): Engine {
     }
   }
 
+  /** The device of a link is there before the first packet can be for it, whoever comes first. */
+  function openLinkOf({ link }: Policy): number {
+    if (!link) return SHARED_LINK;
+    const failed = addon.openLink(plane, link.name, link.id);
+    if (failed !== '') throw new DataPlaneError('refused', failed);
+    return link.id;
+  }
+
   function addPolicy(policy: Policy): void {
+    const link = openLinkOf(policy);
     policies.set(policy.id, policy);
     const { local, remote } = policy.selectors;
     addon.addPolicy(
@@ -95,6 +105,7 @@ export function createEngine(addon: Addon, plane: Plane): Engine {
       ACTION[policy.action],
       policy.order,
       policy.acquire,
+      link,
       packSelectors(local),
       packSelectors(remote),
     );

@@ -51,10 +51,11 @@ testDataPlane(
     const engine = createEngine(addon, native);
     return {
       plane: engine,
-      outbound: async (packet) => addon.outbound(native, [plainFrame(packet)])[0] as Uint8Array | undefined,
+      outbound: async (packet) =>
+        addon.outbound(native, [plainFrame(packet)], 0)[0] as Uint8Array | undefined,
       async inbound(esp, from = { address: '198.51.100.1', port: 4500 }) {
         const [frame] = addon.inbound(native, [esp], 0, addressBytes(from.address), from.port);
-        return frame?.subarray(OFFLOAD_HEADER);
+        return (frame as Uint8Array | undefined)?.subarray(OFFLOAD_HEADER);
       },
       deliver: () => engine.deliver(),
       end: () => {},

@@ -59,7 +59,7 @@ test('a hub with 50 tunnels, three of them overlapping: no packet ever leaves by
   const counts = new Map<number, number>();
   for (let i = 0; i < 20_000; i++) {
     const address = [10, 98 + random(56), random(9), random(256)];
-    const [packet] = addon.outbound(plane, [plainFrame(packetTo(address))]);
+    const [packet] = addon.outbound(plane, [plainFrame(packetTo(address))], 0);
     const spi = 1000 + ownerOf(address[1]!, address[2]!);
     assert.equal(viewOf(packet as Uint8Array).getUint32(0), spi, address.join('.'));
     counts.set(spi, (counts.get(spi) ?? 0) + 1);
@@ -67,6 +67,6 @@ test('a hub with 50 tunnels, three of them overlapping: no packet ever leaves by
   assert.equal(counts.size, TUNNELS, 'every tunnel carried something');
   // The first tunnel goes down: its packets are dropped, and never taken by those that overlap it.
   await engine.apply([{ type: 'remove', direction: 'out', spi: 1000 }]);
-  assert.deepEqual(addon.outbound(plane, [plainFrame(packetTo([10, 103, 7, 1]))]), []);
+  assert.deepEqual(addon.outbound(plane, [plainFrame(packetTo([10, 103, 7, 1]))], 0), []);
   await engine.close();
 });

@@ -177,7 +177,7 @@ test('xfrm: a policy of another program is not replaced, and stays', () =>
 
 test('xfrm: routes into a device that nobody reads are a second wall outwards, on a kernel without nftables', async () => {
   const native = addon.create(1, 0);
-  assert.equal(addon.openTun(native, OURS.device), '');
+  assert.equal(addon.openLink(native, OURS.device, 0), '');
   const host = createHost(addon);
   assert.equal((await gateway.fromHost(PACKET)).clear.length, 1);
   host.apply(wantedFor([{ local: SITE_A, remote: SITE_B }], [], 1400, 'xfrm'));

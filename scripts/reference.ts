@@ -119,7 +119,7 @@ ${algorithms(ENCRYPTION, encryptionText)}
 
 Integrity:
 
-${algorithms(INTEGRITY, ({ rfc }) => rfc)}
+${algorithms(INTEGRITY, (row) => ('only' in row ? `AH only, ${row.rfc}` : row.rfc))}
 
 Pseudorandom functions, of the IKE SA:
 

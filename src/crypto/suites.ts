@@ -97,6 +97,10 @@ interface Integrity extends Status {
   /** OpenSSL digest of the HMAC, where it is one. */
   digest?: string;
   kernel: string;
+  /** Neither IKE nor ESP may use it (RFC 4543 §7). */
+  only?: 'ah';
+  /** Bytes that stand in front of the ICV, in the same field; never the same ones twice under one key. */
+  ivBytes?: number;
 }
 
 /** Transform type 3. */
@@ -109,9 +113,9 @@ export const INTEGRITY = [
   { name: 'hmac-sha1-96', id: 2, rfc: 'RFC 2404', keyBytes: 20, icvBytes: 12, digest: 'sha1', kernel: 'hmac(sha1)', status: 'implemented' },
   { name: 'aes-xcbc-96', id: 5, rfc: 'RFC 3566', keyBytes: 16, icvBytes: 12, kernel: 'xcbc(aes)', status: 'implemented' },
   { name: 'aes-cmac-96', id: 8, rfc: 'RFC 4494', keyBytes: 16, icvBytes: 12, kernel: 'cmac(aes)', status: 'implemented' },
-  { name: 'aes-128-gmac', id: 9, rfc: 'RFC 4543', keyBytes: 20, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', status: 'planned' },
-  { name: 'aes-192-gmac', id: 10, rfc: 'RFC 4543', keyBytes: 28, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', status: 'planned' },
-  { name: 'aes-256-gmac', id: 11, rfc: 'RFC 4543', keyBytes: 36, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', status: 'planned' },
+  { name: 'aes-128-gmac', id: 9, rfc: 'RFC 4543', keyBytes: 20, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', only: 'ah', ivBytes: 8, status: 'implemented' },
+  { name: 'aes-192-gmac', id: 10, rfc: 'RFC 4543', keyBytes: 28, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', only: 'ah', ivBytes: 8, status: 'implemented' },
+  { name: 'aes-256-gmac', id: 11, rfc: 'RFC 4543', keyBytes: 36, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', only: 'ah', ivBytes: 8, status: 'implemented' },
   { name: 'hmac-md5-96', id: 1, rfc: 'RFC 2403', keyBytes: 16, icvBytes: 12, digest: 'md5', kernel: 'hmac(md5)', status: 'refused', reason: 'RFC 8247 §2.3: MUST NOT' },
 ] as const satisfies readonly Integrity[];
 
@@ -191,9 +195,17 @@ export type KeyExchangeName = (typeof KEY_EXCHANGE)[number]['name'];
 export const ESP_ENCRYPTION: readonly EncryptionName[] = ENCRYPTION.filter(
   ({ esp, status }) => esp && status === 'implemented',
 ).map(({ name }) => name);
-export const ESP_INTEGRITY: readonly IntegrityName[] = INTEGRITY.filter(
+/** What AH may be made of. */
+export const AH_INTEGRITY: readonly IntegrityName[] = INTEGRITY.filter(
   ({ status }) => status === 'implemented' || status === 'quirk',
 ).map(({ name }) => name);
+export const ESP_INTEGRITY: readonly IntegrityName[] = AH_INTEGRITY.filter(
+  (name) => integrityRow(name).only !== 'ah',
+);
+/** The same without what only a quirk allows. */
+export const IKE_INTEGRITY: readonly IntegrityName[] = ESP_INTEGRITY.filter(
+  (name) => integrityRow(name).status === 'implemented',
+);
 
 export type EncryptionRow = Encryption & { name: EncryptionName };
 export type IntegrityRow = Integrity & { name: IntegrityName };
@@ -203,8 +215,9 @@ export type KeyExchangeRow = KeyExchange & { name: KeyExchangeName };
 /** The row of a name; the name's type guarantees that there is one. */
 export const encryptionRow = (name: EncryptionName): EncryptionRow =>
   ENCRYPTION.find((row) => row.name === name)!;
-export const integrityRow = (name: IntegrityName): IntegrityRow =>
-  INTEGRITY.find((row) => row.name === name)!;
+export function integrityRow(name: IntegrityName): IntegrityRow {
+  return INTEGRITY.find((row) => row.name === name)!;
+}
 export const prfRow = (name: PrfName): PrfRow => PRF.find((row) => row.name === name)!;
 export const keyExchangeRow = (name: KeyExchangeName): KeyExchangeRow =>
   KEY_EXCHANGE.find((row) => row.name === name)!;

@@ -2,7 +2,7 @@
 // keep the contract of test/dataplane.suite.ts.
 
 import type { Provider } from '../crypto/provider.ts';
-import { ESP_ENCRYPTION, ESP_INTEGRITY } from '../crypto/suites.ts';
+import { AH_INTEGRITY, ESP_ENCRYPTION, ESP_INTEGRITY } from '../crypto/suites.ts';
 import type {
   Capabilities,
   Change,
@@ -13,6 +13,7 @@ import type {
 } from '../policy/sad.ts';
 import { type DataPlane, DataPlaneError } from './dataplane.ts';
 import {
+  type Inbound,
   newSa,
   newTables,
   protect,
@@ -20,13 +21,14 @@ import {
   type ReferenceSa,
   type ReferenceTables,
   unprotect,
+  unprotectPacket,
 } from './reference.ts';
 
 const CAPABILITIES: Capabilities = {
   encryption: ESP_ENCRYPTION,
   integrity: ESP_INTEGRITY,
-  authentication: [],
-  modes: ['tunnel'],
+  authentication: AH_INTEGRITY,
+  modes: ['tunnel', 'transport'],
   links: false,
   esn: true,
   replayWindow: 4096,
@@ -38,10 +40,12 @@ const CAPABILITIES: Capabilities = {
 };
 
 export interface MemoryPlane extends DataPlane {
-  /** One IP packet towards the network: its ESP packet, or nothing. */
+  /** One IP packet towards the network: its ESP packet, or nothing. With AH and in transport mode a whole packet. */
   outbound(packet: Uint8Array): Uint8Array | undefined;
   /** One ESP packet from the network: its IP packet, or nothing. */
   inbound(esp: Uint8Array, from?: { address: string; port: number }): Uint8Array | undefined;
+  /** One whole packet from the network, with ESP or AH in it: its IP packet, or nothing. */
+  inboundPacket(packet: Uint8Array): Uint8Array | undefined;
 }
 
 export function createMemoryPlane(provider: Provider): MemoryPlane {
@@ -50,9 +54,22 @@ export function createMemoryPlane(provider: Provider): MemoryPlane {
   const asked = new Set<string>();
   let listener: (event: DataPlaneEvent) => void = () => {};
 
+  let identification = 0;
+
   function dropped(direction: 'inbound' | 'outbound', drop: string): undefined {
     const name = `${direction}-${drop}`;
     drops[name] = (drops[name] ?? 0n) + 1n;
+  }
+
+  function delivered(outcome: Inbound, from?: { address: string; port: number }): Uint8Array | undefined {
+    if (outcome.type === 'dropped') return dropped('inbound', outcome.drop);
+    const { parameters, packets } = outcome.sa;
+    if (packets === 1n) listener({ type: 'first-inbound', spi: parameters.spi });
+    const moved = from?.port !== parameters.udp?.remotePort || from?.address !== parameters.remote;
+    if (from && parameters.udp && moved)
+      listener({ type: 'mapping', spi: parameters.spi, remote: from.address, remotePort: from.port });
+    tellLimits(outcome.sa, listener);
+    return outcome.packet;
   }
 
   return {
@@ -75,7 +92,13 @@ export function createMemoryPlane(provider: Provider): MemoryPlane {
       tables.outbound.clear();
     },
     outbound(packet) {
-      const outcome = protect(provider, tables, packet, () => provider.random(16));
+      const outcome = protect(
+        provider,
+        tables,
+        packet,
+        () => provider.random(16),
+        () => (identification = (identification % 65_535) + 1),
+      );
       if (outcome.type === 'dropped') return dropped('outbound', outcome.drop);
       if (outcome.type === 'held') {
         if (!asked.has(outcome.policy.id))
@@ -84,19 +107,10 @@ export function createMemoryPlane(provider: Provider): MemoryPlane {
         return dropped('outbound', 'no-sa');
       }
       tellLimits(outcome.sa, listener);
-      return outcome.esp;
+      return outcome.type === 'esp' ? outcome.esp : outcome.packet;
     },
-    inbound(esp, from) {
-      const outcome = unprotect(provider, tables, esp, 0);
-      if (outcome.type === 'dropped') return dropped('inbound', outcome.drop);
-      const { parameters, packets } = outcome.sa;
-      if (packets === 1n) listener({ type: 'first-inbound', spi: parameters.spi });
-      const moved = from?.port !== parameters.udp?.remotePort || from?.address !== parameters.remote;
-      if (from && parameters.udp && moved)
-        listener({ type: 'mapping', spi: parameters.spi, remote: from.address, remotePort: from.port });
-      tellLimits(outcome.sa, listener);
-      return outcome.packet;
-    },
+    inbound: (esp, from) => delivered(unprotect(provider, tables, esp, 0), from),
+    inboundPacket: (packet) => delivered(unprotectPacket(provider, tables, packet)),
   };
 }
 

@@ -1,11 +1,26 @@
-// ESP in tunnel mode (RFC 4303) and the lookups of RFC 4301, one packet at a time, written to be read. The engine of
-// native/ is tested against it packet by packet; the memory data plane runs on it.
+// ESP (RFC 4303) and AH (RFC 4302) in tunnel and transport mode with the lookups of RFC 4301, one packet at a time, written to
+// be read. The engine of native/ is tested against it packet by packet; the memory data plane runs on it.
 
+import { concat } from '../crypto/bytes.ts';
 import type { Provider } from '../crypto/provider.ts';
-import { encryptionRow, integrityRow } from '../crypto/suites.ts';
 import type { Policy, SaParameters } from '../policy/sad.ts';
 import { compareAddresses, type Selector } from '../policy/selector.ts';
+import { familyOf } from '../wire/address.ts';
+import { announcing, type Front, frontOf, transportFront } from '../wire/headers.ts';
 import { type Flow, readFlow, viewOf } from '../wire/ip.ts';
+import { AH, ahBytes, readAh, sealAh, verifyAh } from './reference-ah.ts';
+import {
+  ESP,
+  flowPadding,
+  isEspOf,
+  NEXT_IPV4,
+  NEXT_IPV6,
+  openEsp,
+  sealEsp,
+  withoutTrailer,
+} from './reference-esp.ts';
+import { ecnOf, type OuterBits, outerBits, outerHeader, withCongestion } from './reference-outer.ts';
+import { fullNumber, isFresh, receive } from './reference-window.ts';
 
 /** Why a packet went no further, as the engine's counters are called. */
 export type Drop =
@@ -20,13 +35,15 @@ export type Drop =
   | 'selector'
   | 'sequence'
   | 'lifetime'
-  | 'dummy';
+  | 'dummy'
+  /** Transport mode is for whole packets, and what arrives is put together first (RFC 4302 §3.3.4, RFC 4303 §3.4.1). */
+  | 'fragment';
 
 export interface ReferenceSa {
   parameters: SaParameters;
   /** The last one sent, or the highest one received. */
   sequence: bigint;
-  /** Inbound: the numbers received, from the first on. */
+  /** Inbound: the numbers received that could still be repeated. */
   seen?: Set<bigint>;
   packets: bigint;
   bytes: bigint;
@@ -46,29 +63,22 @@ export interface ReferenceTables {
 }
 
 export type Outbound =
+  /** ESP in tunnel mode: `outer` and the SA say all there is to its outer header, which is the sender's. */
   | { type: 'esp'; esp: Uint8Array; outer: OuterBits; sa: ReferenceSa }
+  /** A whole packet: AH covers the header in front of it, and in transport mode that is the packet's own. */
+  | { type: 'packet'; packet: Uint8Array; sa: ReferenceSa }
   | { type: 'held'; policy: Policy; flow: Flow }
-  | { type: 'dropped'; drop: Drop };
+  | Dropped;
 
-/** What the outer IP header says besides addresses. */
-export interface OuterBits {
-  /** DSCP and ECN. */
-  trafficClass: number;
-  dontFragment: boolean;
+export type Inbound = { type: 'inner'; packet: Uint8Array; flow: Flow; sa: ReferenceSa } | Dropped;
+
+interface Dropped {
+  type: 'dropped';
+  drop: Drop;
 }
 
-export type Inbound =
-  | { type: 'inner'; packet: Uint8Array; flow: Flow; sa: ReferenceSa }
-  | { type: 'dropped'; drop: Drop };
-
-const HEADER = 8;
-const NEXT_IPV4 = 4;
-const NEXT_IPV6 = 41;
 const NEXT_NONE = 59;
-const ECT_1 = 1;
-const ECT_0 = 2;
-const CE = 3;
-const DF = 0x40;
+const MOST_BYTES = 65_535;
 
 export function newTables(): ReferenceTables {
   return { policies: [], byId: new Map(), inbound: new Map(), outbound: new Map() };
@@ -78,12 +88,16 @@ export function newSa(parameters: SaParameters): ReferenceSa {
   return { parameters, sequence: 0n, packets: 0n, bytes: 0n };
 }
 
-/** One IP packet towards the network. `iv` gives the IV where it must be unpredictable (RFC 3602 §3). */
+/**
+ * One IP packet towards the network. `iv` gives the IV where it must be unpredictable (RFC 3602 §3), `identification` that of
+ * an outer IPv4 header which AH covers.
+ */
 export function protect(
   provider: Provider,
   tables: ReferenceTables,
   bytes: Uint8Array,
   iv: () => Uint8Array,
+  identification: () => number = () => 0,
 ): Outbound {
   const flow = readFlow(bytes);
   if (!flow) return dropped('malformed');
@@ -94,127 +108,162 @@ export function protect(
   if (!sa) return policy.acquire ? { type: 'held', policy, flow } : dropped('no-sa');
   if (!inSelectors(sa.parameters.selectors, flow, 'out')) return dropped('selector');
   if (overHard(sa, flow.length)) return dropped('lifetime');
-  // RFC 4303 §3.3.3: the number must not cycle.
+  // RFC 4303 §3.3.3, RFC 4302 §3.3.2: the number must not cycle.
   if (sa.sequence === (sa.parameters.esn ? 2n ** 64n : 2n ** 32n) - 1n) return dropped('sequence');
+  const packet = bytes.subarray(0, flow.length);
+  const sealed =
+    sa.parameters.mode === 'transport'
+      ? inTransport(provider, sa, packet, flow, iv)
+      : inTunnel(provider, sa, packet, iv, identification);
+  if (sealed.type === 'dropped') return sealed;
   sa.sequence++;
   count(sa, flow.length);
-  const packet = bytes.subarray(0, flow.length);
-  return {
-    type: 'esp',
-    esp: sealEsp(provider, sa.parameters, sa.sequence, packet, iv),
-    outer: outerBits(sa.parameters, packet),
-    sa,
-  };
+  return sealed;
 }
 
-/** An ESP packet around an inner packet (RFC 4303 §2). `trailing` follows it inside, as in RFC 4303 §2.7. */
-export function sealEsp(
+function inTunnel(
   provider: Provider,
-  parameters: SaParameters,
-  sequence: bigint,
+  sa: ReferenceSa,
   packet: Uint8Array,
   iv: () => Uint8Array,
-  trailing: { bytes?: Uint8Array; next?: number } = {},
-): Uint8Array {
-  const { name, key } = parameters.encryption!;
-  const row = encryptionRow(name);
-  const next = trailing.next ?? (packet[0]! >> 4 === 6 ? NEXT_IPV6 : NEXT_IPV4);
-  const header = new Uint8Array(HEADER);
-  viewOf(header).setUint32(0, parameters.spi);
-  viewOf(header).setUint32(4, Number(sequence & 0xffffffffn));
-  const text = padded(joined(packet, trailing.bytes ?? new Uint8Array()), Math.max(row.blockBytes, 4), next);
-  // RFC 4106 §3.1: a number that never repeats is a good IV of a counter mode.
-  const vector = row.iv === 'counter' ? bigEndian(sequence).subarray(0, row.ivBytes) : iv();
-  const aad = associatedData(header, sequence, parameters.esn);
-  const sealed = joined(header, vector, provider.seal(name, key, vector, aad, text));
-  if (!parameters.integrity) return sealed;
-  return joined(
-    sealed,
-    provider.integrity(
-      parameters.integrity.name,
-      parameters.integrity.key,
-      covered(sealed, sequence, parameters.esn),
-    ),
-  );
+  identification: () => number,
+): Outbound {
+  const { parameters } = sa;
+  const number = sa.sequence + 1n;
+  const outer = outerBits(parameters, packet);
+  if (parameters.protocol === 'esp') {
+    const trailing = { bytes: flowPadding(parameters, packet) };
+    return { type: 'esp', esp: sealEsp(provider, parameters, number, packet, iv, trailing), outer, sa };
+  }
+  const bytes = ahBytes(parameters, familyOf(parameters.local)) + packet.length;
+  if (bytes + 20 > MOST_BYTES) return dropped('malformed');
+  const front = outerHeader(parameters, outer, identification(), AH, bytes);
+  const next = packet[0]! >> 4 === 6 ? NEXT_IPV6 : NEXT_IPV4;
+  const sealed = sealAh(provider, parameters, number, front, next, packet);
+  return sealed ? { type: 'packet', packet: sealed, sa } : dropped('malformed');
 }
 
-/** One ESP packet from the network; `ecn` is that of the outer header. */
+function inTransport(
+  provider: Provider,
+  sa: ReferenceSa,
+  packet: Uint8Array,
+  { source, destination }: Flow,
+  iv: () => Uint8Array,
+): Outbound {
+  const { parameters } = sa;
+  const number = sa.sequence + 1n;
+  // RFC 4301 §4.1: between the two hosts themselves.
+  if (source !== parameters.local || destination !== parameters.remote) return dropped('selector');
+  const front = transportFront(packet);
+  if (!front) return dropped('malformed');
+  if (front.isFragment) return dropped('fragment');
+  const { headers, next, payload } = front;
+  if (parameters.protocol === 'esp') {
+    const esp = sealEsp(provider, parameters, number, payload, iv, { next });
+    const bytes = headers.length + esp.length;
+    if (bytes > MOST_BYTES) return dropped('malformed');
+    return { type: 'packet', packet: concat([announcing(front, ESP, bytes), esp]), sa };
+  }
+  const bytes = packet.length + ahBytes(parameters, front.family);
+  if (bytes > MOST_BYTES) return dropped('malformed');
+  const sealed = sealAh(provider, parameters, number, announcing(front, AH, bytes), next, payload);
+  return sealed ? { type: 'packet', packet: sealed, sa } : dropped('malformed');
+}
+
+/** One whole packet from the network that carries ESP or AH. */
+export function unprotectPacket(provider: Provider, tables: ReferenceTables, packet: Uint8Array): Inbound {
+  const front = frontOf(packet);
+  if (!front) return dropped('malformed');
+  if (front.isFragment) return dropped('fragment');
+  if (front.next === ESP) return unprotect(provider, tables, front.payload, ecnOf(packet), front);
+  return front.next === AH ? unprotectAh(provider, tables, front) : dropped('malformed');
+}
+
+/** One ESP packet from the network; `ecn` is that of the outer header. Transport mode needs the headers in front of it. */
 export function unprotect(
   provider: Provider,
   tables: ReferenceTables,
   esp: Uint8Array,
   ecn: number,
+  front?: Front,
 ): Inbound {
-  if (esp.length < HEADER) return dropped('malformed');
-  const sa = tables.inbound.get(viewOf(esp).getUint32(0));
+  if (esp.length < 8) return dropped('malformed');
+  const sa = saOf(tables, 'esp', viewOf(esp).getUint32(0));
   if (!sa) return dropped('unknown-spi');
-  const row = encryptionRow(sa.parameters.encryption!.name);
-  const icvBytes = row.tagBytes || icvOf(sa.parameters);
-  if (esp.length < HEADER + row.ivBytes + icvBytes + 4 || esp.length % 4 !== 0) return dropped('malformed');
+  if (!isEspOf(sa.parameters, esp)) return dropped('malformed');
   const sequence = fullNumber(sa, BigInt(viewOf(esp).getUint32(4)));
   if (!isFresh(sa, sequence)) return dropped('replay');
   const text = openEsp(provider, sa.parameters, sequence, esp);
   if (!text) return dropped('authentication');
-  // RFC 4303 §3.4.3: only what was authentic moves the window.
-  sa.seen ??= new Set();
-  sa.seen.add(sequence);
-  if (sequence > sa.sequence) sa.sequence = sequence;
-  return innerOf(sa, text, ecn);
+  receive(sa, sequence);
+  const opened = withoutTrailer(text);
+  if (!opened) return dropped('padding');
+  // RFC 4303 §2.6: sent to be dropped.
+  if (opened.next === NEXT_NONE) return dropped('dummy');
+  if (overHard(sa, text.length)) return dropped('lifetime');
+  return delivered(sa, opened.payload, opened.next, ecn, front);
 }
 
-function innerOf(sa: ReferenceSa, text: Uint8Array, ecn: number): Inbound {
-  const pad = text[text.length - 2]!;
-  const next = text[text.length - 1]!;
-  const end = text.length - 2 - pad;
-  if (end < 0 || !text.subarray(end, -2).every((byte, index) => byte === index + 1))
-    return dropped('padding');
-  if (next === NEXT_NONE) return dropped('dummy');
-  if (overHard(sa, text.length)) return dropped('lifetime');
-  const flow = readFlow(text.subarray(0, end));
+function unprotectAh(provider: Provider, tables: ReferenceTables, front: Front): Inbound {
+  if (front.payload.length < 8) return dropped('malformed');
+  const sa = saOf(tables, 'ah', viewOf(front.payload).getUint32(4));
+  if (!sa) return dropped('unknown-spi');
+  const opened = readAh(sa.parameters, front.payload);
+  if (!opened) return dropped('malformed');
+  const sequence = fullNumber(sa, BigInt(opened.header.sequence));
+  if (!isFresh(sa, sequence)) return dropped('replay');
+  const authentic = verifyAh(provider, sa.parameters, sequence, front.headers, opened);
+  if (authentic === undefined) return dropped('malformed');
+  if (!authentic) return dropped('authentication');
+  receive(sa, sequence);
+  if (overHard(sa, opened.payload.length)) return dropped('lifetime');
+  return delivered(sa, opened.payload, opened.header.next, ecnOf(front.headers), front);
+}
+
+function saOf({ inbound }: ReferenceTables, protocol: 'esp' | 'ah', spi: number): ReferenceSa | undefined {
+  const sa = inbound.get(spi);
+  return sa?.parameters.protocol === protocol ? sa : undefined;
+}
+
+/** What was authentic, held against what the SA is for. */
+function delivered(
+  sa: ReferenceSa,
+  payload: Uint8Array,
+  next: number,
+  ecn: number,
+  front: Front | undefined,
+): Inbound {
+  return sa.parameters.mode === 'transport'
+    ? fromTransport(sa, payload, next, front)
+    : fromTunnel(sa, payload, next, ecn);
+}
+
+function fromTunnel(sa: ReferenceSa, payload: Uint8Array, next: number, ecn: number): Inbound {
+  const flow = readFlow(payload);
   if (!flow || next !== (flow.family === 6 ? NEXT_IPV6 : NEXT_IPV4)) return dropped('malformed');
   // RFC 4301 §5.2 step 4: what came out must be what the SA is for.
   if (!inSelectors(sa.parameters.selectors, flow, 'in')) return dropped('selector');
-  const packet = withCongestion(text.slice(0, flow.length), flow, ecn);
+  const packet = withCongestion(payload.slice(0, flow.length), flow, ecn);
   if (!packet) return dropped('malformed');
   count(sa, flow.length);
   return { type: 'inner', packet, flow, sa };
 }
 
-function openEsp(
-  provider: Provider,
-  { encryption, integrity, esn }: SaParameters,
-  sequence: bigint,
-  esp: Uint8Array,
-): Uint8Array | undefined {
-  const { name, key } = encryption!;
-  const row = encryptionRow(name);
-  const body = integrity ? esp.subarray(0, esp.length - icvOf({ integrity })) : esp;
-  const text = body.subarray(HEADER + row.ivBytes);
-  if ((text.length - row.tagBytes) % row.blockBytes !== 0) return undefined;
-  if (integrity) {
-    const icv = provider.integrity(integrity.name, integrity.key, covered(body, sequence, esn));
-    if (!provider.equal(icv, esp.subarray(body.length))) return undefined;
-  }
-  const aad = associatedData(esp, sequence, esn);
-  return provider.open(name, key, esp.subarray(HEADER, HEADER + row.ivBytes), aad, text);
-}
-
-function icvOf({ integrity }: Pick<SaParameters, 'integrity'>): number {
-  return integrity ? integrityRow(integrity.name).icvBytes : 0;
-}
-
-/** The only number with that low half in the 2³² numbers that begin with the window (RFC 4303 Appendix A2.2). */
-function fullNumber({ parameters, sequence }: ReferenceSa, low: bigint): bigint {
-  if (!parameters.esn) return low;
-  const bottom = sequence - BigInt(parameters.replayWindow) + 1n;
-  const first = bottom < 0n ? 0n : bottom;
-  const number = (first & ~0xffffffffn) | low;
-  return number < first ? number + 0x100000000n : number;
-}
-
-function isFresh({ parameters, sequence, seen }: ReferenceSa, number: bigint): boolean {
-  if (number === 0n) return false;
-  return number > sequence - BigInt(parameters.replayWindow) && !seen?.has(number);
+function fromTransport(
+  sa: ReferenceSa,
+  payload: Uint8Array,
+  next: number,
+  front: Front | undefined,
+): Inbound {
+  if (!front) return dropped('malformed');
+  const packet = concat([announcing(front, next, front.headers.length + payload.length), payload]);
+  const flow = readFlow(packet);
+  if (!flow) return dropped('malformed');
+  const { local, remote, selectors } = sa.parameters;
+  if (flow.source !== remote || flow.destination !== local) return dropped('selector');
+  if (!inSelectors(selectors, flow, 'in')) return dropped('selector');
+  count(sa, flow.length);
+  return { type: 'inner', packet, flow, sa };
 }
 
 function inSelectors(
@@ -239,41 +288,6 @@ function holds(selector: Selector, flow: Flow, address: string, port: number): b
   return !flow.opaque && port >= selector.startPort && port <= selector.endPort;
 }
 
-/** RFC 6040 §4.2: congestion seen outside is told inside, or the packet is dropped where inside cannot be told. */
-function withCongestion(packet: Uint8Array, flow: Flow, outer: number): Uint8Array | undefined {
-  const inner = ecnOf(packet);
-  if (inner === 0) return outer === CE ? undefined : packet;
-  const ecn = outer === CE || (outer === ECT_1 && inner === ECT_0) ? outer : inner;
-  if (flow.family === 6) {
-    packet[1] = (packet[1]! & 0xcf) | (ecn << 4);
-    return packet;
-  }
-  const view = viewOf(packet);
-  const before = view.getUint16(0);
-  packet[1] = (packet[1]! & 0xfc) | ecn;
-  // RFC 1624 §3: HC' = ~(~HC + ~m + m'), so that a header that was broken stays broken.
-  const sum = (~view.getUint16(10) & 0xffff) + (~before & 0xffff) + view.getUint16(0);
-  const folded = (sum & 0xffff) + (sum >> 16);
-  if (ecn !== inner) view.setUint16(10, ~((folded & 0xffff) + (folded >> 16)) & 0xffff);
-  return packet;
-}
-
-/** DSCP and DF by policy, congestion as it is inside (RFC 4301 §5.1.2, RFC 6040 §4.1 normal mode). */
-function outerBits({ outer }: SaParameters, packet: Uint8Array): OuterBits {
-  const isV6 = packet[0]! >> 4 === 6;
-  const inner = isV6 ? ((packet[0]! & 15) << 4) | (packet[1]! >> 4) : packet[1]!;
-  const dscp = outer.dscp === 'copy' ? inner >> 2 : outer.dscp;
-  const mayNotFragment = isV6 || (packet[6]! & DF) !== 0;
-  return {
-    trafficClass: (dscp << 2) | (inner & CE),
-    dontFragment: outer.df === 'copy' ? mayNotFragment : outer.df === 'set',
-  };
-}
-
-function ecnOf(packet: Uint8Array): number {
-  return (packet[0]! >> 4 === 6 ? packet[1]! >> 4 : packet[1]!) & CE;
-}
-
 function overHard({ parameters: { lifetime }, packets, bytes }: ReferenceSa, more: number): boolean {
   const { hardPackets = 2n ** 64n, hardBytes = 2n ** 64n } = lifetime;
   return packets >= hardPackets || bytes + BigInt(more) > hardBytes;
@@ -284,36 +298,6 @@ function count(sa: ReferenceSa, bytes: number): void {
   sa.bytes += BigInt(bytes);
 }
 
-/** 1, 2, 3 … behind the text, the length of that, the next header (RFC 4303 §2.4 to §2.6). */
-function padded(text: Uint8Array, unit: number, next: number): Uint8Array {
-  const pad = (unit - ((text.length + 2) % unit)) % unit;
-  return joined(
-    text,
-    Uint8Array.from({ length: pad }, (_, index) => index + 1),
-    Uint8Array.of(pad, next),
-  );
-}
-
-/** SPI and sequence number, the whole one where it is extended (RFC 4106 §5). */
-function associatedData(esp: Uint8Array, sequence: bigint, esn: boolean): Uint8Array {
-  return esn ? joined(esp.subarray(0, 4), bigEndian(sequence)) : esp.subarray(0, HEADER);
-}
-
-/** The high half is covered by the ICV and not sent (RFC 4303 §2.2.1). */
-function covered(body: Uint8Array, sequence: bigint, esn: boolean): Uint8Array {
-  return esn ? joined(body, bigEndian(sequence).subarray(0, 4)) : body;
-}
-
-function bigEndian(number: bigint): Uint8Array {
-  const bytes = new Uint8Array(8);
-  viewOf(bytes).setBigUint64(0, number);
-  return bytes;
-}
-
-function joined(...parts: Uint8Array[]): Uint8Array {
-  return Uint8Array.from(Buffer.concat(parts));
-}
-
-function dropped(drop: Drop): { type: 'dropped'; drop: Drop } {
+function dropped(drop: Drop): Dropped {
   return { type: 'dropped', drop };
 }

@@ -1,10 +1,11 @@
 // What this kernel can do, found by asking it: an SA of each algorithm is added and removed again.
 
 import {
+  AH_INTEGRITY,
   ENCRYPTION,
   type EncryptionName,
   encryptionRow,
-  INTEGRITY,
+  IKE_INTEGRITY,
   type IntegrityName,
   integrityRow,
 } from '../crypto/suites.ts';
@@ -28,9 +29,10 @@ export function probe(kernel: Kernel): Capabilities {
   }));
   const encryption = answers.filter(({ errno }) => errno === 0).map(({ name }) => name);
   if (encryption.length === 0) throw new DataPlaneError('refused', noEsp(answers[0]?.errno ?? 0));
-  const all = INTEGRITY.filter(({ status }) => status === 'implemented').map(({ name }) => name);
-  const integrity = all.filter((name) => tryOut(kernel, esp('aes-cbc', name)) === 0);
-  const authentication = all.filter((name) => tryOut(kernel, ah(name)) === 0);
+  const integrity = IKE_INTEGRITY.filter((name) => tryOut(kernel, esp('aes-cbc', name)) === 0);
+  const authentication = AH_INTEGRITY.filter(
+    (name) => integrityRow(name).status === 'implemented' && tryOut(kernel, ah(name)) === 0,
+  );
   return {
     encryption,
     integrity,

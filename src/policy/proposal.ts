@@ -425,6 +425,7 @@ function addToken(
   const integrity = INTEGRITY.find(({ name }) => name === token);
   if (integrity) {
     template.integrity.push(integrity.name);
+    if ('only' in integrity) return `${token} belongs to AH`;
     if (kind === 'ike' && integrity.status === 'quirk') return `${token} belongs to ESP`;
     return refusal(integrity, token, allowed);
   }

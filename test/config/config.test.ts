@@ -65,7 +65,7 @@ for (const [what, text, complaint] of [
   [
     'an algorithm that is known and not there yet',
     `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, ike-suites: [aes-cbc-256 / aes-128-gmac] }\n`,
-    'aes-128-gmac is known but not implemented yet',
+    'aes-128-gmac belongs to AH',
   ],
   [
     'a group that needs legacy: why, where, and how to allow it',

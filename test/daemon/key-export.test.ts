@@ -10,7 +10,7 @@ import {
   ESP_ENCRYPTION,
   ESP_INTEGRITY,
   encryptionRow,
-  INTEGRITY,
+  IKE_INTEGRITY,
   integrityRow,
 } from '../../src/crypto/suites.ts';
 import { createKeyExport } from '../../src/daemon/key-export.ts';
@@ -21,12 +21,11 @@ import { outboundSa } from '../dataplane/packets.ts';
 const EMPTY = Buffer.from('d4c3b2a1020004000000000000000000ffff000001000000', 'hex');
 
 const ike = ENCRYPTION.filter((row) => row.ike && row.status === 'implemented');
-const integrities = INTEGRITY.filter(({ status }) => status === 'implemented').map(({ name }) => name);
 
 /** As much of an IKE SA as the export reads. */
 function ikeSas(): IkeSa[] {
   const suites = ike.flatMap(({ name, keyBits, tagBytes }) =>
-    (tagBytes > 0 ? [undefined] : integrities).flatMap((integrity) =>
+    (tagBytes > 0 ? [undefined] : IKE_INTEGRITY).flatMap((integrity) =>
       keyBits.map((bits) => ({ encryption: { name, keyBits: bits }, integrity })),
     ),
   );

@@ -14,14 +14,9 @@ import {
 import { createEngine, type Engine } from '../../src/dataplane/engine.ts';
 import { applyChange } from '../../src/dataplane/memory.ts';
 import { packetsOf, plainFrame } from '../../src/dataplane/offload.ts';
-import {
-  newTables,
-  type OuterBits,
-  protect,
-  type ReferenceTables,
-  sealEsp,
-  unprotect,
-} from '../../src/dataplane/reference.ts';
+import { newTables, protect, type ReferenceTables, unprotect } from '../../src/dataplane/reference.ts';
+import { sealEsp } from '../../src/dataplane/reference-esp.ts';
+import type { OuterBits } from '../../src/dataplane/reference-outer.ts';
 import { type Addon, loadAddon, type Plane } from '../../src/native.ts';
 import type { Change, OuterHeader, SaParameters } from '../../src/policy/sad.ts';
 import type { Selector } from '../../src/policy/selector.ts';

@@ -75,6 +75,16 @@ export function outboundSa(spi: number, choice: SaChoice, changes: Partial<SaPar
   };
 }
 
+/** The same with AH: nothing but the integrity algorithm. */
+export function outboundAh(
+  spi: number,
+  name: IntegrityName,
+  { udp: _, encryption: __, ...changes }: Partial<SaParameters> = {},
+): SaParameters {
+  const { udp, encryption, ...sa } = outboundSa(spi, { encryption: 'null', keyBits: 0, integrity: name });
+  return { ...sa, protocol: 'ah', ...changes };
+}
+
 /** An inbound SA of the same gateway. */
 export function inboundSa(spi: number, choice: SaChoice, changes: Partial<SaParameters> = {}): SaParameters {
   return { ...outboundSa(spi, choice, changes), direction: 'in' };

@@ -1,22 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
-import { ENCRYPTION, INTEGRITY, type IntegrityName, PRF } from '../../src/crypto/suites.ts';
+import { ENCRYPTION, IKE_INTEGRITY, PRF } from '../../src/crypto/suites.ts';
 import { keysOf, openMessage, sealMessage } from '../../src/ike/protect.ts';
 import type { ChosenSuite } from '../../src/policy/proposal.ts';
 import { encodePayloads, type HeaderFields, type Payload } from '../../src/wire/ikev2.ts';
 import { PAYLOAD } from '../../src/wire/numbers.ts';
 
 const provider = createNodeProvider();
-const integrities: IntegrityName[] = INTEGRITY.filter(({ status }) => status === 'implemented').map(
-  ({ name }) => name,
-);
 const prfs = PRF.filter(({ status }) => status === 'implemented').map(({ name }) => name);
 
 /** Every encryption of IKE with every integrity and PRF it can have. */
 const suites = ENCRYPTION.filter(({ ike, status }) => ike && status === 'implemented').flatMap((row) =>
   row.keyBits.flatMap((keyBits) =>
-    (row.tagBytes > 0 ? [undefined] : integrities).flatMap((integrity) =>
+    (row.tagBytes > 0 ? [undefined] : IKE_INTEGRITY).flatMap((integrity) =>
       prfs.map(
         (prf): ChosenSuite => ({
           encryption: { name: row.name, keyBits },

@@ -5,7 +5,7 @@ import {
   ESP_ENCRYPTION,
   ESP_INTEGRITY,
   encryptionRow,
-  INTEGRITY,
+  IKE_INTEGRITY,
 } from '../../src/crypto/suites.ts';
 import { type ProposalTemplate, parseTemplate } from '../../src/policy/proposal.ts';
 import type { SaParameters } from '../../src/policy/sad.ts';
@@ -20,9 +20,10 @@ function suitesOf(names: readonly string[], integrity: readonly string[], rest: 
 }
 
 const ike = ENCRYPTION.filter((row) => row.ike && row.status === 'implemented').map(({ name }) => name);
-const integrity = INTEGRITY.filter(({ status }) => status === 'implemented').map(({ name }) => name);
 const prfs = ['hmac-sha2-256', 'hmac-sha2-384', 'hmac-sha2-512', 'hmac-sha1', 'aes128-xcbc', 'aes128-cmac'];
-const ikeSuites = suitesOf(ike, integrity, '').flatMap((suite) => prfs.map((prf) => `${suite} / prf-${prf}`));
+const ikeSuites = suitesOf(ike, IKE_INTEGRITY, '').flatMap((suite) =>
+  prfs.map((prf) => `${suite} / prf-${prf}`),
+);
 const espSuites = suitesOf(ESP_ENCRYPTION, ESP_INTEGRITY, ' / esn');
 
 function template(text: string, kind: 'ike' | 'esp'): ProposalTemplate {

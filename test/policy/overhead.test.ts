@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import { ESP_ENCRYPTION, ESP_INTEGRITY, encryptionRow } from '../../src/crypto/suites.ts';
-import { sealEsp } from '../../src/dataplane/reference.ts';
+import { sealEsp } from '../../src/dataplane/reference-esp.ts';
 import { innerMtu } from '../../src/policy/overhead.ts';
 import type { ProposalTemplate } from '../../src/policy/proposal.ts';
 import { outboundSa } from '../dataplane/packets.ts';

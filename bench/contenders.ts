@@ -128,7 +128,11 @@ tunnels:
 }
 
 async function startStrongswan(prefix: string): Promise<Running> {
-  const common = { psk: newPsk(), ike: 'aes256gcm16-prfsha256-x25519', esp: 'aes256gcm16' };
+  const common = {
+    psk: newPsk(),
+    ike: ['aes-gcm-16-256 / prf-hmac-sha2-256 / x25519'],
+    esp: ['aes-gcm-16-256'],
+  };
   const peers = SIDES.map(({ side }) => createStrongswan(`${prefix}gw-${side}`));
   for (const [index, { address, peer, local, remote }] of SIDES.entries()) {
     await peers[index]!.start();

@@ -1,20 +1,20 @@
 // What is checked of a tunnel to another implementation, whoever protects the packets: establishing in both roles, traffic,
 // rekeys under traffic, deletion. One row of results a check.
 
-import type { Strongswan, StrongswanTunnel } from './peers/strongswan.ts';
+import type { Peer } from './peers/peer.ts';
+import type { StrongswanTunnel } from './peers/strongswan-conf.ts';
 import { type Answer, pause, type Site } from './site.ts';
 import { type Numbered, ping, startNumbered, tcpTransfer, unanswered } from './traffic.ts';
 
 export interface Suite {
   name: string;
+  feature?: string;
   outer: 4 | 6;
   /** Of the protected networks; 4 where nothing is said. */
   inner?: 4 | 6;
   /** Several, in order of preference, with a comma between them. */
   ike: string;
   esp: string;
-  strongswanIke: string;
-  strongswanEsp: string;
   /** Of the child; what the laboratory uses where nothing is said. */
   encapsulation?: 'udp';
   /** It names a group that only `legacy` lets be named. */
@@ -27,11 +27,14 @@ export interface Suite {
   ours?: Record<string, unknown>;
   /** What the peer signs with, by our name. */
   scheme?: string;
+  /** Of their tunnel, beside or instead of what follows from ours. */
   theirs?: Partial<StrongswanTunnel>;
 }
 
 export interface Result {
   peer: string;
+  /** What of ours it is about: a row of docs/interop.md. */
+  feature: string;
   dataplane: 'engine' | 'xfrm';
   role: 'initiator' | 'responder';
   suite: string;
@@ -44,8 +47,10 @@ type Role = Result['role'];
 
 export interface ChecksOptions {
   site: Site;
-  peer: Strongswan;
+  peer: Peer;
   peerName: string;
+  /** Of a suite that has none of its own. */
+  feature: string;
   dataplane: Result['dataplane'];
   encapsulation: 'esp' | 'auto';
   psk: string;
@@ -100,8 +105,8 @@ export function createChecks(options: ChecksOptions) {
       psk,
       local: inner.theirs,
       remote: inner.ours,
-      ike: suite.strongswanIke,
-      esp: suite.strongswanEsp,
+      ike: suite.ike.split(', '),
+      esp: [suite.esp],
       ...suite.theirs,
       ...changed,
     };
@@ -109,7 +114,8 @@ export function createChecks(options: ChecksOptions) {
 
   /** What a check found, or throws with what was wrong. */
   async function check(role: Role, suite: Suite, name: string, run: () => Promise<string>): Promise<void> {
-    const common = { peer: peerName, dataplane, role, suite: suite.name, check: name };
+    const { feature = options.feature } = suite;
+    const common = { peer: peerName, feature, dataplane, role, suite: suite.name, check: name };
     let result: Result;
     try {
       result = { ...common, result: 'pass', detail: await run() };
@@ -123,7 +129,7 @@ export function createChecks(options: ChecksOptions) {
   async function establish(role: Role): Promise<void> {
     if (role === 'initiator') obeyed(await site.command('up', 'office'));
     else {
-      const { status, output } = await peer.swanctl('--initiate', '--child', 'child', '--timeout', '10');
+      const { status, output } = await peer.initiate();
       demand(status === 0, `not established: ${output.trim().split('\n').at(-1)}`);
     }
     await installed();
@@ -153,6 +159,11 @@ export function createChecks(options: ChecksOptions) {
     );
   }
 
+  async function shown(suite: Suite): Promise<void> {
+    const listed = await peer.sas();
+    demand(listed.includes(suite.shown ?? ''), `strongSwan does not show ${suite.shown}: ${listed}`);
+  }
+
   async function passes({ inner = 4 }: Suite): Promise<string> {
     const { ourHost, theirHost } = INNER[inner];
     await open(theirHost);
@@ -169,11 +180,9 @@ export function createChecks(options: ChecksOptions) {
 
   async function deleted(role: Role): Promise<string> {
     const { output } =
-      role === 'initiator'
-        ? { output: (await site.command('down', 'office')).code }
-        : await peer.swanctl('--terminate', '--ike', 'tunnel', '--timeout', '5');
+      role === 'initiator' ? { output: (await site.command('down', 'office')).code } : await peer.terminate();
     for (let attempt = 0; attempt < 40; attempt++) {
-      const listed = (await peer.swanctl('--list-sas')).output.trim();
+      const listed = await peer.sas();
       if (listed === '' && (await site.tunnel('office')).state === 'down') return 'gone on both sides';
       await pause(50);
     }
@@ -193,7 +202,11 @@ export function createChecks(options: ChecksOptions) {
     for (const stream of streams) counted.push(await stream.stop());
     const [ours, theirs] = counted.map(({ lost }) => lost);
     const sent = sum(counted.map((one) => one.sent));
-    demand(ours === 0 && theirs === 0, `of ${sent} packets ${ours} of ours and ${theirs} of theirs lost`);
+    const which = counted.map(({ missing, sent: all }) => `${missing.join(' ')} of ${all}`).join('; ');
+    demand(
+      ours === 0 && theirs === 0,
+      `of ${sent} packets ${ours} of ours and ${theirs} of theirs lost: ${which}`,
+    );
     return `none of ${sent} packets lost`;
   }
 
@@ -210,9 +223,9 @@ export function createChecks(options: ChecksOptions) {
   }
 
   async function rekeyOnce(what: 'child' | 'IKE SA', by: 'us' | 'them'): Promise<void> {
-    const before = await generation(what);
+    const before = await peer.generation(what);
     await rekey(what, by);
-    for (let attempt = 0; (await generation(what)) === before; attempt++) {
+    for (let attempt = 0; (await peer.generation(what)) === before; attempt++) {
       demand(attempt < 40, `the ${what} is the same as before`);
       await pause(50);
     }
@@ -222,17 +235,8 @@ export function createChecks(options: ChecksOptions) {
   async function rekey(what: 'child' | 'IKE SA', by: 'us' | 'them'): Promise<void> {
     if (by === 'us')
       return obeyed(await site.command('rekey', 'office', what === 'child' ? 'office' : undefined));
-    const sa = what === 'child' ? ['--child', 'child'] : ['--ike', 'tunnel'];
-    const { status, output } = await peer.swanctl('--rekey', ...sa);
+    const { status, output } = await peer.rekey(what);
     demand(status === 0, output);
-  }
-
-  /** Changes with each rekey of a child or of the IKE SA, as strongSwan sees them. */
-  async function generation(what: string): Promise<string> {
-    const { output } = await peer.swanctl('--list-sas');
-    const ids =
-      what === 'child' ? output.match(/^\s+(?:in|out)\s+[0-9a-f]{8}/gm) : output.match(/[0-9a-f]{16}_[ir]/g);
-    return (ids ?? []).join();
   }
 
   /** Both roles of one suite, from the first message to the last. */
@@ -244,11 +248,10 @@ export function createChecks(options: ChecksOptions) {
       await check(role, suite, 'established', async () => {
         await establish(role);
         const { vendor } = await site.tunnel('office');
-        demand(vendor === 'strongSwan', `the peer is taken for ${vendor}`);
-        const { output } = await peer.swanctl('--list-sas');
-        demand(output.includes(suite.shown ?? ''), `strongSwan does not show ${suite.shown}: ${output}`);
+        demand(vendor === peer.vendor, `the peer is taken for ${vendor}`);
+        if (peer.vendor === 'strongSwan') await shown(suite);
         if (suite.scheme !== undefined) await signedWith(suite.scheme);
-        return 'IKE_SA_INIT, IKE_AUTH, strongSwan by its vendor id';
+        return `IKE_SA_INIT, IKE_AUTH, ${vendor} by its vendor id`;
       });
       await check(role, suite, 'ping, TCP', () => passes(suite));
       if (suite.rekeys && role === 'initiator') await rekeys(suite);

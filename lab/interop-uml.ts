@@ -1,23 +1,60 @@
-// Isthmus against strongSwan with the kernel's data plane, in user-mode Linux: our engine and our xfrm, both roles.
-// `node lab/interop-uml.ts`, with `--lines` for a line of JSON a result, `--short` for one suite. Part of `npm run interop`.
+// Isthmus against peers with the kernel's data plane, in user-mode Linux: our engine and our xfrm, both roles.
+// `node lab/interop-uml.ts`, with `--peer NAME` for strongswan (where nothing is said) or libreswan, `--dataplane NAME` for one
+// of ours, `--lines` for a line of JSON a result, `--short` for one suite, `--suite TEXT` for those whose name contains it.
+// Part of `npm run interop`.
 
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
-import { createChecks, type Result, resultLine } from './checks.ts';
+import { parseArgs } from 'node:util';
+import { createChecks, type Result, resultLine, type Suite } from './checks.ts';
 import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
+import { createLibreswan, libreswanIsMissing } from './peers/libreswan.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { createSite } from './site.ts';
-import { KERNEL_SUITES } from './suites.ts';
+import { KERNEL_SUITES, LIBRESWAN_SUITES } from './suites.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
 
 /** lab/uml-init.sh makes it. */
 const MODULES = '/run/modules';
 
-const missing = strongswanIsMissing();
-if (missing) {
+const PEERS = {
+  strongswan: {
+    label: 'strongSwan 5.9.8, kernel-netlink',
+    missing: strongswanIsMissing,
+    create: () => createStrongswan('gw-b', 'kernel-netlink'),
+    suites: KERNEL_SUITES,
+  },
+  libreswan: {
+    label: 'libreswan 4.10',
+    missing: libreswanIsMissing,
+    create: () => createLibreswan('gw-b'),
+    suites: LIBRESWAN_SUITES,
+  },
+};
+
+const {
+  peer: name,
+  dataplane: only,
+  suite,
+  lines,
+  short,
+  log,
+} = parseArgs({
+  options: {
+    peer: { type: 'string', default: 'strongswan' },
+    dataplane: { type: 'string' },
+    suite: { type: 'string', default: '' },
+    lines: { type: 'boolean' },
+    short: { type: 'boolean' },
+    log: { type: 'boolean' },
+  },
+}).values;
+const chosen = Object.entries(PEERS).find(([one]) => one === name)?.[1];
+const missing = chosen ? chosen.missing() : `there is no peer ${name}: ${Object.keys(PEERS).join(', ')}`;
+if (!chosen || missing) {
   console.error(missing);
   process.exit(3);
 }
@@ -25,14 +62,19 @@ await enterUml();
 findNetfilter();
 isolate();
 
-const lines = process.argv.includes('--lines');
-const suites = process.argv.includes('--short') ? KERNEL_SUITES.slice(0, 1) : KERNEL_SUITES;
+const suites = (short ? chosen.suites.slice(0, 1) : chosen.suites).filter((one) => one.name.includes(suite));
+const planes = (['engine', 'xfrm'] as const).filter((plane) => only === undefined || plane === only);
 const psk = randomBytes(24).toString('base64url');
 const site = createSite('gw-a', { 'office.psk': psk });
-const peer = createStrongswan('gw-b', 'kernel-netlink');
+const peer = chosen.create();
 
 function tell(result: Result): void {
   console.log(lines ? JSON.stringify(result) : resultLine(result));
+}
+
+/** A row of docs/interop.md. */
+function featureOf({ outer, inner = 4 }: Suite): string {
+  return `ESP, tunnel mode, by policy, IPv${inner} in IPv${outer}`;
 }
 
 /** The family that the guards' netlink has; in the guest's own mounts, which `isolate` leaves. */
@@ -52,18 +94,19 @@ try {
   build(TWO_SITES);
   leaveGuardsOut('/run/lab/no-guards');
   await peer.start();
-  for (const dataplane of ['engine', 'xfrm'] as const) {
+  for (const dataplane of planes) {
     const checks = createChecks({
       site,
       peer,
-      peerName: 'strongSwan 5.9.8, kernel-netlink',
+      peerName: chosen.label,
+      feature: 'ESP',
       dataplane,
       encapsulation: 'esp',
       psk,
       rate: 100,
       tell,
     });
-    for (const suite of suites) await checks.wholeSuite(suite);
+    for (const one of suites) await checks.wholeSuite({ feature: featureOf(one), ...one });
     results.push(...checks.results);
     await site.isthmus('flush');
   }
@@ -76,5 +119,5 @@ try {
 await peer.stop();
 const failed = results.filter(({ result }) => result === 'fail').length;
 if (!lines) console.log(`\n${results.length - failed} of ${results.length} checks pass`);
-if (failed > 0 && process.argv.includes('--log')) console.error(`${site.log()}\n${peer.log()}`);
+if (failed > 0 && log) console.error(`${site.log()}\n${peer.log()}`);
 process.exit(failed === 0 ? 0 : 1);

@@ -50,8 +50,23 @@ function receive(): void {
     console.log('ready');
   });
   process.on('SIGTERM', () =>
-    finish({ received, distinct: seen.size, duplicates, longestGap: Math.round(longestGap) }),
+    finish({
+      received,
+      distinct: seen.size,
+      duplicates,
+      longestGap: Math.round(longestGap),
+      missing: missing(seen),
+    }),
   );
+}
+
+/** The first of those that did not come though a later one did. */
+function missing(seen: ReadonlySet<number>): number[] {
+  const last = [...seen].reduce((most, number) => Math.max(most, number), -1);
+  const absent: number[] = [];
+  for (let number = 0; number < last && absent.length < 10; number++)
+    if (!seen.has(number)) absent.push(number);
+  return absent;
 }
 
 function finish(result: object): void {

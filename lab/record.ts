@@ -114,8 +114,8 @@ await peer.configure({
   psk: PSK,
   local: '10.2.0.0/16',
   remote: '10.1.0.0/16',
-  ike: 'aes256gcm16-prfsha256-x25519',
-  esp: 'aes256gcm16-x25519',
+  ike: ['aes-gcm-16-256 / prf-hmac-sha2-256 / x25519'],
+  esp: ['aes-gcm-16-256 / x25519'],
 });
 run('gw-a', process.execPath, '--disable-warning=ExperimentalWarning', 'lab/record.ts', file, 'inside');
 await peer.stop();

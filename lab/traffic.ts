@@ -13,6 +13,8 @@ export interface Numbered {
   lost: number;
   /** Milliseconds without a packet, at the longest. */
   longestGap: number;
+  /** The numbers of the first ten lost ones, from 0 on. */
+  missing: number[];
 }
 
 /** Starts a receiver and a sender; `stop` ends the sender, waits for what is under way, and counts. */
@@ -24,7 +26,7 @@ export async function startNumbered(from: string, to: string, address: string, p
     async stop(): Promise<Numbered> {
       const { sent } = await result<{ sent: number }>(sender);
       await pause(300);
-      const got = await result<{ distinct: number; duplicates: number; longestGap: number }>(receiver);
+      const got = await result<Omit<Numbered, 'sent' | 'lost'>>(receiver);
       return { sent, ...got, lost: sent - got.distinct };
     },
   };

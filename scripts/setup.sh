@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings a Debian 12 machine to where `npm run demo` (argument: demo; with --dataplane xfrm: uml), `npm test` (test),
-# `npm run bench` (bench) or a build (build) can run.
+# `npm run bench` (bench), `npm run interop -- --all` (interop) or a build (build) can run.
 # Installs only what is missing, says what it does, and does nothing when all is there.
 set -eu
 cd "$(dirname "$0")/.."
@@ -33,7 +33,7 @@ iputils-ping /bin/ping
 procps /sbin/sysctl
 user-mode-linux /usr/bin/linux.uml
 kmod /sbin/modprobe' ;;
-    test | bench) echo 'nftables /usr/sbin/nft
+    test | bench | interop) echo 'nftables /usr/sbin/nft
 iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3
 iputils-ping /bin/ping
@@ -81,6 +81,48 @@ if [ -n "$packages" ]; then
     say "missing Debian packages: $packages(tests that need them are skipped; as root: apt-get install $packages)"
   fi
 fi
+
+# libreswan's package cannot stand beside strongSwan's: it is unpacked, with the libraries that nothing else here brought.
+libreswan_root=.lab/libreswan
+
+libreswan_packages() {
+  libraries=/usr/lib/x86_64-linux-gnu
+  echo "libreswan $libreswan_root/usr/libexec/ipsec/pluto
+libnss3-tools $libreswan_root/usr/bin/certutil
+libldns3 $libraries/libldns.so.3
+libunbound8 $libraries/libunbound.so.8
+libevent-core-2.1-7 $libraries/libevent_core-2.1.so.7
+libevent-pthreads-2.1-7 $libraries/libevent_pthreads-2.1.so.7
+libcurl3-nss $libraries/libcurl-nss.so.4
+libnss3 $libraries/libnss3.so
+libnspr4 $libraries/libnspr4.so
+libcap-ng0 $libraries/libcap-ng.so.0
+libldap-2.5-0 $libraries/libldap-2.5.so.0" |
+    while read -r package file; do
+      [ -e "$file" ] || [ -e "$libreswan_root$file" ] || printf '%s ' "$package"
+    done
+}
+
+unpack_libreswan() {
+  packages=$(libreswan_packages)
+  [ -n "$packages" ] || return 0
+  say "unpacking Debian packages into $libreswan_root: $packages"
+  mkdir -p $libreswan_root
+  folder=$(mktemp -d)
+  # shellcheck disable=SC2086
+  (cd "$folder" && apt-get download -q $packages > log 2>&1) || {
+    say "not downloaded, so there is no libreswan here: $(tail -1 "$folder/log")"
+    rm -r "$folder"
+    return 0
+  }
+  for file in "$folder"/*.deb; do dpkg-deb -x "$file" $libreswan_root; done
+  rm -r "$folder"
+  missing=$(LD_LIBRARY_PATH=$libreswan_root/usr/lib/x86_64-linux-gnu ldd $libreswan_root/usr/libexec/ipsec/pluto |
+    awk '/not found/ { printf "%s ", $1 }')
+  [ -z "$missing" ] || say "libreswan will not start, libraries are missing: $missing"
+}
+
+[ "$goal" != interop ] || unpack_libreswan
 
 if ! cmp -s package-lock.json node_modules/.setup-lock; then
   say 'installing npm packages'

@@ -14,7 +14,7 @@ import {
   makeLeaf,
   publicPem,
 } from '../credentials.ts';
-import type { StrongswanCredential } from '../peers/strongswan.ts';
+import type { PeerCredential } from '../peers/tunnel.ts';
 import { pause } from '../site.ts';
 import type { Group, Lab } from './group.ts';
 
@@ -27,7 +27,7 @@ interface Case {
   ours?: Holder[];
   theirs?: Holder[];
   auth?: Record<string, unknown>;
-  credential?: Partial<StrongswanCredential>;
+  credential?: Partial<PeerCredential>;
   settings?: Record<string, string | number>;
   id?: string;
 }
@@ -50,8 +50,6 @@ const SUITE = {
   outer: 4,
   ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519',
   esp: 'aes-gcm-16-256 / x25519',
-  strongswanIke: 'aes256gcm16-prfsha256-x25519',
-  strongswanEsp: 'aes256gcm16-x25519',
 } as const;
 
 export const certificates: Group = {

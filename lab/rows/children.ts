@@ -53,7 +53,7 @@ const ROWS: Row[] = [
   {
     suite: suiteOf('two selectors on each side', {
       ours: { local: ['10.1.0.0/24', '10.1.1.0/24'], remote: ['10.2.0.0/24', '10.2.1.0/24'] },
-      theirs: { local: '10.2.0.0/24,10.2.1.0/24', remote: '10.1.0.0/24,10.1.1.0/24' },
+      theirs: { local: ['10.2.0.0/24', '10.2.1.0/24'], remote: ['10.1.0.0/24', '10.1.1.0/24'] },
     }),
     probes: every(() => true),
   },
@@ -75,14 +75,14 @@ const ROWS: Row[] = [
   {
     suite: suiteOf('protocol: icmp only', {
       ours: { local: '10.1.0.0/16 icmp', remote: '10.2.0.0/16 icmp' },
-      theirs: { local: '10.2.0.0/16[icmp]', remote: '10.1.0.0/16[icmp]' },
+      theirs: { local: '10.2.0.0/16 icmp', remote: '10.1.0.0/16 icmp' },
     }),
     probes: every(() => true),
   },
   {
     suite: suiteOf('port: tcp 5201 only', {
       ours: { local: '10.1.0.0/16 tcp', remote: '10.2.0.0/16 tcp 5201' },
-      theirs: { local: '10.2.0.0/16[tcp/5201]', remote: '10.1.0.0/16[tcp]' },
+      theirs: { local: '10.2.0.0/16 tcp 5201', remote: '10.1.0.0/16 tcp' },
     }),
     probes: [{ tcp: 'passes' }, { ping: [0, 0], passes: false }],
   },

@@ -2,18 +2,18 @@
 
 import { randomBytes } from 'node:crypto';
 import { sentenceIn } from '../checks.ts';
-import type { StrongswanTunnel } from '../peers/strongswan.ts';
+import type { PeerTunnel } from '../peers/tunnel.ts';
 import { SUITES } from '../suites.ts';
 import type { Group } from './group.ts';
 
 const OTHER_PSK = randomBytes(24).toString('base64url');
 
 /** What is wrong with theirs, and the sentence of each role. */
-const FAULTS: [string, Partial<StrongswanTunnel>, RegExp, RegExp][] = [
+const FAULTS: [string, Partial<PeerTunnel>, RegExp, RegExp][] = [
   ['wrong key', { psk: OTHER_PSK }, /refuses our authentication|pre-shared key/, /pre-shared keys .* differ/],
   [
     'no common proposal',
-    { ike: 'aes256-sha512-modp2048' },
+    { ike: ['aes-cbc-256 / hmac-sha2-512-256 / prf-hmac-sha2-512 / modp-2048'] },
     /accepts none of our algorithms/,
     /no common algorithms/,
   ],

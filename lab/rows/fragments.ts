@@ -16,7 +16,7 @@ function wide(suite: Suite, name: string, changes: Pick<Suite, 'ours' | 'theirs'
     ...suite,
     name,
     ours: { local: MANY, ...changes.ours },
-    theirs: { remote: MANY.join(','), ...changes.theirs },
+    theirs: { remote: MANY, ...changes.theirs },
   };
 }
 

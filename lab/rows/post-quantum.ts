@@ -16,8 +16,7 @@ const DEFAULTS: Suite = {
   ike: '',
   esp: '',
   ours: { 'ike-suites': undefined, 'esp-suites': undefined },
-  strongswanIke: 'aes256gcm16-prfsha256-x25519',
-  strongswanEsp: 'aes256gcm16-x25519',
+  theirs: { ike: ['aes-gcm-16-256 / prf-hmac-sha2-256 / x25519'], esp: ['aes-gcm-16-256 / x25519'] },
 };
 
 const PPK_ID = 'office-2026';
@@ -79,8 +78,6 @@ async function witnessed(lab: Lab, suite: string, ppk: boolean): Promise<void> {
     outer: 4,
     ike: suite,
     esp: '',
-    strongswanIke: '',
-    strongswanEsp: '',
   };
   await check('initiator', row, 'two of ours, tshark opens', async () => {
     const running = await capture('gw-a', 'wan', file);

@@ -71,8 +71,6 @@ async function bothRoles(
     outer: 4,
     ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519',
     esp: 'aes-gcm-16-256 / x25519',
-    strongswanIke: 'aes256gcm16-prfsha256-x25519',
-    strongswanEsp: 'aes256gcm16-x25519',
     ...(ours ? { ours: { ppk: { id: ID, file, use: ours } } } : {}),
     ...(theirs ? { theirs: withPpk(theirs) } : {}),
   };

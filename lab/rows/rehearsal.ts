@@ -4,10 +4,9 @@ import { demand, type Suite } from '../checks.ts';
 import { pause, type Site } from '../site.ts';
 import type { Group, Lab } from './group.ts';
 
-const COMMON: Pick<Suite, 'outer' | 'ike' | 'strongswanIke' | 'ours'> = {
+const COMMON: Pick<Suite, 'outer' | 'ike' | 'ours'> = {
   outer: 4,
   ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519',
-  strongswanIke: 'aes256gcm16-prfsha256-x25519',
   ours: { rehearsal: true },
 };
 const [WITH, WITHOUT] = ['aes-gcm-16-256 / x25519', 'aes-gcm-16-256'] as const;
@@ -23,7 +22,6 @@ const CASES: Case[] = [
     ...COMMON,
     name: 'PFS agreed',
     esp: WITH,
-    strongswanEsp: 'aes256gcm16-x25519',
     verdict: 'rehearsed',
     wish: /^$/,
   },
@@ -31,7 +29,7 @@ const CASES: Case[] = [
     ...COMMON,
     name: 'PFS with another group there',
     esp: WITH,
-    strongswanEsp: 'aes256gcm16-ecp384',
+    theirs: { esp: ['aes-gcm-16-256 / ecp-384'] },
     verdict: 'refused',
     wish: /we have aes-gcm-16-256 \/ x25519; they want ecp-384 \(group 20\)\./,
   },
@@ -39,7 +37,7 @@ const CASES: Case[] = [
     ...COMMON,
     name: 'PFS here, none there',
     esp: WITH,
-    strongswanEsp: 'aes256gcm16',
+    theirs: { esp: [WITHOUT] },
     verdict: 'refused',
     wish: /they want none of the groups that we know.* \(no PFS\)/,
   },
@@ -47,7 +45,7 @@ const CASES: Case[] = [
     ...COMMON,
     name: 'no PFS here, PFS there',
     esp: WITHOUT,
-    strongswanEsp: 'aes256gcm16-x25519',
+    theirs: { esp: [WITH] },
     verdict: 'refused',
     wish: /they want a key exchange with every rekey \(PFS\)/,
   },

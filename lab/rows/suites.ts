@@ -57,7 +57,7 @@ async function prfStays(lab: Lab, suite: Suite): Promise<void> {
   const [preferred, other] = suite.ike.match(/prf-[a-z0-9-]+/g)!;
   configure(suite);
   await site.start();
-  await peer.configure(theirs(suite));
+  await peer.configure(theirs(suite, { ike: suite.ike.split(', ').reverse() }));
   for (const [role, prf, by] of [
     ['initiator', other!, 'them'],
     ['responder', preferred!, 'us'],

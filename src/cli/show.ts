@@ -47,8 +47,8 @@ function tunnelRow({ name, state, age, peer, vendor, algorithms }: TunnelStatus)
 }
 
 function childRow(child: TunnelStatus['children'][number]): string[] {
-  const { name, state, age, local, remote, algorithms } = child;
-  const networks = `${local.join(', ')} to ${remote.join(', ')}`;
+  const { name, state, age, local, remote, algorithms, transport } = child;
+  const networks = `${local.join(', ')} to ${remote.join(', ')}${transport ? ', transport' : ''}`;
   return [
     `  ${name}`,
     state,

@@ -101,6 +101,8 @@ interface Integrity extends Status {
   only?: 'ah';
   /** Bytes that stand in front of the ICV, in the same field; never the same ones twice under one key. */
   ivBytes?: number;
+  /** Most packets under one key, where that is bounded. */
+  packetLimit?: bigint;
 }
 
 /** Transform type 3. */
@@ -113,9 +115,9 @@ export const INTEGRITY = [
   { name: 'hmac-sha1-96', id: 2, rfc: 'RFC 2404', keyBytes: 20, icvBytes: 12, digest: 'sha1', kernel: 'hmac(sha1)', status: 'implemented' },
   { name: 'aes-xcbc-96', id: 5, rfc: 'RFC 3566', keyBytes: 16, icvBytes: 12, kernel: 'xcbc(aes)', status: 'implemented' },
   { name: 'aes-cmac-96', id: 8, rfc: 'RFC 4494', keyBytes: 16, icvBytes: 12, kernel: 'cmac(aes)', status: 'implemented' },
-  { name: 'aes-128-gmac', id: 9, rfc: 'RFC 4543', keyBytes: 20, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', only: 'ah', ivBytes: 8, status: 'implemented' },
-  { name: 'aes-192-gmac', id: 10, rfc: 'RFC 4543', keyBytes: 28, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', only: 'ah', ivBytes: 8, status: 'implemented' },
-  { name: 'aes-256-gmac', id: 11, rfc: 'RFC 4543', keyBytes: 36, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', only: 'ah', ivBytes: 8, status: 'implemented' },
+  { name: 'aes-128-gmac', id: 9, rfc: 'RFC 4543', keyBytes: 20, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', only: 'ah', ivBytes: 8, packetLimit: GCM_LIMIT, status: 'implemented' },
+  { name: 'aes-192-gmac', id: 10, rfc: 'RFC 4543', keyBytes: 28, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', only: 'ah', ivBytes: 8, packetLimit: GCM_LIMIT, status: 'implemented' },
+  { name: 'aes-256-gmac', id: 11, rfc: 'RFC 4543', keyBytes: 36, icvBytes: 16, kernel: 'rfc4543(gcm(aes))', only: 'ah', ivBytes: 8, packetLimit: GCM_LIMIT, status: 'implemented' },
   { name: 'hmac-md5-96', id: 1, rfc: 'RFC 2403', keyBytes: 16, icvBytes: 12, digest: 'md5', kernel: 'hmac(md5)', status: 'refused', reason: 'RFC 8247 §2.3: MUST NOT' },
 ] as const satisfies readonly Integrity[];
 

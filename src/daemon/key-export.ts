@@ -60,7 +60,8 @@ function ikeIntegrity(name: IntegrityName | undefined, ai: string, ar: string): 
 }
 
 /** The names of Wireshark 4.0, which refuses a whole table for one name that it does not know: such an SA has no row. */
-function ikeCipher({ encryption: { name, keyBits } }: ChosenSuite): string | undefined {
+function ikeCipher({ encryption }: ChosenSuite): string | undefined {
+  const { name, keyBits } = encryption!;
   const { tagBytes } = encryptionRow(name);
   if (name === 'aes-cbc') return `AES-CBC-${keyBits} [RFC3602]`;
   if (name === 'aes-ctr') return `AES-CTR-${keyBits} [RFC5930]`;
@@ -91,7 +92,7 @@ const ESP_INTEGRITY: Partial<Record<IntegrityName, string>> = {
   'hmac-sha1-96': 'HMAC-SHA-1-96 [RFC2404]',
 };
 
-/** Eight columns, as Wireshark 4.0 has them: without the upper half of extended numbers. */
+/** Eight columns, as Wireshark 4.0 has them: without the upper half of extended numbers. It has no table for AH. */
 function espRow({ direction, local, remote, spi, encryption, integrity }: SaParameters): string | undefined {
   const cipher = encryption && ESP_CIPHER[encryption.name];
   if (!cipher) return undefined;

@@ -27,6 +27,8 @@ export interface ChildStatus {
   spiIn: number;
   spiOut: number;
   algorithms: string;
+  /** Between the outer addresses themselves, without a header of their own. */
+  transport: boolean;
   /** Milliseconds since the keys were made. */
   age: number;
   /** Milliseconds until they are replaced. */
@@ -197,7 +199,7 @@ function statusOfChild(
   const policy = `${tunnel.name}/${child.name}`;
   const [into, out] = [traffic.of(policy, 'in', now), traffic.of(policy, 'out', now)];
   const probe = probes?.of(policy, now);
-  const { name, spiIn, spiOut, algorithms, local, remote } = child;
+  const { name, spiIn, spiOut, algorithms, transport, local, remote } = child;
   const proof: ChildProof = {
     into,
     out,
@@ -214,6 +216,7 @@ function statusOfChild(
     spiIn,
     spiOut,
     algorithms,
+    transport,
     age: now - child.since,
     rekeyIn: Number.isFinite(child.rekeyAt) ? child.rekeyAt - now : 0,
     rekey: rekeyStatus(tunnel, child, now),

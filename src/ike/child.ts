@@ -1,15 +1,14 @@
 // Child SAs: from a chosen suite and keys to entries of the SAD, and how they end.
 
 import { childKeys, type DirectionKeys } from '../crypto/keymat.ts';
-import { encryptionRow } from '../crypto/suites.ts';
-import type { ChosenSuite } from '../policy/proposal.ts';
-import { suiteText } from '../policy/proposal.ts';
+import { encryptionRow, integrityRow } from '../crypto/suites.ts';
+import { type ChosenSuite, childProtocol, suiteText } from '../policy/proposal.ts';
 import type { Change, Instant, SaParameters, SelectorSet } from '../policy/sad.ts';
 import { contains, narrow, type Selector, selectorText } from '../policy/selector.ts';
 import type { ChildTemplate, Tunnel } from '../policy/tunnel.ts';
 import { familyOf } from '../wire/address.ts';
 import type { Payload, TrafficSelector } from '../wire/ikev2.ts';
-import { PAYLOAD, TS_TYPE } from '../wire/numbers.ts';
+import { PAYLOAD, PROTOCOL, TS_TYPE } from '../wire/numbers.ts';
 import { applyChanges, type Context, jittered, report, sasOf } from './context.ts';
 import { type ChildSa, type Established, type IkeSa, inUdp, type Task } from './sa.ts';
 import { isSilent } from './window.ts';
@@ -62,6 +61,8 @@ export interface NewChild {
   selectors: SelectorSet;
   /** Whether we began the exchange that makes it. */
   initiator: boolean;
+  /** The peer takes no padding. */
+  unpadded: boolean;
   ni: Uint8Array;
   nr: Uint8Array;
   secret?: Uint8Array;
@@ -98,8 +99,10 @@ export function makeChild(
     suite,
     selectors: made.selectors,
     since: context.now,
+    ...(made.template.mode === 'transport' ? { transport: true } : {}),
+    ...(made.unpadded && made.template.padTo !== undefined ? { unpadded: true } : {}),
     ...lifetimeFrom(context, made.template.lifetime.time),
-    udp: espInUdp(sa, tunnel),
+    udp: inUdpToo(sa, tunnel, suite),
     used: false,
   };
   const inbound = entry(sa, tunnel, made, 'in', keyIn);
@@ -129,12 +132,12 @@ function entry(
     policy: policyId(tunnel.name, template.name),
     local: sa.local.address,
     remote: sa.remote.address,
-    ...(espInUdp(sa, tunnel) ? { udp: { localPort: sa.local.port, remotePort: sa.remote.port } } : {}),
-    encryption: { ...suite.encryption, key: keys.encryption },
+    ...(inUdpToo(sa, tunnel, suite) ? { udp: { localPort: sa.local.port, remotePort: sa.remote.port } } : {}),
+    ...(suite.encryption ? { encryption: { ...suite.encryption, key: keys.encryption } } : {}),
     ...(suite.integrity ? { integrity: { name: suite.integrity, key: keys.integrity } } : {}),
     esn: suite.esn === true,
     outer: template.outer,
-    ...(template.padTo === undefined ? {} : { padTo: template.padTo }),
+    ...(template.padTo === undefined || made.unpadded ? {} : { padTo: template.padTo }),
     replayWindow: template.replayWindow,
     selectors: made.selectors,
     lifetime: limits(template, suite),
@@ -142,13 +145,14 @@ function entry(
 }
 
 /** ESP travels in UDP when a NAT was found (RFC 7296 §2.23), the data plane is faster so, or the configuration says so. */
-function espInUdp(sa: IkeSa, tunnel: Tunnel): boolean {
+function inUdpToo(sa: IkeSa, tunnel: Tunnel, suite: ChosenSuite): boolean {
+  if (childProtocol(suite) === PROTOCOL.AH) return false;
   return tunnel.encapsulation === 'auto' ? inUdp(sa) : tunnel.encapsulation === 'udp';
 }
 
 /** The configured limits within what the algorithm and the sequence numbers allow; soft at nine tenths. */
 function limits(template: ChildTemplate, suite: ChosenSuite): SaParameters['lifetime'] {
-  const { packetLimit } = encryptionRow(suite.encryption.name);
+  const packetLimit = packetLimitOf(suite);
   // RFC 4303 §3.3.3: without ESN the number must not cycle.
   const wrap = suite.esn ? packetLimit : 2n ** 32n - 1n;
   const packets = [packetLimit, wrap, template.lifetime.packets ?? packetLimit].reduce((a, b) =>
@@ -160,6 +164,14 @@ function limits(template: ChildTemplate, suite: ChosenSuite): SaParameters['life
     softPackets: (packets * 9n) / 10n,
     ...(bytes === undefined ? {} : { hardBytes: bytes, softBytes: (bytes * 9n) / 10n }),
   };
+}
+
+/** No counter comes near the last. */
+const UNBOUNDED = 2n ** 62n;
+
+function packetLimitOf({ encryption, integrity }: ChosenSuite): bigint {
+  if (encryption) return encryptionRow(encryption.name).packetLimit;
+  return integrityRow(integrity!).packetLimit ?? UNBOUNDED;
 }
 
 /** Sends with this child from now on. */
@@ -214,6 +226,22 @@ export function removeChild(context: Context, established: Established, child: C
 export function childBySpi(established: Established, spiIn: number): ChildSa | undefined {
   return established.children.find((child) => child.spiIn === spiIn);
 }
+
+/** By what the peer calls it: SPIs of AH and of ESP are numbers of their own (RFC 4301 §4.1). */
+export function childNamed(
+  { children }: Established,
+  protocol: number,
+  spiOut: number | undefined,
+): ChildSa | undefined {
+  const isOther = ({ suite }: ChildSa) => protocol === OTHER_THAN[childProtocol(suite)];
+  return children.find((child) => child.spiOut === spiOut && !isOther(child));
+}
+
+/** Whoever names neither is understood. */
+const OTHER_THAN: Readonly<Record<number, number>> = {
+  [PROTOCOL.ESP]: PROTOCOL.AH,
+  [PROTOCOL.AH]: PROTOCOL.ESP,
+};
 
 /** We delete it, or will. */
 export function isLeaving({ own, tasks }: Established, { spiIn, name }: ChildSa): boolean {

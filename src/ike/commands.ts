@@ -2,7 +2,7 @@
 
 import { capable, type ProposalTemplate, templateText } from '../policy/proposal.ts';
 import type { Capabilities } from '../policy/sad.ts';
-import type { Tunnel } from '../policy/tunnel.ts';
+import type { ChildTemplate, Tunnel } from '../policy/tunnel.ts';
 import { connect } from './attempts.ts';
 import type { ConfigChange, Event } from './boundary.ts';
 import { policyId } from './child.ts';
@@ -15,6 +15,7 @@ import {
   sasOf,
   type TunnelState,
 } from './context.ts';
+import type { ReportCode } from './errors.ts';
 import { difference, wantedChildren } from './intent.ts';
 import { rehearseAnew } from './rehearsal.ts';
 import type { Established, State, Task } from './sa.ts';
@@ -75,17 +76,28 @@ function offerable(context: Context, tunnel: Tunnel): Tunnel | undefined {
     const proposals = possible(context, capabilities, child.proposals);
     return proposals === child.proposals ? child : { ...child, proposals };
   });
-  const without = children.find(({ proposals }) => proposals.length === 0);
-  if (!without)
+  const without = children.findIndex((child) => beyond(child, capabilities) !== undefined);
+  if (without === -1)
     return children.every((child, index) => child === tunnel.children[index])
       ? tunnel
       : { ...tunnel, children };
-  const configured = tunnel.children.find(({ name }) => name === without.name)!.proposals;
-  reportFailure(context, 'CONFIG_NOT_CAPABLE', tunnel.name, {
-    child: without.name,
-    configured: configured.map(templateText).join(' or '),
+  const { name, protocol, proposals } = tunnel.children[without]!;
+  reportFailure(context, beyond(children[without]!, capabilities)!, tunnel.name, {
+    child: name,
+    protocol: protocol.toUpperCase(),
+    configured: proposals.map(templateText).join(' or '),
   });
   return undefined;
+}
+
+/** Why the data plane cannot carry such a child, or nothing. `proposals` are those that are left. */
+function beyond(
+  { protocol, mode, proposals }: ChildTemplate,
+  { authentication, modes }: Capabilities,
+): ReportCode | undefined {
+  if (protocol === 'ah' && authentication.length === 0) return 'CONFIG_NO_AH';
+  if (!modes.includes(mode)) return 'CONFIG_NO_TRANSPORT';
+  return proposals.length === 0 ? 'CONFIG_NOT_CAPABLE' : undefined;
 }
 
 /** The same for the same: thousands of tunnels may share them. */

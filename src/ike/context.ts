@@ -175,7 +175,7 @@ export function drawIkeSpi(context: Context): string {
 }
 
 /** Random, above the reserved ones (RFC 4303 §2.1), not in use. */
-export function drawEspSpi(context: Context): number {
+export function drawChildSpi(context: Context): number {
   for (;;) {
     const [a, b, c, d] = context.provider.random(4);
     const spi = ((a! << 24) | (b! << 16) | (c! << 8) | d!) >>> 0;

@@ -62,7 +62,28 @@ export const REPORTS = {
   },
   CONFIG_NOT_CAPABLE: {
     fault: 'config',
-    sentence: 'the data plane can do none of the ESP suites of {child}: {configured}. The tunnel is left out',
+    sentence:
+      'the data plane can do none of the {protocol} suites of {child}: {configured}. The tunnel is left out',
+  },
+  CONFIG_NO_AH: {
+    fault: 'config',
+    sentence:
+      'the data plane does not do AH, which {child} asks for: write protocol: esp, or take another dataplane. The tunnel is left out',
+  },
+  CONFIG_NO_TRANSPORT: {
+    fault: 'config',
+    sentence:
+      'the data plane has no transport mode, which {child} asks for: leave transport out, or take another dataplane. The tunnel is left out',
+  },
+  CONFIG_AH_NAT: {
+    fault: 'config',
+    sentence:
+      '{who} behind a NAT, and AH passes none: its checksum covers the addresses that a NAT changes (RFC 3715 §2.1). {child} is not made: write protocol: esp on both sides, or take the NAT away; a peer that is told to use UDP at any rate looks like one',
+  },
+  CONFIG_TRANSPORT_NAT: {
+    fault: 'config',
+    sentence:
+      '{who} behind a NAT, and transport mode is for packets between addresses that both sides know: {child} is not made. Leave transport out on both sides, or take the NAT away; a peer that is told to use UDP at any rate looks like one',
   },
   PEER_UNKNOWN: {
     fault: 'config',
@@ -241,6 +262,30 @@ export const REPORTS = {
   PEER_NAME_UNKNOWN: {
     fault: 'config',
     sentence: 'nobody knows the address of {name}: {why}. It is asked again before the next attempt',
+  },
+  PEER_TRANSPORT_DECLINED: {
+    fault: 'config',
+    sentence:
+      '{remote} makes {child} in tunnel mode, and transport mode was asked for: it is deleted again. Switch transport mode on there, or leave transport out here',
+  },
+  PEER_TUNNEL_ASKED: {
+    fault: 'config',
+    sentence:
+      '{remote} asks for {child} in tunnel mode, and transport: true is configured here: it is refused. Switch transport mode on there, or leave transport out here',
+  },
+  PEER_TRANSPORT_ASKED: {
+    fault: 'config',
+    sentence:
+      '{remote} asks for {child} in transport mode, and gets tunnel mode, as configured here: where it does not go on with that, write transport: true here, or switch transport mode off there',
+  },
+  PEER_BUNDLE: {
+    fault: 'config',
+    sentence:
+      '{remote} asks for {child} by AH and ESP in one: RFC 4301 has no such bundles any more, and ESP alone does what they did. Give the peer one of the two, the same as protocol here',
+  },
+  CHILD_UNPADDED: {
+    fault: 'info',
+    sentence: '{child} is not padded as pad-to says, for {remote} takes no padded packets',
   },
   PEER_SINGLE_PAIR: {
     fault: 'config',

@@ -73,14 +73,14 @@ export function sealInner(
   place?: Place,
 ): Uint8Array {
   const { encryption, integrity } = ofSender(keys, fields.flags.initiator);
-  const row = encryptionRow(suite.encryption.name);
+  const row = encryptionRow(suite.encryption!.name);
   const plaintext = padded(inner.bytes, row.blockBytes);
   const iv = row.iv === 'counter' ? counterIv(fields, place) : provider.random(row.ivBytes);
   const body = new Uint8Array(iv.length + plaintext.length + row.tagBytes + icvBytesOf(suite));
   const frame = encodeMessage(fields, [encryptedPayload(inner.first, body, place)]);
   // The associated data is all in front of the IV, with the final lengths (RFC 5282 §5.1).
   const aad = frame.subarray(0, frame.length - body.length);
-  const sealed = provider.seal(suite.encryption.name, encryption, iv, aad, plaintext);
+  const sealed = provider.seal(suite.encryption!.name, encryption, iv, aad, plaintext);
   const message = concat([aad, iv, sealed]);
   return row.tagBytes > 0
     ? message
@@ -96,20 +96,20 @@ const SKF_HEADER_BYTES = 8;
 
 /** The most bytes of a chain that fit a fragment which is a message of so many bytes. */
 export function roomInside(suite: ChosenSuite, messageBytes: number): number {
-  const { ivBytes, blockBytes, tagBytes } = encryptionRow(suite.encryption.name);
+  const { ivBytes, blockBytes, tagBytes } = encryptionRow(suite.encryption!.name);
   const room = messageBytes - HEADER_BYTES - SKF_HEADER_BYTES - ivBytes - tagBytes - icvBytesOf(suite);
   return Math.floor(room / blockBytes) * blockBytes - 1;
 }
 
 /** A chain of so many bytes in one SK. */
 export function sealedBytes(suite: ChosenSuite, innerBytes: number): number {
-  const { ivBytes, blockBytes, tagBytes } = encryptionRow(suite.encryption.name);
+  const { ivBytes, blockBytes, tagBytes } = encryptionRow(suite.encryption!.name);
   const plaintext = Math.ceil((innerBytes + 1) / blockBytes) * blockBytes;
   return HEADER_BYTES + 4 + ivBytes + plaintext + tagBytes + icvBytesOf(suite);
 }
 
 function icvBytesOf({ encryption, integrity }: ChosenSuite): number {
-  return encryptionRow(encryption.name).tagBytes > 0 ? 0 : integrityRow(integrity!).icvBytes;
+  return encryptionRow(encryption!.name).tagBytes > 0 ? 0 : integrityRow(integrity!).icvBytes;
 }
 
 /**
@@ -182,12 +182,12 @@ function openBody(
   sk: { body: Uint8Array; offset: number },
   bytes: Uint8Array,
 ): Uint8Array | undefined {
-  const row = encryptionRow(suite.encryption.name);
+  const row = encryptionRow(suite.encryption!.name);
   const iv = sk.body.subarray(0, row.ivBytes);
   if (row.tagBytes > 0) {
     if (sk.body.length < row.ivBytes + row.tagBytes + 1) return undefined;
     return provider.open(
-      suite.encryption.name,
+      suite.encryption!.name,
       keys.encryption,
       iv,
       bytes.subarray(0, sk.offset),
@@ -203,7 +203,7 @@ function openBody(
   );
   if (!provider.equal(icv, bytes.subarray(bytes.length - icvBytes))) return undefined;
   const ciphertext = sk.body.subarray(row.ivBytes, sk.body.length - icvBytes);
-  return provider.open(suite.encryption.name, keys.encryption, iv, new Uint8Array(0), ciphertext);
+  return provider.open(suite.encryption!.name, keys.encryption, iv, new Uint8Array(0), ciphertext);
 }
 
 function ofSender(keys: IkeKeys, initiator: boolean): { encryption: Uint8Array; integrity: Uint8Array } {

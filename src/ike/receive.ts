@@ -1,15 +1,8 @@
 // A datagram finds its IKE SA and its handler; a stranger's becomes a new SA only once it is paid for.
 
 import { WireError } from '../wire/codec.ts';
-import {
-  decodeHeader,
-  decodeMessage,
-  findPayload,
-  type Message,
-  NO_SPI,
-  type Payload,
-} from '../wire/ikev2.ts';
-import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../wire/numbers.ts';
+import { decodeHeader, decodeMessage, type Message, NO_SPI, type Payload } from '../wire/ikev2.ts';
+import { EXCHANGE, NOTIFY, PROTOCOL } from '../wire/numbers.ts';
 import type { Endpoint } from './boundary.ts';
 import { type Context, drop } from './context.ts';
 import { repeatLastAnswer } from './farewells.ts';
@@ -30,7 +23,7 @@ import { intermediateRequested } from './v2/ike-intermediate-served.ts';
 import { initAnswered, keepAnswer } from './v2/ike-sa-init.ts';
 import { initRequested, refuse } from './v2/ike-sa-init-served.ts';
 import { informationalAnswered, informationalRequested } from './v2/informational.ts';
-import { notifyPayload } from './v2/payloads.ts';
+import { deletesOf, notifyPayload } from './v2/payloads.ts';
 import { isLossHint, refuseUnknownSpi } from './v2/unknown-spi.ts';
 import { repeatAnswer, send, sendResponse } from './window.ts';
 
@@ -194,8 +187,7 @@ function receiveRequest(
   if (state.name !== 'established' || state.serving) return;
   state.lastHeard = context.now;
   rememberSize(context, sa);
-  const remove = findPayload(payloads, PAYLOAD.D);
-  if (remove?.protocol !== PROTOCOL.IKE) settleRival(context, sa, state);
+  if (deletesOf(payloads).every(({ protocol }) => protocol !== PROTOCOL.IKE)) settleRival(context, sa, state);
   if (header.exchange === EXCHANGE.CREATE_CHILD_SA)
     return createRequested(context, sa, state, payloads, whole, header.messageId);
   if (header.exchange === EXCHANGE.IKE_FOLLOWUP_KE)

@@ -217,32 +217,33 @@ function difference(template: ChildTemplate, child: ChildSa, error: number, payl
 /** What the peer wants of the key exchange, as far as it shows, and what to change on which side. */
 function wishOf(template: ChildTemplate, payloads: Payload[]): { wanted: string; change: string } {
   const ours = [...new Set(template.proposals.flatMap(({ keyExchange }) => keyExchange))];
+  const suites = `${template.protocol}-suites`;
   const data = findNotify(payloads, NOTIFY.INVALID_KE_PAYLOAD)?.data;
-  if (data?.length === 2) return groupWish((data[0]! << 8) | data[1]!, ours.join('|'));
+  if (data?.length === 2) return groupWish((data[0]! << 8) | data[1]!, ours.join('|'), suites);
   if (ours.length === 0)
     return {
       wanted: 'a key exchange with every rekey (PFS)',
-      change: 'add their group to a suite of esp-suites here, such as "/ x25519", or switch PFS off there',
+      change: `add their group to a suite of ${suites} here, such as "/ x25519", or switch PFS off there`,
     };
   const further = template.proposals.some(({ additionalKeyExchange }) => additionalKeyExchange.length > 0);
   return further
     ? {
         wanted:
           'none of that: most likely no additional key exchange (RFC 9370), or no key exchange at all (no PFS)',
-        change: 'give both sides the same, or add a suite without what stands behind + to esp-suites here',
+        change: `give both sides the same, or add a suite without what stands behind + to ${suites} here`,
       }
     : {
         wanted:
           'none of the groups that we know: most likely no key exchange at all (no PFS), or additional ones (RFC 9370)',
-        change: `switch PFS on there with ${ours[0]} alone, or add a suite without a group to esp-suites here`,
+        change: `switch PFS on there with ${ours[0]} alone, or add a suite without a group to ${suites} here`,
       };
 }
 
-function groupWish(group: number, ours: string): { wanted: string; change: string } {
+function groupWish(group: number, ours: string, suites: string): { wanted: string; change: string } {
   const row = KEY_EXCHANGE.find(({ id }) => id === group);
   const wanted = row ? `${row.name} (group ${group})` : `group ${group}`;
   const there =
     ours === '' ? 'switch PFS off there' : `set the PFS group there to ${ours.replaceAll('|', ' or ')}`;
   const usable = row && keyExchangeRow(row.name).status === 'implemented';
-  return { wanted, change: usable ? `add ${row.name} to esp-suites here, or ${there}` : there };
+  return { wanted, change: usable ? `add ${row.name} to ${suites} here, or ${there}` : there };
 }

@@ -143,7 +143,7 @@ export interface Attempt {
   /** Our IKE_SA_INIT. */
   message: Uint8Array;
   /** The first unprotected error that came back. */
-  hint?: ReportCode;
+  hint?: { code: ReportCode; detail: Record<string, unknown> };
   /** Answers besides the one in use, tried in turn when that one leads nowhere. */
   others: Uint8Array[];
 }
@@ -263,6 +263,9 @@ export interface ChildSa {
   spiOut: number;
   suite: ChosenSuite;
   selectors: SelectorSet;
+  transport?: true;
+  /** It was to be padded, and the peer does not take that. */
+  unpadded?: true;
   since: Instant;
   rekeyAt: Instant;
   /** The end of its lifetime: nothing is sent with it any more. */
@@ -285,8 +288,8 @@ export type Task =
     /** `rehearsal`: to see whether it succeeds; `ask`: what the peer would rather have. */
     | { type: 'rekey-child'; spiIn: number; child: string; rehearsal?: 'rekey' | 'ask' }
     | { type: 'rekey-ike' }
-    /** `unmade`: the peer made its half of a child that we could not finish. */
-    | { type: 'delete-child'; spiIn: number; unmade?: true }
+    /** `unmade`: the peer made its half of a child that we could not finish; which protocol that is for. */
+    | { type: 'delete-child'; spiIn: number; unmade?: number }
     /** All children of that name. */
     | { type: 'take-down'; child: string }
     | { type: 'delete-ike' }
@@ -296,6 +299,7 @@ export type Task =
 /** Our half of a CREATE_CHILD_SA. */
 export interface CreateOffer {
   nonce: Uint8Array;
+  protocol: number;
   /** Our new SPI: a number for a child, 16 hex digits for an IKE SA. */
   spi: number | string;
   group?: number;
@@ -361,6 +365,8 @@ export type Agreed = {
       spiIn: number;
       spiOut: number;
       selectors: SelectorSet;
+      /** The peer takes no padding. */
+      unpadded: boolean;
       /** The SPI of the child that it replaces. */
       replaces?: number;
     }

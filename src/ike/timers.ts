@@ -5,6 +5,7 @@ import type { Instant } from '../policy/sad.ts';
 import { connect, connectBeside } from './attempts.ts';
 import { createLater, useChild } from './child.ts';
 import { applyChanges, type Context, onlyDelete, reportFailure, type TunnelState } from './context.ts';
+import type { ReportCode } from './errors.ts';
 import { ASSEMBLY_AGE, endAssembly } from './fragments.ts';
 import { carries, supervisedAt } from './intent.ts';
 import { watchName } from './names.ts';
@@ -113,10 +114,15 @@ function isUnderKeys({ state }: IkeSa): boolean {
   return state.name === 'auth-sent' || state.name === 'intermediate-sent';
 }
 
+/** Answers that no silence explains away. */
+const SURE: readonly ReportCode[] = ['CONFIG_AH_NAT', 'CONFIG_TRANSPORT_NAT'];
+
 /** To IKE_SA_INIT nobody answered, or somebody did and what follows is not answered: different faults. */
 function noAnswer(context: Context, sa: IkeSa, sends: number): void {
   const { address: remote, port } = sa.remote;
   const seconds = Math.round(retryDelay(context.tunnels.get(sa.candidates[0]!)!) / 1000);
+  const hint = sa.state.name === 'init-sent' ? sa.state.attempt.hint : undefined;
+  if (hint && SURE.includes(hint.code)) return giveUp(context, sa, hint.code, hint.detail);
   if (sa.state.name !== 'auth-sent' && sa.state.name !== 'intermediate-sent')
     return giveUp(context, sa, 'PEER_UNREACHABLE', { remote, sends, seconds });
   const suite = suiteText(sa.state.secrets.suite);

@@ -50,6 +50,8 @@ export interface ChildView {
   spiIn: number;
   spiOut: number;
   algorithms: string;
+  /** Between the outer addresses themselves. */
+  transport: boolean;
   since: Instant;
   rekeyAt: Instant;
   local: string[];
@@ -107,6 +109,7 @@ function childView(child: ChildSa, rehearsal: Rehearsal | undefined): ChildView 
     spiIn,
     spiOut,
     algorithms: suiteText(suite),
+    transport: child.transport === true,
     since,
     rekeyAt,
     local,

@@ -32,6 +32,7 @@ import type { Capabilities } from './sad.ts';
 
 /** Alternatives of one proposal, each list in order of preference. */
 export interface ProposalTemplate {
+  /** Empty for AH. */
   encryption: { name: EncryptionName; keyBits: number }[];
   /** Empty with combined-mode encryption. */
   integrity: IntegrityName[];
@@ -47,13 +48,24 @@ export interface ProposalTemplate {
 
 /** One alternative of each kind. */
 export interface ChosenSuite {
-  encryption: { name: EncryptionName; keyBits: number };
+  /** Absent for AH only. */
+  encryption?: { name: EncryptionName; keyBits: number };
   integrity?: IntegrityName;
   prf?: PrfName;
   keyExchange?: KeyExchangeName;
   /** In the order of their types; absent where nothing of the kind was negotiated. */
   additionalKeyExchange?: AdditionalChoice[];
   esn?: boolean;
+}
+
+/** The protocol of a child's SA as it stands on the wire (RFC 7296 §3.3.1). */
+export function wireProtocol(protocol: 'esp' | 'ah'): number {
+  return protocol === 'ah' ? PROTOCOL.AH : PROTOCOL.ESP;
+}
+
+/** What a child was negotiated for: only AH does without encryption. */
+export function childProtocol({ encryption }: ChosenSuite): number {
+  return encryption ? PROTOCOL.ESP : PROTOCOL.AH;
 }
 
 /** Templates as they go on the wire, numbered from 1 (RFC 7296 §3.3.1). */
@@ -86,17 +98,18 @@ export function toProposals(
 /** What a data plane can do of the templates, the very same where that is all; a template of which nothing is left is gone. */
 export function capable(
   templates: ProposalTemplate[],
-  { encryption, integrity, esn }: Capabilities,
+  { encryption, integrity, authentication, esn }: Capabilities,
 ): ProposalTemplate[] {
   const possible = templates.flatMap((template) => {
+    const codes = template.encryption.length === 0 ? authentication : integrity;
     const left = {
       ...template,
       encryption: template.encryption.filter(({ name }) => encryption.includes(name)),
-      integrity: template.integrity.filter((name) => integrity.includes(name)),
+      integrity: template.integrity.filter((name) => codes.includes(name)),
       esn: template.esn.filter((wanted) => !wanted || esn),
     };
-    const lost = template.integrity.length > 0 && left.integrity.length === 0;
-    return lost || left.encryption.length === 0 || left.esn.length === 0 ? [] : [left];
+    const isLost = (kind: 'encryption' | 'integrity') => template[kind].length > 0 && left[kind].length === 0;
+    return isLost('integrity') || isLost('encryption') || left.esn.length === 0 ? [] : [left];
   });
   const isAll =
     possible.length === templates.length &&
@@ -120,7 +133,7 @@ export function keepingPrf(templates: readonly ProposalTemplate[], prf: PrfName)
 /** The chosen proposal as the answer: exactly one transform of each type (RFC 7296 §3.3.6). */
 export function toAnswer(suite: ChosenSuite, number: number, protocol: number, spi: Uint8Array): Proposal {
   const template: ProposalTemplate = {
-    encryption: [suite.encryption],
+    encryption: suite.encryption ? [suite.encryption] : [],
     integrity: suite.integrity ? [suite.integrity] : [],
     prf: suite.prf ? [suite.prf] : [],
     keyExchange: suite.keyExchange ? [suite.keyExchange] : [],
@@ -174,18 +187,10 @@ function match(
   const ids = (type: number) => transforms.filter((transform) => transform.type === type).map(({ id }) => id);
   // RFC 7296 §3.3.6: a transform type nobody knows makes the whole proposal unacceptable.
   if (transforms.some(({ type }) => !KNOWN.includes(type) && !isAdditional(type))) return undefined;
-  const encryption = template.encryption.find((wanted) =>
-    transforms.some((offered) => isSame(wanted, offered)),
-  );
-  if (!encryption) return undefined;
-  const combined = encryptionRow(encryption.name).tagBytes > 0;
-  const integrity = combined
-    ? undefined
-    : template.integrity.find((name) => ids(TRANSFORM.INTEG).includes(integrityRow(name).id));
-  if (!combined && !integrity) return undefined;
+  const ciphers = matchCiphers(template, transforms, protocol);
   const exchanges = options.keyExchange ? matchExchanges(template, transforms) : {};
-  if (!exchanges) return undefined;
-  const suite: ChosenSuite = { encryption, ...(integrity ? { integrity } : {}), ...exchanges };
+  if (!ciphers || !exchanges) return undefined;
+  const suite: ChosenSuite = { ...ciphers, ...exchanges };
   if (protocol === PROTOCOL.IKE) {
     const prf = template.prf.find((name) => ids(TRANSFORM.PRF).includes(prfRow(name).id));
     return prf && suite.keyExchange ? { ...suite, prf } : undefined;
@@ -194,6 +199,25 @@ function match(
   const offered = ids(TRANSFORM.ESN).length === 0 ? [0] : ids(TRANSFORM.ESN);
   const esn = template.esn.find((wanted) => offered.includes(wanted ? 1 : 0));
   return esn === undefined ? undefined : { ...suite, esn };
+}
+
+/** Encryption and integrity, as many as belong together. RFC 7296 §3.3.3: AH has no encryption. */
+function matchCiphers(
+  template: ProposalTemplate,
+  transforms: readonly Transform[],
+  protocol: number,
+): Pick<ChosenSuite, 'encryption' | 'integrity'> | undefined {
+  const offersEncryption = transforms.some(({ type }) => type === TRANSFORM.ENCR);
+  if (protocol === PROTOCOL.AH && (offersEncryption || template.encryption.length > 0)) return undefined;
+  const encryption = template.encryption.find((wanted) =>
+    transforms.some((offered) => isSame(wanted, offered)),
+  );
+  if (!encryption && protocol !== PROTOCOL.AH) return undefined;
+  if (encryption && encryptionRow(encryption.name).tagBytes > 0) return { encryption };
+  const integrity = template.integrity.find((name) =>
+    transforms.some(({ type, id }) => type === TRANSFORM.INTEG && id === integrityRow(name).id),
+  );
+  return integrity && { ...(encryption ? { encryption } : {}), integrity };
 }
 
 /** The key exchange and the additional ones; additional ones need a first (RFC 9370 §2.2.4). */
@@ -230,11 +254,11 @@ function isSame(wanted: { name: EncryptionName; keyBits: number }, offered: Tran
     : offered.keyBits === undefined || offered.keyBits === wanted.keyBits;
 }
 
-/** `aes-gcm-16-256 / x25519`: what a person compares on both sides. */
+/** `aes-gcm-16-256 / x25519`, `ah hmac-sha2-256-128`: what a person compares on both sides. */
 export function suiteText(suite: ChosenSuite): string {
   const parts = [
-    sized(suite.encryption.name, suite.encryption.keyBits),
-    suite.integrity,
+    suite.encryption ? sized(suite.encryption.name, suite.encryption.keyBits) : `ah ${suite.integrity}`,
+    suite.encryption && suite.integrity,
     suite.prf && `prf-${suite.prf}`,
     [suite.keyExchange, ...additionalMethods(suite)].filter((name) => name).join(' + '),
     suite.esn ? 'esn' : undefined,
@@ -249,21 +273,23 @@ export function templateText(template: ProposalTemplate): string {
     template.prf.map((name) => `prf-${name}`),
     exchangeLists([template.keyExchange, ...template.additionalKeyExchange]),
   ];
-  return lists
+  const text = lists
     .filter((list) => list.length > 0)
     .map((list) => list.join('|'))
     .join(' / ');
+  return template.encryption.length === 0 ? `ah ${text}` : text;
 }
 
-export function proposalText({ transforms }: Proposal): string {
+export function proposalText({ protocol, transforms }: Proposal): string {
   const named = (type: number) =>
     transforms.filter((transform) => transform.type === type).map(transformText);
   const additional = Array.from({ length: MOST_ADDITIONAL }, (_, index) => named(TRANSFORM.ADDKE1 + index));
   const lists = [TRANSFORM.ENCR, TRANSFORM.INTEG, TRANSFORM.PRF].map(named);
-  return [...lists, exchangeLists([named(TRANSFORM.KE), ...additional])]
+  const text = [...lists, exchangeLists([named(TRANSFORM.KE), ...additional])]
     .filter((list) => list.length > 0)
     .map((list) => list.join('|'))
     .join(' / ');
+  return protocol === PROTOCOL.AH ? `ah ${text}` : text;
 }
 
 /** `x25519|ecp-256 + ml-kem-768|none` as one item, or no item. */
@@ -297,7 +323,7 @@ function sized(name: string, keyBits: number): string {
 }
 
 /** Which kinds of suite a text may name. */
-export type SuiteKind = 'ike' | 'esp';
+export type SuiteKind = 'ike' | 'esp' | 'ah';
 
 /** What a tunnel allows beyond the implemented rows. */
 export interface Allowed {
@@ -331,13 +357,13 @@ export function parseTemplate(
     prf: [],
     keyExchange: [],
     additionalKeyExchange: [],
-    esn: kind === 'esp' ? [true, false] : [],
+    esn: kind === 'ike' ? [] : [true, false],
   };
   for (const part of text.split('/')) {
     const complaint = addPart(template, part, kind, allowed);
     if (complaint) return { complaint };
   }
-  if (kind === 'esp' && allowed.quirks.includes('hmac-sha2-256-96'))
+  if (kind !== 'ike' && allowed.quirks.includes('hmac-sha2-256-96'))
     template.integrity = [...new Set(template.integrity.map(cutTo96))];
   return completed(template, kind, text);
 }
@@ -389,6 +415,10 @@ function completed(
   kind: SuiteKind,
   text: string,
 ): ProposalTemplate | { complaint: string } {
+  if (kind === 'ah')
+    return template.integrity.length > 0
+      ? template
+      : { complaint: `"${text}" needs an integrity algorithm such as hmac-sha2-256-128` };
   if (template.encryption.length === 0) return { complaint: `"${text}" names no encryption` };
   const combined = template.encryption.filter(({ name }) => encryptionRow(name).tagBytes > 0).length;
   if (combined > 0 && combined < template.encryption.length)
@@ -412,21 +442,21 @@ function addToken(
   allowed: Allowed,
 ): string | undefined {
   if (token === 'esn' || token === 'no-esn') {
-    if (kind === 'ike') return `${token} belongs to ESP`;
+    if (kind === 'ike') return `${token} belongs to ESP and AH`;
     template.esn = [token === 'esn'];
     return undefined;
   }
   const prf = token.startsWith('prf-') ? PRF.find(({ name }) => name === token.slice(4)) : undefined;
   if (prf) {
-    if (kind === 'esp') return `${token} belongs to IKE`;
+    if (kind !== 'ike') return `${token} belongs to IKE`;
     template.prf.push(prf.name);
     return refusal(prf, token, allowed);
   }
   const integrity = INTEGRITY.find(({ name }) => name === token);
   if (integrity) {
     template.integrity.push(integrity.name);
-    if ('only' in integrity) return `${token} belongs to AH`;
-    if (kind === 'ike' && integrity.status === 'quirk') return `${token} belongs to ESP`;
+    if (kind === 'ike' && integrity.status === 'quirk') return `${token} belongs to ESP and AH`;
+    if (kind !== 'ah' && 'only' in integrity) return `${token} belongs to AH`;
     return refusal(integrity, token, allowed);
   }
   const keyExchange = KEY_EXCHANGE.find(({ name }) => name === token);
@@ -442,6 +472,7 @@ function addEncryption(template: ProposalTemplate, token: string, kind: SuiteKin
   const sizes: readonly number[] = row?.keyBits ?? [];
   const keyBits = token === row?.name ? sizes.at(-1)! : Number(token.slice((row?.name.length ?? 0) + 1));
   if (!row || !sizes.includes(keyBits)) return `unknown algorithm "${token}"`;
+  if (kind === 'ah') return `${token} is encryption, and AH has none: protocol: esp encrypts`;
   if (kind === 'ike' && !row.ike) return `${token} belongs to ESP: an IKE SA is always encrypted`;
   template.encryption.push({ name: row.name, keyBits });
   return refusal(row, token, NOTHING_MORE);

@@ -41,6 +41,15 @@ export const QUIRKS = [
     source: 'IBM Cloud VPC docs, vpn-limitations',
     read: '2026-11',
   },
+  {
+    name: 'ah-deleted-by-zero',
+    vendors: ['libreswan'],
+    differs:
+      'the DELETE of an AH child carries the SPI of its ESP, which it does not have: 0, and in older releases the protocol of ESP',
+    answer: 'it is taken for the AH child that the peer has rekeyed, or for the only one',
+    source: 'libreswan 4.10 and 5.0, programs/pluto/ikev2_delete.c, record_v2_delete',
+    read: '2026-11',
+  },
 ] as const satisfies readonly QuirkRow[];
 
 export type Quirk = (typeof QUIRKS)[number]['name'];

@@ -2,6 +2,7 @@
 
 import type { IpAddress } from '../wire/address.ts';
 import type { ProposalTemplate } from './proposal.ts';
+import type { Quirk } from './quirks.ts';
 import type { Link, OuterHeader, SelectorSet } from './sad.ts';
 
 /** One PAD entry (RFC 4301 §4.4.3) with the SPD entries it may negotiate. Durations in milliseconds. */
@@ -45,6 +46,8 @@ export interface Tunnel {
   link?: TunnelLink;
   /** Fragments of IKE messages (RFC 7383): sizes of our choice, or IP packets of so many bytes at most; absent: none. */
   fragmentation?: 'auto' | number;
+  /** Of the peer, where IKE has to meet them. */
+  quirks?: readonly Quirk[];
 }
 
 /** The interface of a route-based tunnel, and what leads to it. */

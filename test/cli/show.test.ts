@@ -25,6 +25,7 @@ function child(changes: Partial<ChildStatus> = {}): ChildStatus {
     spiIn: 1,
     spiOut: 2,
     algorithms: 'aes-gcm-16-256',
+    transport: false,
     age: 5000,
     rekeyIn: 1e6,
     rekey: { verdict: 'rehearsed', age: 100 },

@@ -6,6 +6,7 @@ import {
   choose,
   parseTemplate,
   proposalText,
+  type SuiteKind,
   suiteText,
   templateText,
   toAnswer,
@@ -13,7 +14,7 @@ import {
 } from '../../src/policy/proposal.ts';
 import { PROTOCOL } from '../../src/wire/numbers.ts';
 
-function template(text: string, kind: 'ike' | 'esp' = 'esp') {
+function template(text: string, kind: SuiteKind = 'esp') {
   const parsed = parseTemplate(text, kind);
   assert.ok(!('complaint' in parsed), text);
   return parsed;

@@ -33,7 +33,7 @@ export function giveNames(names: Names, { name: from }: Side, bytes: Uint8Array)
   for (const payload of readThrough(bytes).payloads) {
     if (payload.type !== PAYLOAD.SA) continue;
     const { protocol, spi } = payload.proposals[0]!;
-    if (protocol === PROTOCOL.ESP) names.children.set(childKey(from, spi), names.requests.get(key)!);
+    if (protocol !== PROTOCOL.IKE) names.children.set(childKey(from, spi), names.requests.get(key)!);
     else if (!header.flags.response) names.ikeSas.set(hex(spi), names.requests.get(key)!);
   }
 }

@@ -23,7 +23,7 @@ import {
 } from '../../src/sim/pair.ts';
 import { decodeHeader } from '../../src/wire/ikev2.ts';
 import { contents, giveNames, type Names, nameOfMessage, newNames } from './glance.ts';
-import { seededProvider, tunnel } from './sites.ts';
+import { ofAh, seededProvider, tunnel } from './sites.ts';
 
 /** By the script's sides; selectors depend on which side of the pair that is. */
 type Changes = Partial<Record<SideName, (side: SideName) => Partial<Tunnel>>>;
@@ -38,6 +38,8 @@ export interface Scenario {
   disturbed?: Pick<Scenario, 'gap'> & { children?: readonly string[] };
   /** Both sides rekey one thing: it is run with each of the nonces the lowest. */
   rivals?: true;
+  /** Its children are of AH. */
+  ah?: true;
   /** Nothing is up when it begins. */
   fresh?: true;
   /** The configuration, from the beginning and changed once the tunnel is up. */
@@ -102,7 +104,7 @@ class Run {
     this.#variant = variant;
     this.#names = newNames((side) => this.#swap(side));
     const of = (side: SideName) =>
-      tunnel(side, { ...QUIET, ...scenario.tunnels?.[this.#swap(side)]?.(side) });
+      this.#tunnel(side, { ...QUIET, ...scenario.tunnels?.[this.#swap(side)]?.(side) });
     this.pair = createPair(1, { a: of('a'), b: of('b') }, (random, side) => {
       const provider = glass(seededProvider(random));
       const random32 = (length: number) => this.#drawn(side, provider.random(length));
@@ -128,6 +130,11 @@ class Run {
     };
   }
 
+  #tunnel(side: SideName, changes: Partial<Tunnel>): Tunnel {
+    const made = tunnel(side, changes);
+    return this.#scenario.ah ? ofAh(made) : made;
+  }
+
   begin(): void {
     const { pair } = this;
     if (!this.#scenario.fresh) pair.command(pair.a, 'up', 't');
@@ -142,7 +149,7 @@ class Run {
         ...this.#scenario.tunnels?.[this.#swap(side.name)]?.(side.name),
         ...changed,
       };
-      const next = tunnel(side.name, changes);
+      const next = this.#tunnel(side.name, changes);
       if (changed) pair.feed(side, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: next }] });
     }
     pair.work();

@@ -74,6 +74,20 @@ export function tunnel(side: 'a' | 'b', changes: Partial<Tunnel> = {}): Tunnel {
   };
 }
 
+/** The same with children of AH, which has no encryption and no UDP. */
+export function ofAh(esp: Tunnel): Tunnel {
+  const children = esp.children.map((child) => ({
+    ...child,
+    protocol: 'ah' as const,
+    proposals: child.proposals.map((one) => ({
+      ...one,
+      encryption: [],
+      integrity: ['hmac-sha2-256-128' as const],
+    })),
+  }));
+  return { ...esp, encapsulation: 'auto', children };
+}
+
 type Options = Parameters<typeof createPair>[3];
 
 export function sites(

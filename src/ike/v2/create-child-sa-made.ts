@@ -1,6 +1,6 @@
 // What we asked for with CREATE_CHILD_SA and get: the new child, the new IKE SA, and which of two stands where both sides made one.
 
-import type { ChosenSuite } from '../../policy/proposal.ts';
+import { type ChosenSuite, childProtocol } from '../../policy/proposal.ts';
 import { findPayload, type Payload } from '../../wire/ikev2.ts';
 import { PAYLOAD } from '../../wire/numbers.ts';
 import {
@@ -17,6 +17,7 @@ import { endReplaced, expectDelete, inherit, newIkeSa } from '../heir.ts';
 import { noteRefused, noteRekeyed, planRehearsal } from '../rehearsal.ts';
 import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Task } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
+import { modeOf, notePadding, refusesPadding } from './child-mode.ts';
 import { answeredSelectors, childRefused } from './child-terms.ts';
 import { CREATE_AGAIN, unmadeByPeer, unmake } from './create-child-sa-undone.ts';
 import { askedSelectors, type CreateTask, carried, templateOf } from './create-task.ts';
@@ -70,10 +71,12 @@ function childAgreed(
   const template = templateOf(tunnel, task);
   const selectors = template && answeredSelectors(payloads, askedSelectors(task, template.selectors));
   const spiOut = spiNumber(findPayload(payloads, PAYLOAD.SA)!.proposals[0]!.spi);
-  if (!template || !selectors || !spiOut) {
+  const mode = modeOf(payloads);
+  if (!template || !selectors || !spiOut || mode !== template.mode) {
     delete established.own;
     unmake(context, established, own);
-    const code = childRefused(context, sa, tunnel, template?.name ?? '', undefined);
+    retryRekey(context, established, task);
+    const code = childRefused(context, sa, tunnel, template?.name ?? '', undefined, mode);
     return commandDone(context, task.command, code);
   }
   if (own.gone?.includes(spiOut)) return unmadeByPeer(context, established, own, template.name);
@@ -89,6 +92,7 @@ function childAgreed(
       spiOut,
       selectors,
       initiator: true,
+      unpadded: refusesPadding(payloads),
       ni: offer.nonce,
       nr,
       ...(secret ? { secret, further } : {}),
@@ -135,6 +139,7 @@ export function createInstalled(
     established.tunnel,
     child,
   );
+  if (task.type === 'create') notePadding(context, sa, established.tunnel, child);
   commandDone(context, task.command, 'OK');
   if (task.type === 'create') upDone(context, established.tunnel, 'OK');
 }
@@ -153,7 +158,8 @@ function notInstalled(
   retryRekey(context, established, task);
   if (task.type === 'rekey-child') noteRefused(context, sa, established, task);
   if (task.type === 'create') createLater(context, established, child.name, CREATE_AGAIN);
-  established.tasks.unshift({ type: 'delete-child', spiIn: child.spiIn, unmade: true });
+  const unmade = childProtocol(child.suite);
+  established.tasks.unshift({ type: 'delete-child', spiIn: child.spiIn, unmade });
 }
 
 /** The child that a rekey is to replace, while it is there. */

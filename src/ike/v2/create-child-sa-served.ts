@@ -5,6 +5,7 @@ import { keyExchangeRow } from '../../crypto/suites.ts';
 import { additionalMethods } from '../../policy/additional.ts';
 import {
   type ChosenSuite,
+  childProtocol,
   choose,
   keepingPrf,
   type ProposalTemplate,
@@ -16,6 +17,7 @@ import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
 import type { JobResult } from '../boundary.ts';
 import {
   childBySpi,
+  childNamed,
   createLater,
   dropChild,
   isLeaving,
@@ -29,7 +31,7 @@ import {
 import {
   type Context,
   commandDone,
-  drawEspSpi,
+  drawChildSpi,
   drawIkeSpi,
   install,
   reportFailure,
@@ -42,6 +44,7 @@ import { noteRefused, noteRekeyed, planRehearsal } from '../rehearsal.ts';
 import type { Agreed, ChildSa, Established, IkeSa, Serving } from '../sa.ts';
 import { askedAgain, upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
+import { noteMode, notePadding, refusesPadding } from './child-mode.ts';
 import { acceptChild } from './child-terms.ts';
 import { linkPayload, nextFollowup } from './followups.ts';
 import { isNonce, lower, NONCE_BYTES } from './nonces.ts';
@@ -141,7 +144,7 @@ function rekeyedBy(
   const notify = findNotify(payloads, NOTIFY.REKEY_SA);
   if (!notify) return undefined;
   const spiOut = spiNumber(notify.spi);
-  return { spiOut, old: established.children.find((child) => child.spiOut === spiOut) };
+  return { spiOut, old: childNamed(established, notify.protocol, spiOut) };
 }
 
 /** A child that the peer holds already, and we are about to, is not unknown; its SPI comes with the answer to us. */
@@ -282,11 +285,13 @@ function agreeOnChild(
   const { name } = template;
   if (isBeingMade(established, payloads, name)) return NOTIFY.TEMPORARY_FAILURE;
   const { suite, proposal } = chosen;
-  const spiIn = drawEspSpi(context);
+  const spiIn = drawChildSpi(context);
   const replaces = rekeyed?.old ? { replaces: rekeyed.old.spiIn } : {};
-  const accepted = toAnswer(suite, proposal.number, PROTOCOL.ESP, spiBytes(spiIn));
+  const accepted = toAnswer(suite, proposal.number, childProtocol(suite), spiBytes(spiIn));
+  const unpadded = refusesPadding(payloads);
+  noteMode(context, sa, tunnel, template, payloads);
   return {
-    agreed: { kind: 'child', name, suite, spiIn, spiOut, selectors, ...replaces, ...material },
+    agreed: { kind: 'child', name, suite, spiIn, spiOut, selectors, unpadded, ...replaces, ...material },
     payloads: [
       { type: PAYLOAD.SA, critical: false, proposals: [accepted] },
       ...selectorPayloads(selectors, false),
@@ -344,7 +349,7 @@ function makeAgreedChild(
   ours: Payload[],
 ): void {
   const { tunnel } = context.tunnels.get(established.tunnel)!;
-  const { name, suite, spiIn, spiOut, selectors, replaces, ni, nr } = agreed;
+  const { name, suite, spiIn, spiOut, selectors, unpadded, replaces, ni, nr } = agreed;
   const template = tunnel.children.find((one) => one.name === name);
   const gone =
     replaces === undefined ? undefined : whyNotRekeyed(established, childBySpi(established, replaces));
@@ -354,7 +359,8 @@ function makeAgreedChild(
   const [secret, ...further] = agreed.secrets;
   const ike = { suite: established.suite, skD: established.keys.d };
   const keyed = secret ? { secret, further } : {};
-  const made = { template, suite, spiIn, spiOut, selectors, initiator: false, ni, nr, ...keyed };
+  const terms = { template, suite, spiIn, spiOut, selectors, unpadded };
+  const made = { ...terms, initiator: false, ni, nr, ...keyed };
   const { child, changes } = makeChild(context, sa, tunnel, ike, made);
   noteRival(established, agreed);
   established.serving = {
@@ -427,6 +433,7 @@ export function answerInstalled(
     deleteOthers(established, child);
     askedAgain(context, established.tunnel, child.name);
     upDone(context, established.tunnel, 'OK');
+    notePadding(context, sa, established.tunnel, child);
   }
   reportChild(
     context,

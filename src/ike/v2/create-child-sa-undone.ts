@@ -88,7 +88,11 @@ export function unmake(
   { offer, rival }: OwnExchange & { step: 'sent' | 'finishing' | 'followup-finishing' },
 ): void {
   if (typeof offer?.spi === 'number')
-    return void established.tasks.unshift({ type: 'delete-child', spiIn: offer.spi, unmade: true });
+    return void established.tasks.unshift({
+      type: 'delete-child',
+      spiIn: offer.spi,
+      unmade: offer.protocol,
+    });
   // Only the peer holds the new IKE SA, and our children with it: everything is made from the beginning.
   const other = context.sas.get((rival?.spi as string | undefined) ?? '');
   if (other?.state.name === 'established') other.state.tasks = [{ type: 'delete-ike' }];

@@ -6,7 +6,7 @@
 import { unhex } from '../../crypto/bytes.ts';
 import { keyExchangeRow } from '../../crypto/suites.ts';
 import { additionalMethods } from '../../policy/additional.ts';
-import { type ChosenSuite, choose, toProposals } from '../../policy/proposal.ts';
+import { type ChosenSuite, childProtocol, choose, toProposals, wireProtocol } from '../../policy/proposal.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
 import { findNotify, findPayload, type Payload, type Proposal } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
@@ -15,7 +15,7 @@ import { childBySpi, dropChild, isLeaving, retryRekey, selectorPayloads } from '
 import {
   type Context,
   commandDone,
-  drawEspSpi,
+  drawChildSpi,
   drawIkeSpi,
   jittered,
   reportFailure,
@@ -26,7 +26,8 @@ import { reopen } from '../protect.ts';
 import { askedProposals, isIdle, noteRefused, rehearsalRefused } from '../rehearsal.ts';
 import type { ChildSa, Established, IkeSa, OwnExchange, Task } from '../sa.ts';
 import { sendRequest } from '../window.ts';
-import { childRefused } from './child-terms.ts';
+import { modePayloads, natInTheWay } from './child-mode.ts';
+import { childRefused, refuseChild } from './child-terms.ts';
 import { finishCreate } from './create-child-sa-made.ts';
 import { answerRekey, taskFailed, yieldToRival } from './create-child-sa-undone.ts';
 import {
@@ -54,6 +55,13 @@ export function beginCreate(
   if (task.type === 'rekey-child' && !isOurs(established, childBySpi(established, task.spiIn))) return false;
   if (task.type === 'rekey-child' && isIdle(context, established, task)) return false;
   if (isMade(established, task)) return false;
+  const template = templateOf(tunnel, task);
+  const refusal = template && natInTheWay(sa, template);
+  if (refusal) {
+    refuseChild(context, sa, tunnel, template.name, refusal);
+    commandDone(context, task.command, refusal[0]);
+    return false;
+  }
   const group = groupFor(tunnel, established, task);
   if (group === undefined) sendCreate(context, sa, established, task, {});
   else
@@ -107,22 +115,19 @@ function sendCreate(
 ): void {
   const tunnel = context.tunnels.get(established.tunnel)!.tunnel;
   const nonce = context.provider.random(NONCE_BYTES);
-  const isIke = task.type === 'rekey-ike';
-  const spi = isIke ? drawIkeSpi(context) : drawEspSpi(context);
   const template = templateOf(tunnel, task);
-  const [protocol, ownSpi] = isIke
-    ? [PROTOCOL.IKE, unhex(spi as string)]
-    : [PROTOCOL.ESP, spiBytes(spi as number)];
+  const protocol = template ? wireProtocol(template.protocol) : PROTOCOL.IKE;
+  const spi = template ? drawChildSpi(context) : drawIkeSpi(context);
+  const ownSpi = typeof spi === 'number' ? spiBytes(spi) : unhex(spi);
   const wanted = askedProposals(proposalsFor(tunnel, established, task), task);
   const proposals = toProposals(wanted, protocol, ownSpi, { keyExchange: true });
   const payloads: Payload[] = [
-    ...(task.type === 'rekey-child'
-      ? [notifyPayload(NOTIFY.REKEY_SA, undefined, PROTOCOL.ESP, spiBytes(task.spiIn))]
-      : []),
+    ...(task.type === 'rekey-child' ? rekeyPayloads(established, task.spiIn) : []),
+    ...(template ? modePayloads(template) : []),
     { type: PAYLOAD.SA, critical: false, proposals },
     { type: PAYLOAD.Nonce, critical: false, data: nonce },
     ...(ke.public ? [{ type: PAYLOAD.KE, critical: false, group: ke.group!, data: ke.public } as const] : []),
-    ...(isIke ? [] : selectorPayloads(askedSelectors(task, template!.selectors), true)),
+    ...(template ? selectorPayloads(askedSelectors(task, template.selectors), true) : []),
   ];
   sendRequest(context, sa, EXCHANGE.CREATE_CHILD_SA, payloads, established);
   const { group, handle } = ke;
@@ -131,11 +136,19 @@ function sendCreate(
     step: 'sent',
     offer: {
       nonce,
+      protocol,
       spi,
       ...(group === undefined ? {} : { group }),
       ...(handle === undefined ? {} : { handle }),
     },
   };
+}
+
+/** RFC 7296 §1.3.3: the SPI that the peer sends with, and its protocol. */
+function rekeyPayloads(established: Established, spiIn: number): Payload[] {
+  const child = childBySpi(established, spiIn);
+  const protocol = child ? childProtocol(child.suite) : PROTOCOL.ESP;
+  return [notifyPayload(NOTIFY.REKEY_SA, undefined, protocol, spiBytes(spiIn))];
 }
 
 /** The peer's answer to our request. */
@@ -153,7 +166,7 @@ export function createAnswered(
   const error = errorOf(payloads);
   if (error !== undefined) return refused(context, established, own, task, error, payloads, sa, tunnel);
   const saPayload = findPayload(payloads, PAYLOAD.SA);
-  const protocol = task.type === 'rekey-ike' ? PROTOCOL.IKE : PROTOCOL.ESP;
+  const { protocol } = own.offer!;
   const templates = proposalsFor(tunnel, established, task);
   const chosen = saPayload && choose(templates, saPayload.proposals, protocol, { keyExchange: true });
   const ke = findPayload(payloads, PAYLOAD.KE);

@@ -12,6 +12,7 @@ import { beginHandOver, proofFrom } from '../renewal.ts';
 import type { Established, IkeSa, Secrets, Task } from '../sa.ts';
 import { tunnelEstablished } from '../tunnels.ts';
 import { isSilent } from '../window.ts';
+import { natInTheWay } from './child-mode.ts';
 import { deleteIke } from './informational.ts';
 
 /** The only way into `established`. */
@@ -60,22 +61,23 @@ export function establish(
 }
 
 /** Whoever began makes all the children; the other side mends what is still missing after a while. */
-
-function otherChildren(context: Context, { initiator }: IkeSa, { name, children }: Tunnel): Task[] {
-  const { down = [] } = context.tunnels.get(name)!;
-  const made = initiator ? children.filter((child) => !down.includes(child.name)) : [];
-  return made.slice(1).map((child) => ({ type: 'create', child: child.name }));
+function otherChildren(context: Context, sa: IkeSa, tunnel: Tunnel): Task[] {
+  const { down = [] } = context.tunnels.get(tunnel.name)!;
+  const first = firstChild(context, sa, tunnel);
+  const others = sa.initiator ? tunnel.children.filter((child) => child !== first) : [];
+  return others.flatMap(({ name }) => (down.includes(name) ? [] : { type: 'create', child: name }));
 }
 
-/** The child that comes with IKE_AUTH: the first one that the operator has not taken down. */
-export function firstChild(context: Context, { name, children }: Tunnel): ChildTemplate {
+/** The child that comes with IKE_AUTH: the first one that the operator has not taken down and no NAT prevents. */
+export function firstChild(context: Context, sa: IkeSa, { name, children }: Tunnel): ChildTemplate {
   const { down = [] } = context.tunnels.get(name)!;
-  return children.find((child) => !down.includes(child.name)) ?? children[0]!;
+  const wanted = children.filter((child) => !down.includes(child.name));
+  return wanted.find((child) => !natInTheWay(sa, child)) ?? wanted[0] ?? children[0]!;
 }
 
 /** The IKE SA came without a child (RFC 6023): the first one is made like the others. */
-export function childrenFollow(context: Context, established: Established, tunnel: Tunnel): void {
-  established.tasks.unshift({ type: 'create', child: firstChild(context, tunnel).name });
+export function childrenFollow(context: Context, sa: IkeSa, established: Established, tunnel: Tunnel): void {
+  established.tasks.unshift({ type: 'create', child: firstChild(context, sa, tunnel).name });
 }
 
 /** The attempt beside a silent SA came through: that SA goes, with a word to the peer where it speaks again. */

@@ -1,9 +1,9 @@
 // IKE_AUTH as responder (RFC 7296 §1.2, §2.15); the diagram stands in ike-auth.ts.
 
-import { toAnswer } from '../../policy/proposal.ts';
+import { childProtocol, toAnswer } from '../../policy/proposal.ts';
 import type { Identity, Tunnel } from '../../policy/tunnel.ts';
 import { findPayload, type Payload } from '../../wire/ikev2.ts';
-import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
+import { EXCHANGE, NOTIFY, PAYLOAD } from '../../wire/numbers.ts';
 import {
   decodeIdentity,
   encodeIdentity,
@@ -15,7 +15,7 @@ import {
 } from '../authenticate.ts';
 import type { JobResult, Refusal } from '../boundary.ts';
 import { makeChild, selectorPayloads } from '../child.ts';
-import { type Context, drawEspSpi, install, reportFailure, startJob, tunnelOf } from '../context.ts';
+import { type Context, drawChildSpi, install, reportFailure, startJob, tunnelOf } from '../context.ts';
 import { secretReport } from '../failures.ts';
 import { chooseProof, noteShown, proofPayloads, unsuited } from '../own-proof.ts';
 import { refusalOf, takesProof, verification } from '../peer-proof.ts';
@@ -25,6 +25,7 @@ import { upDone } from '../tunnels.ts';
 import { sendResponse } from '../window.ts';
 import { heardFrom } from './announcements.ts';
 import { authLifetime } from './auth-lifetime.ts';
+import { noteMode, refusesPadding } from './child-mode.ts';
 import { acceptChild } from './child-terms.ts';
 import { isChildless } from './childless.ts';
 import { establish } from './establish.ts';
@@ -197,7 +198,8 @@ function answerFirstChild(
   const found = acceptChild(context, sa, tunnel, payloads, false);
   if ('refusal' in found) return void answer([notifyPayload(found.refusal)]);
   const { template, chosen, selectors, spiOut } = found;
-  const spiIn = drawEspSpi(context);
+  noteMode(context, sa, tunnel, template, payloads);
+  const spiIn = drawChildSpi(context);
   const { child, changes } = makeChild(
     context,
     sa,
@@ -210,6 +212,7 @@ function answerFirstChild(
       spiOut,
       selectors,
       initiator: false,
+      unpadded: refusesPadding(payloads),
       ni: state.secrets.ni,
       nr: state.secrets.nr,
     },
@@ -225,7 +228,9 @@ function answerFirstChild(
       {
         type: PAYLOAD.SA,
         critical: false,
-        proposals: [toAnswer(chosen.suite, chosen.proposal.number, PROTOCOL.ESP, spiBytes(spiIn))],
+        proposals: [
+          toAnswer(chosen.suite, chosen.proposal.number, childProtocol(chosen.suite), spiBytes(spiIn)),
+        ],
       },
       ...selectorPayloads(selectors, false),
       ...found.more,

@@ -4,10 +4,10 @@
 //            AUTH, SAi2, TSi, TSr}  -->
 //                                   <--  HDR, SK {IDr, [CERT,] AUTH, SAr2, TSi, TSr}
 
-import { choose, toProposals } from '../../policy/proposal.ts';
+import { choose, toProposals, wireProtocol } from '../../policy/proposal.ts';
 import type { ChildTemplate, Identity, Tunnel } from '../../policy/tunnel.ts';
 import { findPayload, type Payload } from '../../wire/ikev2.ts';
-import { EXCHANGE, NOTIFY, nameOf, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
+import { EXCHANGE, NOTIFY, nameOf, PAYLOAD } from '../../wire/numbers.ts';
 import {
   decodeIdentity,
   encodeIdentity,
@@ -19,7 +19,7 @@ import {
 } from '../authenticate.ts';
 import type { JobResult, Refusal } from '../boundary.ts';
 import { makeChild, selectorPayloads } from '../child.ts';
-import { type Context, drawEspSpi, install, sasOf, startJob, tunnelOf } from '../context.ts';
+import { type Context, drawChildSpi, install, sasOf, startJob, tunnelOf } from '../context.ts';
 import { secretFailure } from '../failures.ts';
 import { chooseProof, noteShown, proofPayloads, unsuited } from '../own-proof.ts';
 import { refusalOf, verification } from '../peer-proof.ts';
@@ -29,6 +29,7 @@ import { giveUp } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
 import { announcesMethods, certificateRequests, methodAnnouncement } from './announcements.ts';
 import { noteAuthLifetime } from './auth-lifetime.ts';
+import { modeOf, modePayloads, natInTheWay, refusesPadding } from './child-mode.ts';
 import { answeredSelectors, childRefused } from './child-terms.ts';
 import { leavesChildOut } from './childless.ts';
 import { childrenFollow, establish, firstChild } from './establish.ts';
@@ -61,8 +62,10 @@ export function authSigned(
   const proof = proofPayloads(state.proof, result);
   if (!proof) return giveUp(context, sa, ...secretFailure(result));
   const { tunnel } = tunnelOf(context, sa)!;
-  const template = leavesChildOut(sa, tunnel) ? undefined : firstChild(context, tunnel);
-  const spiIn = template ? drawEspSpi(context) : 0;
+  const template = leavesChildOut(sa, tunnel) ? undefined : firstChild(context, sa, tunnel);
+  const inTheWay = template && natInTheWay(sa, template);
+  if (inTheWay) return attemptFailed(context, sa, ...inTheWay);
+  const spiIn = template ? drawChildSpi(context) : 0;
   const known = sasOf(context, tunnel.name).some(({ state: { name } }) => name === 'established');
   const expected = tunnel.remote.identity;
   const payloads: Payload[] = [
@@ -87,9 +90,14 @@ export function authSigned(
   };
 }
 
-function childPayloads({ proposals, selectors }: ChildTemplate, spi: number): Payload[] {
-  const offered = toProposals(proposals, PROTOCOL.ESP, spiBytes(spi), { keyExchange: false });
-  return [{ type: PAYLOAD.SA, critical: false, proposals: offered }, ...selectorPayloads(selectors, true)];
+function childPayloads(template: ChildTemplate, spi: number): Payload[] {
+  const { protocol, proposals, selectors } = template;
+  const offered = toProposals(proposals, wireProtocol(protocol), spiBytes(spi), { keyExchange: false });
+  return [
+    ...modePayloads(template),
+    { type: PAYLOAD.SA, critical: false, proposals: offered },
+    ...selectorPayloads(selectors, true),
+  ];
 }
 
 export function authAnswered(
@@ -152,7 +160,7 @@ export function authVerified(
   const established = establish(context, sa, tunnel, state.secrets, peer);
   noteAuthLifetime(context, sa, established, payloads);
   const { child, secrets } = state;
-  if (!child) return childrenFollow(context, established, tunnel);
+  if (!child) return childrenFollow(context, sa, established, tunnel);
   firstChildAnswered(context, sa, established, tunnel, { child, secrets }, payloads);
 }
 
@@ -178,12 +186,17 @@ function firstChildAnswered(
 ): void {
   const template = tunnel.children.find(({ name }) => name === state.child.name) ?? tunnel.children[0]!;
   const saPayload = findPayload(payloads, PAYLOAD.SA);
+  const protocol = wireProtocol(template.protocol);
   const chosen =
-    saPayload && choose(template.proposals, saPayload.proposals, PROTOCOL.ESP, { keyExchange: false });
+    saPayload && choose(template.proposals, saPayload.proposals, protocol, { keyExchange: false });
   const spiOut = chosen && spiNumber(chosen.proposal.spi);
   const selectors = answeredSelectors(payloads, template.selectors);
-  if (!chosen || !spiOut || !selectors) {
-    return void childRefused(context, sa, tunnel, template.name, errorOf(payloads));
+  const mode = modeOf(payloads);
+  if (!chosen || !spiOut || !selectors || mode !== template.mode) {
+    const { spiIn } = state.child;
+    // The peer made its half of what we do not want so (RFC 7296 §1.3.1).
+    if (saPayload) established.tasks.unshift({ type: 'delete-child', spiIn, unmade: protocol });
+    return void childRefused(context, sa, tunnel, template.name, errorOf(payloads), mode);
   }
   const { child, changes } = makeChild(
     context,
@@ -197,6 +210,7 @@ function firstChildAnswered(
       spiOut,
       selectors,
       initiator: true,
+      unpadded: refusesPadding(payloads),
       ni: state.secrets.ni,
       nr: state.secrets.nr,
     },

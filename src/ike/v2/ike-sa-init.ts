@@ -41,6 +41,7 @@ import type { Attempt, IkeSa, InitOffer, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
 import { hashAnnouncement, noteAnnouncements } from './announcements.ts';
+import { natInEveryWay } from './child-mode.ts';
 import { noteChildless } from './childless.ts';
 import { intermediateSupported, supportsIntermediate } from './ike-intermediate.ts';
 import { detectNat, floatPort, natDetection, wantsUdp } from './nat-detection.ts';
@@ -148,13 +149,15 @@ export function initAnswered(
   if (!chosen) return;
   if (lacksChildless(context, sa, payloads))
     return hint(context, sa, state, 'PEER_NOT_CHILDLESS', { did: 'does not offer it' });
+  detectNat(context, sa, message);
+  const inTheWay = natInEveryWay(context, sa, tunnelOf(context, sa)!.tunnel);
+  if (inTheWay) return hint(context, sa, state, ...inTheWay);
   const { suite, ke, nr } = chosen;
   sa.peerSpi = message.header.responderSpi;
   noteVendor(sa, payloads);
   noteAnnouncements(sa, payloads);
   noteChildless(sa, payloads);
   agreeOnFragments(context, sa, payloads);
-  detectNat(context, sa, message);
   floatPort(sa);
   const { group, handle } = attempt.offer;
   const job = startJob(context, sa, { type: 'finish', group, handle, public: ke });
@@ -258,11 +261,11 @@ function hint(
   const { attempt } = state;
   if (attempt.hint !== undefined) {
     if (sa.window.sent && sa.window.sent.sends > 1)
-      for (const command of tunnelState.waiting.splice(0)) commandDone(context, command, attempt.hint);
+      for (const command of tunnelState.waiting.splice(0)) commandDone(context, command, attempt.hint.code);
     return;
   }
-  attempt.hint = code;
-  reportFailure(context, code, tunnelState.tunnel.name, { remote: sa.remote.address, ...detail });
+  attempt.hint = { code, detail: { remote: sa.remote.address, ...detail } };
+  reportFailure(context, code, tunnelState.tunnel.name, attempt.hint.detail);
 }
 
 function refusalOf({ ike }: Tunnel, notify: number): [ReportCode, Record<string, unknown>] {

@@ -3,9 +3,10 @@
 //   HDR, SK {[D]}  -->
 //                  <--  HDR, SK {[D]}
 
-import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
+import { childProtocol } from '../../policy/proposal.ts';
+import { findNotify, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
-import { dropChild, isLeaving, removeChild, useChild } from '../child.ts';
+import { childNamed, dropChild, isLeaving, removeChild, useChild } from '../child.ts';
 import {
   applyChanges,
   type Context,
@@ -22,7 +23,7 @@ import type { ChildSa, Established, IkeSa, Task } from '../sa.ts';
 import { tunnelLost } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';
 import { noteAuthLifetime } from './auth-lifetime.ts';
-import { spiBytes, spiNumber } from './payloads.ts';
+import { deletesOf, spiBytes, spiNumber } from './payloads.ts';
 
 type InformationalTask = Extract<Task, { type: 'delete-child' | 'delete-ike' | 'liveness' }>;
 
@@ -36,20 +37,26 @@ export function beginInformational(
   const child =
     task.type === 'delete-child' ? established.children.find(({ spiIn }) => spiIn === task.spiIn) : undefined;
   if (task.type === 'delete-child' && !child && !task.unmade) return false;
-  sendRequest(context, sa, EXCHANGE.INFORMATIONAL, deletePayload(task), established);
+  const protocol = child ? childProtocol(child.suite) : PROTOCOL.ESP;
+  sendRequest(context, sa, EXCHANGE.INFORMATIONAL, deletePayload(task, protocol), established);
   established.own = { task, step: 'sent' };
   return true;
 }
 
-function deletePayload(task: InformationalTask): Payload[] {
+/** `protocol`: of the child that is there. */
+function deletePayload(task: InformationalTask, protocol: number): Payload[] {
   switch (task.type) {
     case 'liveness':
       return [];
     case 'delete-ike':
-      return [{ type: PAYLOAD.D, critical: false, protocol: PROTOCOL.IKE, spis: [] }];
+      return [deleted(PROTOCOL.IKE, [])];
     case 'delete-child':
-      return [{ type: PAYLOAD.D, critical: false, protocol: PROTOCOL.ESP, spis: [spiBytes(task.spiIn)] }];
+      return [deleted(task.unmade ?? protocol, [task.spiIn])];
   }
+}
+
+function deleted(protocol: number, spis: readonly number[]): Payload {
+  return { type: PAYLOAD.D, critical: false, protocol, spis: spis.map(spiBytes) };
 }
 
 export function informationalAnswered(
@@ -81,19 +88,16 @@ export function informationalRequested(
 ): void {
   noteAuthLifetime(context, sa, established, payloads);
   noteLostChild(established, payloads);
-  const remove = findPayload(payloads, PAYLOAD.D);
-  const removed =
-    remove?.protocol === PROTOCOL.ESP ? removeChildren(context, sa, established, remove.spis) : [];
-  const answer: Payload[] =
-    removed.length > 0
-      ? [{ type: PAYLOAD.D, critical: false, protocol: PROTOCOL.ESP, spis: removed.map(spiBytes) }]
-      : [];
+  const deletes = deletesOf(payloads);
+  const ends = deletes.some(({ protocol }) => protocol === PROTOCOL.IKE);
+  // RFC 7296 §1.4.1: the children go with their IKE SA.
+  const answer = ends ? [] : deletes.flatMap((one) => removeChildren(context, sa, established, one));
   // Whom we tell that the IKE SA is gone drops what we still send with its children.
-  if (remove?.protocol === PROTOCOL.IKE) useOthers(context, sa, established);
+  if (ends) useOthers(context, sa, established);
   sendResponse(context, sa, EXCHANGE.INFORMATIONAL, messageId, answer, established);
   // RFC 7296 §2.21.2: whom we proved ourselves to does not believe it, and says so in an exchange of its own.
   if (findNotify(payloads, NOTIFY.AUTHENTICATION_FAILED)) return refusedAfterwards(context, sa, established);
-  if (remove?.protocol !== PROTOCOL.IKE) return;
+  if (!ends) return;
   const { own } = established;
   const heir = own?.task.type === 'rekey-ike' && own.rival && context.sas.get(own.rival.spi as string);
   // RFC 7296 §2.8.2: the peer deletes the old SA because its own rekey stands; ours is still to be finished and unmade.
@@ -123,19 +127,46 @@ function removeChildren(
   context: Context,
   sa: IkeSa,
   established: Established,
-  spis: readonly Uint8Array[],
-): number[] {
+  { protocol, spis }: { protocol: number; spis: readonly Uint8Array[] },
+): Payload[] {
   const task = established.own?.task;
-  return spis.flatMap((spi) => {
-    const child = established.children.find(({ spiOut }) => spiOut === spiNumber(spi));
+  const removed = spis.flatMap((spi) => {
+    const child = meantBy(context, established, protocol, spiNumber(spi));
     if (!child) {
       noteGone(established, spiNumber(spi));
       return [];
     }
     promote(context, sa, established, child);
     endChild(context, established, child, 'peer');
-    return task?.type === 'delete-child' && task.spiIn === child.spiIn ? [] : [child.spiIn];
+    return task?.type === 'delete-child' && task.spiIn === child.spiIn ? [] : [child];
   });
+  return [PROTOCOL.ESP, PROTOCOL.AH].flatMap((each) => {
+    const halves = removed.filter(({ suite }) => childProtocol(suite) === each);
+    return halves.length > 0
+      ? [
+          deleted(
+            each,
+            halves.map(({ spiIn }) => spiIn),
+          ),
+        ]
+      : [];
+  });
+}
+
+/** The child that a DELETE names; of a peer that cannot name one of AH, the only one that it can mean. */
+function meantBy(
+  { tunnels }: Context,
+  established: Established,
+  protocol: number,
+  spi: number | undefined,
+): ChildSa | undefined {
+  const named = childNamed(established, protocol, spi);
+  const { quirks = [] } = tunnels.get(established.tunnel)?.tunnel ?? {};
+  if (named || spi !== 0 || !quirks.includes('ah-deleted-by-zero')) return named;
+  const ofAh = established.children.filter(({ suite }) => childProtocol(suite) === PROTOCOL.AH);
+  // What it has replaced goes first.
+  const replaced = ofAh.filter((child) => child.replaced);
+  return replaced[0] ?? (ofAh.length === 1 ? ofAh[0] : undefined);
 }
 
 /** It may be the child that we are about to have: the peer made it, and deletes it before we know its SPI. */

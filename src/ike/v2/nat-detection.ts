@@ -8,6 +8,7 @@ import { NOTIFY, PAYLOAD } from '../../wire/numbers.ts';
 import type { Endpoint } from '../boundary.ts';
 import { type Context, tunnelOf } from '../context.ts';
 import { type IkeSa, inUdp } from '../sa.ts';
+import { passesNat } from './child-mode.ts';
 import { notifyPayload } from './payloads.ts';
 
 /** SHA-1 over SPIs, address and port (RFC 7296 §2.23). A false source hash makes every peer use UDP. */
@@ -57,9 +58,10 @@ export function detectNat(context: Context, sa: IkeSa, { header, payloads }: Mes
   };
 }
 
-/** Where the data plane is faster in UDP, that is what `auto` means. */
-export function wantsUdp({ capabilities }: Context, { encapsulation }: Tunnel): boolean {
-  return encapsulation === 'udp' || (encapsulation === 'auto' && capabilities?.prefersUdp === true);
+/** Where the data plane is faster in UDP, that is what `auto` means, unless a child could not go that way. */
+export function wantsUdp({ capabilities }: Context, { encapsulation, children }: Tunnel): boolean {
+  if (encapsulation !== 'auto') return encapsulation === 'udp';
+  return capabilities?.prefersUdp === true && children.every(passesNat);
 }
 
 /** RFC 7296 §2.23: with a NAT in between the initiator goes on from port 4500. */

@@ -30,6 +30,11 @@ export function ikeSpiText(spi: Uint8Array): string | undefined {
   return spi.length === 8 && spi.some((byte) => byte !== 0) ? hex(spi) : undefined;
 }
 
+/** What a message deletes: a payload for each protocol (RFC 7296 §3.11). */
+export function deletesOf(payloads: readonly Payload[]): { protocol: number; spis: Uint8Array[] }[] {
+  return payloads.flatMap((payload) => (payload.type === PAYLOAD.D ? [payload] : []));
+}
+
 /** The first error among the notifications (RFC 7296 §3.10.1: types below 16384). */
 export function errorOf(payloads: Payload[]): number | undefined {
   const found = payloads.find((payload) => payload.type === PAYLOAD.N && payload.notifyType < 16384);

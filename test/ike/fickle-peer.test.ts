@@ -5,18 +5,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import { openMessage, protectionOf, sealInner } from '../../src/ike/protect.ts';
-import { type Pair, type Side, sendPacket } from '../../src/sim/pair.ts';
+import { type Side, sendPacket } from '../../src/sim/pair.ts';
 import {
   decodeMessage,
   encodeMessage,
   encodePayloads,
   findNotify,
   findPayload,
-  type Message,
   type Payload,
 } from '../../src/wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD } from '../../src/wire/numbers.ts';
 import { agree, established, sites, tunnel } from '../sim/sites.ts';
+import { endpoint, later, rewriting, run } from './rewriting.ts';
 
 const provider = createNodeProvider();
 const [X25519, ECP_256] = [31, 19];
@@ -40,50 +40,6 @@ const eitherAt = (side: 'a' | 'b') => ({
   ...EITHER,
   children: EITHER.children.map((child) => ({ ...child, selectors: tunnel(side).children[0]!.selectors })),
 });
-
-/** Sealed messages of `from` become what `change` makes of what is inside; plain ones too. Counts them. */
-function rewriting(
-  pair: Pair,
-  from: Side,
-  exchange: number,
-  change: (payloads: Payload[], message: Message) => Payload[] | undefined,
-): { count: number } {
-  const seen = { count: 0 };
-  const to = from === pair.a ? pair.b : pair.a;
-  pair.filter = (sender, bytes) => {
-    const message = bytes.length < 28 ? undefined : decodeMessage(bytes);
-    if (sender.name !== from.name || message?.header.exchange !== exchange) return true;
-    seen.count++;
-    const spi = message.header.flags.initiator ? message.header.initiatorSpi : message.header.responderSpi;
-    const sa = sender.gateway.sas().find((one) => one.spi === spi);
-    const protection = findPayload(message.payloads, PAYLOAD.SK) && sa && protectionOf(sa);
-    const payloads = protection ? openMessage(provider, protection, bytes)! : message.payloads;
-    const changed = change(payloads, message);
-    if (!changed) return true;
-    const forged = protection
-      ? sealInner(provider, protection, message.header, encodePayloads(changed))
-      : encodeMessage(message.header, changed);
-    const path = { local: sa?.remote ?? endpoint(to), remote: sa?.local ?? endpoint(from) };
-    later(pair, () => pair.inject(to, forged, path));
-    return false;
-  };
-  return seen;
-}
-
-const endpoint = (side: Side) => ({ transport: 'udp' as const, address: side.address, port: 500 });
-
-/** What is changed on the way arrives when the others do: with the next step of the pair. */
-const waiting = new WeakMap<Pair, (() => void)[]>();
-function later(pair: Pair, act: () => void): void {
-  waiting.set(pair, [...(waiting.get(pair) ?? []), act]);
-}
-
-function run(pair: Pair, milliseconds: number): void {
-  for (let passed = 0; passed < milliseconds; passed += 5) {
-    pair.run(5);
-    for (const act of waiting.get(pair)?.splice(0) ?? []) act();
-  }
-}
 
 function groupNotify(group: number): Payload[] {
   const data = Uint8Array.of(group >> 8, group & 0xff);

@@ -155,6 +155,41 @@ for (const [text, complaint] of [
   });
 }
 
+test('suites of AH: integrity alone, with a group and extended numbers (RFC 7296 §3.3.3)', () => {
+  const ours = [template('hmac-sha2-256-128 | hmac-sha2-512-256 / x25519', 'ah')];
+  assert.deepEqual(ours[0]!.encryption, []);
+  assert.equal(templateText(ours[0]!), 'ah hmac-sha2-256-128|hmac-sha2-512-256 / x25519');
+  const spi = Uint8Array.of(1, 2, 3, 4);
+  const [offer] = toProposals(ours, PROTOCOL.AH, spi, { keyExchange: true });
+  assert.deepEqual(
+    offer!.transforms.map(({ type }) => type),
+    [3, 3, 4, 5, 5],
+  );
+  assert.equal(proposalText(offer!), templateText(ours[0]!));
+  const theirs = [template('hmac-sha2-512-256 / x25519 / no-esn', 'ah')];
+  const chosen = choose(theirs, [offer!], PROTOCOL.AH, { keyExchange: true })!;
+  assert.equal(suiteText(chosen.suite), 'ah hmac-sha2-512-256 / x25519');
+  assert.deepEqual(toAnswer(chosen.suite, 1, PROTOCOL.AH, spi).transforms.length, 3);
+  assert.equal(
+    choose(theirs, [{ ...offer!, protocol: PROTOCOL.ESP }], PROTOCOL.AH, { keyExchange: true }),
+    undefined,
+  );
+  const esp = [template('aes-cbc-256 / hmac-sha2-512-256 / x25519')];
+  assert.equal(choose(esp, [offer!], PROTOCOL.AH, { keyExchange: true }), undefined, 'ESP is not AH');
+});
+
+for (const [text, complaint] of [
+  ['aes-gcm-16-256', /AH has none: protocol: esp/],
+  ['x25519', /needs an integrity algorithm/],
+  ['hmac-sha2-256-128 / prf-hmac-sha2-256', /belongs to IKE/],
+  ['hmac-md5-96', /MUST NOT/],
+] as const) {
+  test(`of AH "${text}" is refused: ${complaint.source}`, () => {
+    const parsed = parseTemplate(text, 'ah');
+    assert.match('complaint' in parsed ? parsed.complaint : '', complaint);
+  });
+}
+
 const HYBRID = 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519|ecp-256 + ml-kem-768|none + ml-kem-1024';
 
 test('further key exchanges behind a + are read, shown, offered and chosen each for itself (RFC 9370)', () => {

@@ -42,7 +42,7 @@ export function isBundle(payloads: readonly Payload[]): boolean {
 
 type Refusal = [ReportCode, Record<string, unknown>];
 
-/** Whether the child can pass a NAT: only ESP in UDP, and only where the addresses in the packets do not matter. */
+/** Whether the child can pass a NAT: ESP in UDP, and where nothing depends on the outer addresses (RFC 3715 §2.1). */
 export function passesNat({ protocol, mode }: Pick<ChildTemplate, 'protocol' | 'mode'>): boolean {
   return protocol === 'esp' && mode === 'tunnel';
 }

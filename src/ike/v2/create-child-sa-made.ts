@@ -71,6 +71,7 @@ function childAgreed(
   const template = templateOf(tunnel, task);
   const selectors = template && answeredSelectors(payloads, askedSelectors(task, template.selectors));
   const spiOut = spiNumber(findPayload(payloads, PAYLOAD.SA)!.proposals[0]!.spi);
+  // RFC 7296 §1.3.1: the responder may have declined transport mode; a child that is not as we want it is deleted.
   const mode = modeOf(payloads);
   if (!template || !selectors || !spiOut || mode !== template.mode) {
     delete established.own;

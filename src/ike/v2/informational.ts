@@ -153,7 +153,7 @@ function removeChildren(
   });
 }
 
-/** The child that a DELETE names; of a peer that cannot name one of AH, the only one that it can mean. */
+/** The child that a DELETE names (RFC 7296 §3.11); of a peer that cannot name one of AH, the only one that it can mean. */
 function meantBy(
   { tunnels }: Context,
   established: Established,

@@ -46,7 +46,7 @@ struct Bytes {
 
 class Arguments {
  public:
-  static constexpr size_t MOST = 23;
+  static constexpr size_t MOST = 25;
 
   Arguments(napi_env env, napi_callback_info info) : env_(env) { napi_get_cb_info(env, info, &count_, values_, nullptr, nullptr); }
 
@@ -301,7 +301,7 @@ napi_value jsOpenPort(napi_env env, napi_callback_info info) {
   options.natPort = uint16_t(arguments.number());
   options.mark = arguments.number();
   options.kernelEsp = arguments.flag();
-  options.rawEsp = !options.kernelEsp;
+  options.rawIpsec = !options.kernelEsp;
   options.trains = arguments.flag();
   if (!arguments.ok()) return nullptr;
   options.workers = plane->engine.options().workers;
@@ -438,6 +438,8 @@ napi_value jsAddSa(napi_env env, napi_callback_info info) {
   Plane* plane = arguments.plane();
   const bool inbound = arguments.flag();
   SaSpec spec{};
+  spec.form = Form(arguments.number());
+  spec.padTo = arguments.number();
   spec.spi = arguments.number();
   spec.policy = arguments.number();
   spec.local = arguments.address();
@@ -630,7 +632,7 @@ napi_value jsInbound(napi_env env, napi_callback_info info) {
   const Endpoint remote = arguments.endpoint();
   if (!arguments.ok()) return nullptr;
   std::vector<std::vector<uint8_t>> copies;
-  std::vector<EspArrival> arrivals;
+  std::vector<Arrival> arrivals;
   for (const Bytes& packet : packets) {
     std::vector<uint8_t>& copy = copies.emplace_back(packet.data, packet.data + packet.length);
     arrivals.push_back({copy.data(), copy.size(), uint8_t(ecn), remote});
@@ -641,6 +643,26 @@ napi_value jsInbound(napi_env env, napi_callback_info info) {
   return list.done();
 }
 
+/** The same of whole packets: their IP headers are what they came with. */
+napi_value jsInboundPackets(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const std::vector<Bytes> packets = arguments.manyBytes();
+  if (!arguments.ok()) return nullptr;
+  std::vector<std::vector<uint8_t>> copies;
+  std::vector<uint8_t*> starts;
+  std::vector<size_t> lengths;
+  for (const Bytes& packet : packets) copies.emplace_back(packet.data, packet.data + packet.length);
+  for (std::vector<uint8_t>& copy : copies) {
+    starts.push_back(copy.data());
+    lengths.push_back(copy.size());
+  }
+  List list(env);
+  Collected sink(env, list);
+  plane->engine.inboundPackets(starts.data(), lengths.data(), starts.size(), Collected::inner, &sink);
+  return list.done();
+}
+
 napi_value init(napi_env env, napi_value exports) {
   const std::pair<const char*, napi_callback> functions[] = {
       {"bootTime", jsBootTime}, {"netlink", jsNetlink},           {"dropNames", jsDropNames}, {"create", jsCreate},
@@ -648,7 +670,8 @@ napi_value init(napi_env env, napi_value exports) {
       {"send", jsSend},         {"take", jsTake},                 {"know", jsKnow},           {"addPolicy", jsAddPolicy},
       {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},
       {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},
-      {"outbound", jsOutbound}, {"inbound", jsInbound},           {"nftables", jsNftables},
+      {"outbound", jsOutbound}, {"inbound", jsInbound},           {"inboundPackets", jsInboundPackets},
+      {"nftables", jsNftables},
       {"listen", jsListen},     {"heard", jsHeard},      {"publish", jsPublish},
       {"sendEcho", jsSendEcho}, {"takeEchoes", jsTakeEchoes},
   };

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <thread>
 
 #include "echo.h"
@@ -20,6 +21,8 @@
 using namespace isthmus;
 
 namespace {
+
+using Bytes = std::vector<uint8_t>;
 
 constexpr int ROUNDS = 10000;
 constexpr uint16_t IKE_PORT = 500, NAT_PORT = 4500;
@@ -33,6 +36,12 @@ constexpr uint32_t POLICY = 1, LINK = 7;
 Address address(const char* text) {
   Address made{4, {}};
   inet_pton(AF_INET, text, made.bytes.data());
+  return made;
+}
+
+Address address6(const char* text) {
+  Address made{6, {}};
+  inet_pton(AF_INET6, text, made.bytes.data());
   return made;
 }
 
@@ -84,9 +93,19 @@ constexpr Choice CHOICES[] = {
     {Algorithm::AesCtr, 20, Integrity::AesCmac, 12, 16},
     {Algorithm::Null, 0, Integrity::AesXcbc, 12, 16},
 };
+/** What AH is made of. */
+constexpr Choice AH_CHOICES[] = {
+    {Algorithm::Null, 0, Integrity::HmacSha256, 16, 32}, {Algorithm::Null, 0, Integrity::HmacSha384, 24, 48}, {Algorithm::Null, 0, Integrity::HmacSha512, 32, 64},
+    {Algorithm::Null, 0, Integrity::HmacSha1, 12, 20},   {Algorithm::Null, 0, Integrity::AesXcbc, 12, 16},    {Algorithm::Null, 0, Integrity::AesCmac, 12, 16},
+    {Algorithm::Null, 0, Integrity::Aes128Gmac, 16, 20}, {Algorithm::Null, 0, Integrity::Aes192Gmac, 16, 28}, {Algorithm::Null, 0, Integrity::Aes256Gmac, 16, 36},
+};
 constexpr size_t KEYS = 64;
 
-/** From ourselves to ourselves: the inbound SA has the keys of the outbound one. One algorithm after the other. */
+CipherSpec cipherOf(const Choice& choice, const uint8_t* keys) {
+  return {choice.algorithm, keys, choice.keyBytes, choice.integrity, choice.icvBytes, keys, choice.integrityKeyBytes};
+}
+
+/** From ourselves to ourselves: the inbound SA has the keys of the outbound one. One algorithm after the other, some in AH. */
 SaSpec spec(uint32_t spi, const uint8_t* keys) {
   SaSpec made{};
   made.spi = spi;
@@ -97,8 +116,11 @@ SaSpec spec(uint32_t spi, const uint8_t* keys) {
   made.esn = spi % 2 == 0;
   made.window = 1024;
   made.selectors = {{anything("10.0.0.0", "10.255.255.255")}, {anything("10.0.0.0", "10.255.255.255")}};
-  const Choice& choice = CHOICES[spi % (sizeof CHOICES / sizeof CHOICES[0])];
-  made.cipher = {choice.algorithm, keys, choice.keyBytes, choice.integrity, choice.icvBytes, keys, choice.integrityKeyBytes};
+  made.cipher = cipherOf(CHOICES[spi % std::size(CHOICES)], keys);
+  if (spi % 4 != 3) return made;
+  made.form = Form::AhTunnel;
+  made.udp = false;
+  made.cipher = cipherOf(AH_CHOICES[spi / 4 % std::size(AH_CHOICES)], keys);
   return made;
 }
 
@@ -142,6 +164,7 @@ void checkExhaustion() {
   const uint8_t keys[KEYS] = {};
   Engine engine;
   SaSpec made = spec(301, keys);
+  if (made.form != Form::EspTunnel) fail("another form is wanted here");
   made.esn = false;
   engine.addOutbound(made);
   const auto sa = engine.outboundSas().all().at(301);
@@ -158,8 +181,9 @@ void checkCiphers() {
   uint8_t keys[KEYS], text[200], esp[8 + 16 + sizeof text + 32];
   for (size_t i = 0; i < sizeof keys; i++) keys[i] = uint8_t(i * 11);
   for (size_t i = 0; i < sizeof text; i++) text[i] = uint8_t(i);
-  for (uint32_t spi = 256; spi < 256 + 2 * sizeof CHOICES / sizeof CHOICES[0]; spi++) {
-    const SaSpec made = spec(spi, keys);
+  for (uint32_t spi = 256; spi < 256 + 2 * std::size(CHOICES); spi++) {
+    SaSpec made = spec(spi, keys);
+    made.cipher = cipherOf(CHOICES[spi % std::size(CHOICES)], keys);
     const bool esn = spi % 4 < 2;
     Cipher sealing, opening;
     if (!sealing.open(made.cipher, true) || !opening.open(made.cipher, false)) fail("an algorithm is not there");
@@ -221,6 +245,114 @@ void checkEcho() {
   fail("no echo reply");
 }
 
+// Packets that bring their IP header, over the raw sockets
+
+/** A packet of a host: IPv4, or IPv6 behind hop-by-hop options that routers may change, and options for its end. */
+Bytes hostPacket(const Address& host, size_t payload) {
+  Bytes packet = {0x46, 0x28, 0, 0, 0, 0, 0, 0, 33, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 148, 4, 0, 0};
+  if (host.family == 6) {
+    packet.assign(40, 0);
+    put32(packet.data(), 0x62845678);
+    packet[6] = 0;
+    packet[7] = 33;
+    const uint8_t options[] = {60, 0, 0x3e, 4, 1, 2, 3, 4, 17, 0, 1, 4, 0, 0, 0, 0};
+    packet.insert(packet.end(), options, options + sizeof options);
+  }
+  const bool v6 = host.family == 6;
+  memcpy(packet.data() + (v6 ? 8 : 12), host.bytes.data(), v6 ? 16 : 4);
+  memcpy(packet.data() + (v6 ? 24 : 16), host.bytes.data(), v6 ? 16 : 4);
+  for (size_t i = 0; i < payload + 8; i++) packet.push_back(uint8_t(i));
+  put16(packet.data() + (v6 ? 4 : 2), uint16_t(packet.size() - (v6 ? 40 : 0)));
+  return packet;
+}
+
+/** Opens what arrives, on the port's thread. */
+struct Opener final : EspReceiver {
+  explicit Opener(InboundSa& sa) : sa(sa) {}
+  void begin(size_t) override {}
+  void end(size_t) override {}
+  void receive(size_t, const Arrival& arrival) override {
+    Inner inner;
+    Lane& lane = *sa.lanes[0];
+    const Drop why = sa.form == Form::EspTransport ? decapsulateTransport(sa, lane, arrival, inner)
+                     : isAh(sa.form)               ? verify(sa, lane, arrival, inner)
+                                                   : decapsulate(sa, lane, arrival.esp, arrival.bytes, arrival.ecn, inner);
+    if (why != Drop::none) fail(dropNames[size_t(why)]);
+    last.assign(inner.packet, inner.packet + inner.bytes);
+    opened++;
+  }
+  InboundSa& sa;
+  Bytes last;
+  std::atomic<uint64_t> opened{0};
+};
+
+SelectorSet everyone(uint8_t family) {
+  Selector all{family, 0, 0, 0xffff, {}, {}};
+  all.end.fill(0xff);
+  return {{all}, {all}};
+}
+
+Drop wrapAs(OutboundSa& sa, uint8_t* buffer, size_t bytes, size_t& size) {
+  Lane& lane = *sa.lanes[0];
+  if (isAh(sa.form)) return authenticate(sa, lane, buffer, bytes, {}, size);
+  return sa.form == Form::EspTransport ? encapsulateTransport(sa, lane, buffer, bytes, size) : encapsulate(sa, lane, buffer, bytes, size);
+}
+
+/** Bytes sent through a raw socket come back through one with everything that a check needs; their size in all. */
+size_t overLoopback(Form form, const Address& host, const Choice& choice, size_t payload) {
+  const uint8_t keys[KEYS] = {9, 8, 7};
+  Engine engine;
+  SaSpec made{};
+  made.form = form;
+  made.spi = 0x1234;
+  made.local = made.remote = host;
+  made.esn = true;
+  made.window = 64;
+  made.selectors = everyone(host.family);
+  made.cipher = cipherOf(choice, keys);
+  if (engine.addOutbound(made) != Applied::ok || engine.addInbound(made) != Applied::ok) fail("an SA was refused");
+  OutboundSa& out = *engine.outboundSas().all().at(made.spi);
+  Opener opener(*engine.inboundSas().all().at(made.spi));
+  Port port;
+  Port::Options options;
+  options.addresses = {host};
+  const std::string problem = port.open(options);
+  if (!problem.empty()) fail(problem.c_str());
+  port.start(&opener, nullptr, nullptr);
+  const Bytes packet = hostPacket(host, payload);
+  Bytes buffer(packet.size() + 256);
+  const size_t before = isAh(form) ? authenticatedOffset(out) : innerOffset(out);
+  size_t size = 0;
+  for (uint64_t sent = 1; sent <= 3; sent++) {
+    memcpy(buffer.data() + before, packet.data(), packet.size());
+    if (wrapAs(out, buffer.data(), packet.size(), size) != Drop::none) fail("a packet cannot be protected");
+    const Train train{&out, {}, buffer.data(), size, size, 1};
+    if (port.sendEsp(0, &train, 1) != 0) fail("a packet cannot be sent");
+    for (int wait = 0; opener.opened < sent && wait < 5000; wait++) usleep(1000);
+    if (opener.opened != sent) fail("a packet did not come back");
+    Bytes& came = opener.last;
+    // Identification and checksum of an IPv4 packet are made on the way.
+    for (const size_t at : {4, 10}) {
+      if (host.family == 4 && isTransport(form)) memcpy(came.data() + at, packet.data() + at, 2);
+    }
+    if (came != packet) fail("a packet came back as another one");
+  }
+  port.stop();
+  return size;
+}
+
+void checkOverLoopback() {
+  const Choice gcm{Algorithm::AesGcm16, 20};
+  for (const Address& host : {address("127.0.0.1"), address6("::1")}) {
+    for (const Choice& choice : AH_CHOICES) {
+      overLoopback(Form::AhTunnel, host, choice, 100);
+      overLoopback(Form::AhTransport, host, choice, 101);
+    }
+    overLoopback(Form::EspTransport, host, gcm, 102);
+    overLoopback(Form::EspTunnel, host, gcm, 103);
+  }
+}
+
 /** Sockets, device and threads at work; false when nothing passed or something was not authentic. */
 bool work(size_t workers) {
   Port port;
@@ -271,6 +403,7 @@ int main() {
   checkExhaustion();
   setInterface("lo", "127.0.0.1", "255.0.0.0");
   checkEcho();
+  checkOverLoopback();
   const bool one = work(1), two = work(2);
   return one && two ? 0 : 1;
 }

@@ -71,11 +71,14 @@ export interface Addon {
   publish(plane: Plane): void;
   /**
    * Results: 0 done, 1 exists, 2 refused. `df`: 0 clear, 1 set, 2 copy. `dscp`: -1 copies. Limits are packets and bytes,
-   * soft and hard, 0 for none. `algorithm` and `integrity` are transform ids, `integrity` 0 for none.
+   * soft and hard, 0 for none. `algorithm` and `integrity` are transform ids, 0 for none. `form`: 0 ESP in tunnel mode, 1 in
+   * transport mode, 2 AH in tunnel mode, 3 in transport mode. `padTo`: bytes, 0 for none.
    */
   addSa(
     plane: Plane,
     inbound: boolean,
+    form: number,
+    padTo: number,
     spi: number,
     policy: number,
     local: Uint8Array,
@@ -111,7 +114,10 @@ export interface Addon {
   sendEcho(plane: Plane, source: Uint8Array, destination: Uint8Array, message: Uint8Array): number | string;
   /** Three elements an echo reply: source, bytes (over IPv4 with the IP header), microseconds of wall time. */
   takeEchoes(plane: Plane): (Uint8Array | number)[];
-  /** Frames of a link's TUN through the engine without its threads: ESP packet, outer traffic class and DF in turn. */
+  /**
+   * Frames of a link's TUN through the engine without its threads: what leaves, outer traffic class and DF in turn. ESP in tunnel
+   * mode leaves without an IP header, all else with its own.
+   */
   outbound(plane: Plane, frames: Uint8Array[], link: number): (Uint8Array | number | boolean)[];
   /** ESP packets through the engine without its threads: a frame for a TUN and the id of its link, in turn. */
   inbound(
@@ -121,6 +127,8 @@ export interface Addon {
     remote: Uint8Array,
     remotePort: number,
   ): (Uint8Array | number)[];
+  /** The same of whole packets, with ESP or AH in them. */
+  inboundPackets(plane: Plane, packets: Uint8Array[]): (Uint8Array | number)[];
 }
 
 /** The addon's file, in a checkout and in an installed package. */

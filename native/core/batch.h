@@ -5,18 +5,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "sad.h"
+#include "outer.h"
 
 namespace isthmus {
 
-/** What the outer header takes over: DSCP and ECN bits, and whether the network may fragment. */
-struct Outer {
-  uint8_t trafficClass = 0;
-  bool dontFragment = false;
-  bool operator==(const Outer&) const = default;
-};
-
-/** Packets of one SA and one outer header, `segment` bytes each, the last may be shorter: what UDP_SEGMENT takes. */
+/**
+ * Packets of one SA and one outer header, `segment` bytes each, the last may be shorter: what UDP_SEGMENT takes. All but ESP in
+ * tunnel mode bring their IP header.
+ */
 struct Train {
   const OutboundSa* sa;
   Outer outer;
@@ -38,7 +34,7 @@ class Batch {
 
   Batch() : room_(CAPACITY) { trains_.reserve(MOST_TRAINS); }
 
-  /** Where the next packet goes, or nullptr when the batch must be sent first. `size`: of the whole ESP packet. */
+  /** Where the next packet goes, or nullptr when the batch must be sent first. `size`: at least that of what it becomes. */
   uint8_t* room(size_t size);
   /** What stands at `room` is a packet. */
   void add(const OutboundSa& sa, const Outer& outer, size_t size);

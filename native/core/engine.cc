@@ -37,13 +37,20 @@ std::array<uint8_t, 32> fingerprintOf(const SaSpec& spec) {
   std::array<uint8_t, 32> digest{};
   EVP_MD_CTX* context = EVP_MD_CTX_new();
   EVP_DigestInit_ex(context, EVP_sha256(), nullptr);
-  const uint8_t names[] = {uint8_t(spec.cipher.algorithm), uint8_t(spec.cipher.integrity), spec.cipher.icvBytes};
+  const uint8_t names[] = {uint8_t(spec.cipher.algorithm), uint8_t(spec.cipher.integrity), spec.cipher.icvBytes, uint8_t(spec.form)};
   EVP_DigestUpdate(context, names, sizeof names);
   EVP_DigestUpdate(context, spec.cipher.key, spec.cipher.keyBytes);
   EVP_DigestUpdate(context, spec.cipher.integrityKey, spec.cipher.integrityKeyBytes);
   EVP_DigestFinal_ex(context, digest.data(), nullptr);
   EVP_MD_CTX_free(context);
   return digest;
+}
+
+bool openLane(Lane& lane, const SaSpec& spec, bool encrypt) {
+  if (!isAh(spec.form)) return lane.cipher.open(spec.cipher, encrypt);
+  const CipherSpec& cipher = spec.cipher;
+  lane.icv = std::make_unique<AhIcv>();
+  return lane.icv->open(cipher.integrity, cipher.icvBytes, cipher.integrityKey, cipher.integrityKeyBytes);
 }
 
 struct PortSink final : Outbound::Sink {
@@ -252,10 +259,12 @@ bool Engine::fill(Sa& sa, const SaSpec& spec, bool encrypt) {
   sa.softBytes = spec.softBytes;
   sa.hardBytes = spec.hardBytes;
   sa.fingerprint = fingerprintOf(spec);
+  sa.form = spec.form;
+  sa.padTo = spec.padTo;
   for (size_t i = 0; i < options_.workers; i++) {
-    if (!sa.lanes.emplace_back(std::make_unique<Lane>())->cipher.open(spec.cipher, encrypt)) return false;
+    if (!openLane(*sa.lanes.emplace_back(std::make_unique<Lane>()), spec, encrypt)) return false;
   }
-  sa.shape = sa.lanes[0]->cipher.shape();
+  sa.shape = isAh(sa.form) ? CipherShape{0, uint8_t(sa.lanes[0]->icv->fieldBytes()), 1} : sa.lanes[0]->cipher.shape();
   return true;
 }
 
@@ -414,7 +423,7 @@ void Engine::begin(size_t index) {
   worker.inbound.setNow(bootTime());
 }
 
-void Engine::receive(size_t index, const EspArrival& arrival) {
+void Engine::receive(size_t index, const Arrival& arrival) {
   Worker& worker = *workers_[index];
   TunWriter writer{*worker.links, index, worker.inbound.drops[size_t(Drop::tun_failed)]};
   worker.inbound.receive(arrival, TunWriter::write, &writer);
@@ -427,11 +436,24 @@ void Engine::end(size_t index) {
   worker.receiving.reset();
 }
 
-void Engine::inbound(const EspArrival* arrivals, size_t count, Inbound::Write write, void* context) {
+void Engine::inbound(const Arrival* arrivals, size_t count, Inbound::Write write, void* context) {
   Worker& worker = *workers_[0];
   const Epochs::Reading reading(epochs_, options_.workers);
   worker.inbound.setNow(bootTime());
   for (size_t i = 0; i < count; i++) worker.inbound.receive(arrivals[i], write, context);
+  worker.inbound.flush(write, context);
+}
+
+void Engine::inboundPackets(uint8_t* const* packets, const size_t* lengths, size_t count, Inbound::Write write, void* context) {
+  Worker& worker = *workers_[0];
+  const Epochs::Reading reading(epochs_, options_.workers);
+  worker.inbound.setNow(bootTime());
+  for (size_t i = 0; i < count; i++) {
+    Arrival arrival;
+    const Drop why = readOuter(packets[i], lengths[i], arrival);
+    if (why == Drop::none) worker.inbound.receive(arrival, write, context);
+    else add(worker.inbound.drops[size_t(why)], 1);
+  }
   worker.inbound.flush(write, context);
 }
 

@@ -59,12 +59,14 @@ class Engine final : public EspReceiver {
 
   // The receiving threads' steps; `worker` is the index of the thread.
   void begin(size_t worker) override;
-  void receive(size_t worker, const EspArrival& arrival) override;
+  void receive(size_t worker, const Arrival& arrival) override;
   void end(size_t worker) override;
 
   // The same without threads, for differential tests, fuzzing and benchmarks.
   void outbound(uint32_t link, const uint8_t* const* frames, const size_t* lengths, size_t count, Outbound::Sink& sink);
-  void inbound(const EspArrival* arrivals, size_t count, Inbound::Write write, void* context);
+  void inbound(const Arrival* arrivals, size_t count, Inbound::Write write, void* context);
+  /** Whole packets, with the IP headers that they came with. */
+  void inboundPackets(uint8_t* const* packets, const size_t* lengths, size_t count, Inbound::Write write, void* context);
 
  private:
   struct Worker;

@@ -1,7 +1,7 @@
-// ESP in tunnel mode (RFC 4303), one packet at a time, in place. Knows no sockets.
+// ESP (RFC 4303), one packet at a time, in place. Knows no sockets.
 #pragma once
 
-#include "sad.h"
+#include "admission.h"
 
 namespace isthmus {
 
@@ -16,24 +16,14 @@ inline size_t innerOffset(const Sa& sa) { return ESP_HEADER + sa.shape.ivBytes; 
  */
 Drop encapsulate(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t innerBytes, size_t& size);
 
-/** One ESP packet as it came, in a buffer that may be written until the batch ends. */
-struct EspArrival {
-  uint8_t* esp;
-  size_t bytes;
-  uint8_t ecn;
-  Endpoint remote;  // port 0: plain ESP
-};
-
-struct Inner {
-  uint8_t* packet;
-  size_t bytes;
-  Flow flow;
-};
-
 /** Opens an ESP packet in place. The window moves only for a packet that passed every check. */
 Drop decapsulate(InboundSa& sa, Lane& lane, uint8_t* esp, size_t bytes, uint8_t outerEcn, Inner& inner);
 
-/** Bytes that tunnel mode adds to an inner packet of that size, without the outer IP and UDP headers. */
+/** The same in transport mode: the packet keeps its IP header, which stands at the beginning of `buffer` afterwards. */
+Drop encapsulateTransport(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t innerBytes, size_t& size);
+Drop decapsulateTransport(InboundSa& sa, Lane& lane, const Arrival& arrival, Inner& inner);
+
+/** Bytes that become of an inner packet of that size in tunnel mode, without the outer IP and UDP headers. */
 size_t espBytes(const Sa& sa, size_t innerBytes);
 
 }  // namespace isthmus

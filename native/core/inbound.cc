@@ -2,6 +2,23 @@
 
 namespace isthmus {
 
+namespace {
+
+Drop unwrap(InboundSa& sa, Lane& lane, const Arrival& arrival, Inner& inner) {
+  switch (sa.form) {
+    case Form::EspTunnel:
+      return decapsulate(sa, lane, arrival.esp, arrival.bytes, arrival.ecn, inner);
+    case Form::EspTransport:
+      return decapsulateTransport(sa, lane, arrival, inner);
+    case Form::AhTunnel:
+    case Form::AhTransport:
+      return verify(sa, lane, arrival, inner);
+  }
+  return Drop::malformed;
+}
+
+}  // namespace
+
 uint64_t digestOf(const Endpoint& endpoint) {
   constexpr uint64_t MULTIPLIER = 0x9e3779b97f4a7c15ull;
   uint64_t words[2];
@@ -9,11 +26,12 @@ uint64_t digestOf(const Endpoint& endpoint) {
   return ((words[0] * MULTIPLIER ^ words[1]) * MULTIPLIER ^ endpoint.port) * MULTIPLIER;
 }
 
-void Inbound::receive(const EspArrival& arrival, Write write, void* context) {
+void Inbound::receive(const Arrival& arrival, Write write, void* context) {
   const auto dropped = [this](Drop why) { add(drops[size_t(why)], 1); };
   if (arrival.bytes < ESP_HEADER) return dropped(Drop::malformed);
-  InboundSa* sa = sas_.find(be32(arrival.esp));
-  if (!sa) return dropped(Drop::unknown_spi);
+  const bool ah = arrival.protocol == PROTOCOL_AH;
+  InboundSa* sa = sas_.find(be32(arrival.esp + (ah ? 4 : 0)));
+  if (!sa || isAh(sa->form) != ah) return dropped(Drop::unknown_spi);
   Inner inner;
   const Drop why = open(*sa, arrival, inner);
   if (why != Drop::none) return dropped(why);
@@ -24,16 +42,16 @@ void Inbound::receive(const EspArrival& arrival, Write write, void* context) {
 }
 
 /** The window belongs to whoever holds `busy`; alone, nobody else asks. */
-Drop Inbound::open(InboundSa& sa, const EspArrival& arrival, Inner& inner) {
+Drop Inbound::open(InboundSa& sa, const Arrival& arrival, Inner& inner) {
   const bool shared = sa.lanes.size() > 1;
   while (shared && sa.busy.test_and_set(std::memory_order_acquire)) {
   }
-  const Drop why = decapsulate(sa, *sa.lanes[lane_], arrival.esp, arrival.bytes, arrival.ecn, inner);
+  const Drop why = unwrap(sa, *sa.lanes[lane_], arrival, inner);
   if (shared) sa.busy.clear(std::memory_order_release);
   return why;
 }
 
-void Inbound::tellFirsts(InboundSa& sa, const EspArrival& arrival) {
+void Inbound::tellFirsts(InboundSa& sa, const Arrival& arrival) {
   if (!sa.firstTold.load(std::memory_order_relaxed) && !sa.firstTold.exchange(true, std::memory_order_relaxed)) {
     Event event{Event::Type::FirstInbound};
     event.spi = sa.spi;

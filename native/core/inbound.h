@@ -1,6 +1,7 @@
 // From the network to the device: ESP packets are opened where they lie and joined to super-packets. One thread each.
 #pragma once
 
+#include "ah.h"
 #include "coalesce.h"
 #include "esp.h"
 #include "events.h"
@@ -17,14 +18,14 @@ class Inbound {
   void setUdpSegments(bool udp) { coalescer_.setUdp(udp); }
   /** Milliseconds of CLOCK_BOOTTIME; the time of a batch. */
   void setNow(uint64_t now) { now_ = now; }
-  void receive(const EspArrival& arrival, Write write, void* context);
+  void receive(const Arrival& arrival, Write write, void* context);
   void flush(Write write, void* context) { coalescer_.flush(write, context); }
 
   Counter drops[DROPS]{};
 
  private:
-  Drop open(InboundSa& sa, const EspArrival& arrival, Inner& inner);
-  void tellFirsts(InboundSa& sa, const EspArrival& arrival);
+  Drop open(InboundSa& sa, const Arrival& arrival, Inner& inner);
+  void tellFirsts(InboundSa& sa, const Arrival& arrival);
 
   const size_t lane_;
   const SpiTable<InboundSa>& sas_;

@@ -1,4 +1,4 @@
-// Integrity algorithms of ESP on OpenSSL: one context for each SA, fetched once, used by one thread.
+// Integrity algorithms of ESP and AH on OpenSSL: one context for each SA, fetched once, used by one thread.
 #pragma once
 
 #include <openssl/evp.h>
@@ -8,12 +8,15 @@
 
 namespace isthmus {
 
-/** Numbers of transform type 3 of IKEv2. */
+/** Numbers of transform type 3 of IKEv2. Those of AES-GMAC are for AH alone, which makes them itself (ah-icv.h). */
 enum class Integrity : uint8_t {
   None = 0,
   HmacSha1 = 2,
   AesXcbc = 5,
   AesCmac = 8,
+  Aes128Gmac = 9,
+  Aes192Gmac = 10,
+  Aes256Gmac = 11,
   HmacSha256 = 12,
   HmacSha384 = 13,
   HmacSha512 = 14,

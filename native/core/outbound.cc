@@ -9,8 +9,6 @@ namespace {
 
 constexpr uint8_t TCP = 6, UDP = 17;
 constexpr size_t TCP_HEADER = 20, UDP_HEADER = 8, V6_HEADER = 40;
-/** What the length field of an IP header can say. */
-constexpr size_t MOST_LENGTH = 65535;
 constexpr uint8_t TCP_FIN = 0x01, TCP_PSH = 0x08, TCP_CWR = 0x80;
 /** A train is worth sending when it fills a call; more would only wait. */
 constexpr size_t ENOUGH = 60000;
@@ -26,6 +24,28 @@ Outer outerOf(const OuterPolicy& policy, const uint8_t* packet) {
   const uint8_t dscp = policy.copyDscp ? inner & 0xfc : uint8_t(policy.dscp << 2);
   const bool df = policy.df == OuterPolicy::Df::Copy ? mayNotFragment(packet) : policy.df == OuterPolicy::Df::Set;
   return {uint8_t(dscp | (inner & 0x03)), df};
+}
+
+/** Room in front of the inner packet, and room enough for all that becomes of it. */
+size_t roomBefore(const Sa& sa) { return isAh(sa.form) ? authenticatedOffset(sa) : innerOffset(sa); }
+
+size_t roomFor(const Sa& sa, size_t innerBytes) {
+  // In transport mode it is the payload that is padded to blocks.
+  constexpr size_t MOST_PADDING = 16;
+  return isAh(sa.form) ? authenticatedOffset(sa) + innerBytes : espBytes(sa, innerBytes) + (isTransport(sa.form) ? MOST_PADDING : 0);
+}
+
+Drop wrap(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t innerBytes, const Outer& outer, size_t& size) {
+  switch (sa.form) {
+    case Form::EspTunnel:
+      return encapsulate(sa, lane, buffer, innerBytes, size);
+    case Form::EspTransport:
+      return encapsulateTransport(sa, lane, buffer, innerBytes, size);
+    case Form::AhTunnel:
+    case Form::AhTransport:
+      return authenticate(sa, lane, buffer, innerBytes, outer, size);
+  }
+  return Drop::malformed;
 }
 
 /** How a super-packet becomes packets: what stands in front of each, and what differs in it. */
@@ -153,18 +173,18 @@ void Outbound::protectSegments(OutboundSa& sa, const Packet& packet, const VnetH
 
 /** Where the next inner packet of this SA goes. */
 uint8_t* Outbound::innerRoom(const OutboundSa& sa, size_t innerBytes, Sink& sink) {
-  const size_t size = espBytes(sa, innerBytes);
+  const size_t size = roomFor(sa, innerBytes);
   uint8_t* room = batch_.room(size);
   if (!room) {
     flush(sink);
     room = batch_.room(size);
   }
-  return room + innerOffset(sa);
+  return room + roomBefore(sa);
 }
 
 void Outbound::seal(OutboundSa& sa, uint8_t* inner, size_t innerBytes, const Outer& outer) {
   size_t size = 0;
-  const Drop why = encapsulate(sa, *sa.lanes[lane_], inner - innerOffset(sa), innerBytes, size);
+  const Drop why = wrap(sa, *sa.lanes[lane_], inner - roomBefore(sa), innerBytes, outer, size);
   if (why != Drop::none) return drop(why);
   batch_.add(sa, outer, size);
 }

@@ -1,6 +1,7 @@
-// From the device to the network: one packet or super-packet at a time becomes ESP packets of a batch. One thread each.
+// From the device to the network: one packet or super-packet at a time becomes protected packets of a batch. One thread each.
 #pragma once
 
+#include "ah.h"
 #include "batch.h"
 #include "esp.h"
 #include "events.h"

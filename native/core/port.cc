@@ -36,7 +36,10 @@ constexpr size_t RECEIVE_BATCH = 64, TRAIN_BATCH = 4;
 constexpr size_t TRAIN_BYTES = 8192;
 /** Batches of one socket before the others are looked at. */
 constexpr int MOST_TURNS = 16;
-constexpr size_t CONTROL_BYTES = 128;
+/** In front of a packet, for the IPv6 header that it came with. */
+constexpr size_t HEADROOM = 7 * 64;
+static_assert(HEADROOM >= MOST_HEADER && RECEIVE_BUFFER + HEADROOM <= RECEIVE_STRIDE);
+constexpr size_t CONTROL_BYTES = 512;
 constexpr int SOCKET_BUFFER = 8 << 20;
 constexpr size_t MOST_KNOWN = 1024, MOST_STRANGERS = 256;
 /** Largest IKE message we look at. */
@@ -119,18 +122,21 @@ struct Attached {
   }
 };
 
+/** Whether packets of this SA are sent with an IP header of their own. */
+bool bringsHeader(const Sa& sa) { return sa.form != Form::EspTunnel; }
+
 /** Address, bytes and outer header bits of a message. */
 msghdr headerOf(const Train& train, iovec& vector, SocketAddress& name, Attached& attached) {
   const OutboundSa& sa = *train.sa;
   const socklen_t nameBytes = toSocket(sa.remote, sa.udp ? sa.remotePort.load(std::memory_order_relaxed) : 0, name);
   const bool v4 = sa.local.family == 4;
-  if (train.outer.trafficClass != 0) attached.add(v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, int(train.outer.trafficClass));
+  if (train.outer.trafficClass != 0 && !bringsHeader(sa)) attached.add(v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, int(train.outer.trafficClass));
   return {&name, nameBytes, &vector, 1, attached.used > 0 ? attached.bytes : nullptr, attached.used, 0};
 }
 
 /** Whether one call may take both. */
 bool sameSocket(const Train& a, const Train& b) {
-  return a.sa->udp == b.sa->udp && a.sa->local == b.sa->local && a.outer.dontFragment == b.outer.dontFragment;
+  return a.sa->udp == b.sa->udp && bringsHeader(*a.sa) == bringsHeader(*b.sa) && a.sa->local == b.sa->local && a.outer.dontFragment == b.outer.dontFragment;
 }
 
 /** The path's size is not asked for: fragments are made where they are allowed, and routers answer where they are not. */
@@ -161,10 +167,10 @@ bool steerGroup(int fd, size_t workers) {
 }
 
 /** Raw: every socket is shown every packet and keeps those of its own SPIs. */
-bool keepOwn(int fd, uint8_t family, size_t worker, size_t workers) {
+bool keepOwn(int fd, uint8_t family, uint32_t spiAt, size_t worker, size_t workers) {
   sock_filter code[] = {
       BPF_STMT(BPF_LDX | BPF_W | BPF_IMM, 0),
-      BPF_STMT(BPF_LD | BPF_W | BPF_IND, 0),
+      BPF_STMT(BPF_LD | BPF_W | BPF_IND, spiAt),
       BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, uint32_t(workers)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, uint32_t(worker), 0, 1),
       BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
@@ -173,6 +179,63 @@ bool keepOwn(int fd, uint8_t family, size_t worker, size_t workers) {
   // IPv4 raw sockets see the IP header, whose length is in its first byte; IPv6 ones begin behind it.
   if (family == 4) code[0] = BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0);
   return attach(fd, SO_ATTACH_FILTER, code, std::size(code));
+}
+
+// Raw sockets
+
+#ifndef IPV6_FLOWINFO
+#define IPV6_FLOWINFO 11
+#endif
+#ifndef IPV6_HDRINCL
+#define IPV6_HDRINCL 36
+#endif
+
+/** An IPv6 raw socket gives what is behind the headers; the headers come beside it. */
+void askForHeader(int fd) {
+  for (const int option : {IPV6_FLOWINFO, IPV6_RECVHOPLIMIT, IPV6_RECVHOPOPTS, IPV6_RECVDSTOPTS, IPV6_RECVRTHDR}) set(fd, IPPROTO_IPV6, option, 1);
+}
+
+bool takeHeaders(int fd, uint8_t family) {
+  const int one = 1;
+  return setsockopt(fd, family == 4 ? IPPROTO_IP : IPPROTO_IPV6, family == 4 ? IP_HDRINCL : IPV6_HDRINCL, &one, sizeof one) == 0;
+}
+
+/** Writes the IPv6 header that a packet came with in front of it; its beginning, or nullptr where not all of it is known. */
+uint8_t* rebuildV6(msghdr& message, const Address& source, const Address& destination, uint8_t protocol, uint8_t* payload, size_t bytes) {
+  constexpr size_t FIXED = 40;
+  uint8_t header[MOST_HEADER] = {0x60};
+  size_t size = FIXED, next = 6;
+  if (message.msg_flags & MSG_CTRUNC) return nullptr;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != IPPROTO_IPV6) continue;
+    const uint8_t* data = CMSG_DATA(c);
+    const size_t length = c->cmsg_len - CMSG_LEN(0);
+    if (c->cmsg_type == IPV6_FLOWINFO) put32(header, 0x60000000 | (be32(data) & 0x0fffffff));
+    if (c->cmsg_type == IPV6_HOPLIMIT) {
+      int hops;
+      memcpy(&hops, data, sizeof hops);
+      header[7] = uint8_t(hops);
+    }
+    // Each begins with what follows it: the kernel gives them in the order of the packet.
+    const uint8_t kind = c->cmsg_type == IPV6_HOPOPTS ? 0 : c->cmsg_type == IPV6_DSTOPTS ? 60 : c->cmsg_type == IPV6_RTHDR ? 43 : PROTOCOL_ESP;
+    if (kind == PROTOCOL_ESP) continue;
+    if (length < 8 || size + length > sizeof header) return nullptr;
+    header[next] = kind;
+    next = size;
+    memcpy(header + size, data, length);
+    size += length;
+  }
+  // What the last one names is the protocol of the socket, or the fragment header of a whole packet, which counts for nothing
+  // (RFC 4302 Appendix A2); else a header between them is missing.
+  constexpr uint8_t FRAGMENT = 44;
+  if (next != 6 && header[next] != protocol && header[next] != FRAGMENT) return nullptr;
+  header[next] = protocol;
+  if (size - FIXED + bytes > MOST_LENGTH) return nullptr;
+  put16(header + 4, uint16_t(size - FIXED + bytes));
+  memcpy(header + 8, source.bytes.data(), 16);
+  memcpy(header + 24, destination.bytes.data(), 16);
+  memcpy(payload - size, header, size);
+  return payload - size;
 }
 
 }  // namespace
@@ -196,6 +259,10 @@ struct Port::Worker {
     return nullptr;
   }
 };
+
+bool Port::isRaw(Kind kind) { return kind == Kind::Esp || kind == Kind::Ah; }
+
+Port::Kind Port::kindOf(const Sa& sa) { return bringsHeader(sa) ? Kind::Ah : sa.udp ? Kind::EspNat : Kind::Esp; }
 
 Port::Port() = default;
 
@@ -225,14 +292,16 @@ std::string Port::openSockets(Worker& worker, const Address& address, const Opti
   if (worker.index == 0) failed = openSocket(worker, Kind::Ike, address, options.ikePort, options);
   if (failed.empty() && worker.index == 0) failed = openSocket(worker, Kind::IkeNat, address, options.natPort, options);
   if (failed.empty() && !options.kernelEsp) failed = openSocket(worker, Kind::EspNat, address, options.natPort, options);
-  if (failed.empty() && options.rawEsp) failed = openSocket(worker, Kind::Raw, address, 0, options);
+  if (failed.empty() && options.rawIpsec) failed = openSocket(worker, Kind::Esp, address, 0, options);
+  if (failed.empty() && options.rawIpsec) failed = openSocket(worker, Kind::Ah, address, 0, options);
   return failed;
 }
 
 std::string Port::openSocket(Worker& worker, Kind kind, const Address& address, uint16_t port, const Options& options) {
   const int family = address.family == 4 ? AF_INET : AF_INET6;
-  const int type = (kind == Kind::Raw ? SOCK_RAW : SOCK_DGRAM) | SOCK_CLOEXEC;
-  const int fd = socket(family, type, kind == Kind::Raw ? IPPROTO_ESP : IPPROTO_UDP);
+  const bool raw = isRaw(kind);
+  const int protocol = kind == Kind::Esp ? PROTOCOL_ESP : PROTOCOL_AH;
+  const int fd = raw ? socket(family, SOCK_RAW | SOCK_CLOEXEC, protocol) : socket(family, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
   if (fd < 0) return std::string("socket: ") + strerror(errno);
   const auto fail = [fd](const std::string& what) {
     const std::string why = what + ": " + strerror(errno);
@@ -243,10 +312,10 @@ std::string Port::openSocket(Worker& worker, Kind kind, const Address& address, 
   if (options.mark != 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &options.mark, sizeof options.mark) != 0) return fail("mark");
   const bool shared = !options.kernelEsp && (kind == Kind::IkeNat || kind == Kind::EspNat);
   if (shared) set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-  if (options.workers > 1 && kind == Kind::Raw && !keepOwn(fd, address.family, worker.index, options.workers)) return fail("filter by SPI");
+  if (options.workers > 1 && raw && !keepOwn(fd, address.family, kind == Kind::Ah ? 4 : 0, worker.index, options.workers)) return fail("filter by SPI");
   SocketAddress name;
   const socklen_t length = toSocket(address, port, name);
-  if (bind(fd, &name.any, length) != 0) return fail(kind == Kind::Raw ? std::string("IP protocol 50") : "UDP port " + std::to_string(port));
+  if (bind(fd, &name.any, length) != 0) return fail(raw ? "IP protocol " + std::to_string(protocol) : "UDP port " + std::to_string(port));
   if (shared && kind == Kind::IkeNat && !steerGroup(fd, options.workers)) return fail("steering by SPI");
   set(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER);
   set(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
@@ -254,6 +323,8 @@ std::string Port::openSocket(Worker& worker, Kind kind, const Address& address, 
   set(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER);
   set(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, family == AF_INET ? IP_RECVTOS : IPV6_RECVTCLASS, 1);
   setDontFragment(fd, address.family, false);
+  if (raw && family == AF_INET6) askForHeader(fd);
+  if (kind == Kind::Ah && !takeHeaders(fd, address.family)) return fail("packets with their own IP header");
   if (shared && options.trains) set(fd, SOL_UDP, UDP_GRO, 1);
   worker.sockets.push_back({fd, kind, address, port, options.trains});
   return options.kernelEsp ? leaveEspToKernel(worker.sockets.back()) : "";
@@ -332,13 +403,17 @@ bool Port::drain(Worker& worker, const Socket& socket) {
   SocketAddress names[RECEIVE_BATCH];
   alignas(cmsghdr) uint8_t control[RECEIVE_BATCH][CONTROL_BYTES];
   for (size_t i = 0; i < worker.batch; i++) {
-    vectors[i] = {worker.buffers.get() + i * RECEIVE_STRIDE, RECEIVE_BUFFER};
+    vectors[i] = {worker.buffers.get() + i * RECEIVE_STRIDE + HEADROOM, RECEIVE_BUFFER};
     messages[i].msg_hdr = {&names[i], sizeof names[i], &vectors[i], 1, control[i], CONTROL_BYTES, 0};
   }
   const int count = recvmmsg(socket.fd, messages, unsigned(worker.batch), MSG_DONTWAIT, nullptr);
   if (count <= 0) return false;
   if (receiver_) receiver_->begin(worker.index);
   for (int i = 0; i < count; i++) {
+    if (isRaw(socket.kind)) {
+      cameRaw(worker, socket, messages[i].msg_hdr, messages[i].msg_len);
+      continue;
+    }
     const Ancillary attached = readAncillary(messages[i].msg_hdr);
     const Endpoint remote = fromSocket(names[i]);
     uint8_t* bytes = static_cast<uint8_t*>(vectors[i].iov_base);
@@ -365,15 +440,28 @@ void Port::arrived(Worker& worker, const Socket& socket, uint8_t* bytes, size_t 
       if (be32(bytes) == 0) return queueIke(worker, socket, bytes + 4, length - 4, remote);  // RFC 3948 §2.2
       if (receiver_) receiver_->receive(worker.index, {bytes, length, ecn, remote});
       return;
-    case Kind::Raw: {
-      // IPv4 raw sockets deliver the IP header, IPv6 ones do not.
-      const size_t header = socket.address.family == 4 ? size_t(bytes[0] & 0xf) * 4 : 0;
-      if (header >= length || length - header < 8) return malformed();
-      const uint8_t outerEcn = socket.address.family == 4 ? bytes[1] : ecn;
-      if (receiver_) receiver_->receive(worker.index, {bytes + header, length - header, outerEcn, {remote.address, 0}});
+    case Kind::Esp:
+    case Kind::Ah:
       return;
-    }
   }
+}
+
+/** IPv4 raw sockets deliver the IP header, IPv6 ones do not. */
+void Port::cameRaw(Worker& worker, const Socket& socket, msghdr& message, size_t length) {
+  auto* bytes = static_cast<uint8_t*>(message.msg_iov->iov_base);
+  const bool v4 = socket.address.family == 4;
+  if (!v4) {
+    const Endpoint remote = fromSocket(*static_cast<const SocketAddress*>(message.msg_name));
+    const uint8_t protocol = socket.kind == Kind::Ah ? PROTOCOL_AH : PROTOCOL_ESP;
+    uint8_t* packet = rebuildV6(message, remote.address, socket.address, protocol, bytes, length);
+    if (!packet) return add(worker.dropped[size_t(Drop::extension)], 1);
+    length += size_t(bytes - packet);
+    bytes = packet;
+  }
+  Arrival arrival;
+  const Drop why = readOuter(bytes, length, arrival);
+  if (why != Drop::none) return add(worker.dropped[size_t(why)], 1);
+  if (receiver_) receiver_->receive(worker.index, arrival);
 }
 
 void Port::queueIke(Worker& worker, const Socket& socket, const uint8_t* bytes, size_t length, const Endpoint& remote) {
@@ -431,7 +519,7 @@ size_t Port::sendEsp(size_t worker, const Train* trains, size_t count) {
     const Train& first = trains[at];
     size_t end = at + 1;
     while (end < count && end - at < Batch::MOST_TRAINS && sameSocket(trains[end], first)) end++;
-    Socket* socket = workers_[worker]->find(first.sa->udp ? Kind::EspNat : Kind::Raw, first.sa->local);
+    Socket* socket = workers_[worker]->find(kindOf(*first.sa), first.sa->local);
     if (socket) failed += sendTrains(*socket, trains + at, end - at);
     else for (size_t i = at; i < end; i++) failed += trains[i].count;
     at = end;

@@ -1,6 +1,8 @@
-// The outer sockets: UDP 500 and 4500, raw IP 50. IKE goes up through two bounded queues, ESP goes on in C++. Each worker has
+// The outer sockets: UDP 500 and 4500, raw IP 50 and 51. IKE goes up through two bounded queues, ESP goes on in C++. Each worker has
 // sockets of its own for ESP, and an SPI always comes to the same one.
 #pragma once
+
+#include <sys/socket.h>
 
 #include <atomic>
 #include <deque>
@@ -25,7 +27,7 @@ struct Datagram {
 class EspReceiver {
  public:
   virtual void begin(size_t worker) = 0;
-  virtual void receive(size_t worker, const EspArrival& arrival) = 0;
+  virtual void receive(size_t worker, const Arrival& arrival) = 0;
   virtual void end(size_t worker) = 0;
 
  protected:
@@ -39,7 +41,7 @@ class Port {
     uint16_t ikePort = 500;
     uint16_t natPort = 4500;
     uint32_t mark = 0;
-    bool rawEsp = true;
+    bool rawIpsec = true;
     /** ESP is the kernel's: it takes it out of UDP by itself, and no policy of its applies to these sockets. */
     bool kernelEsp = false;
     /** Whether the kernel may cut and join ESP packets (UDP_SEGMENT, UDP_GRO). */
@@ -74,8 +76,11 @@ class Port {
   uint64_t dropped(size_t drop) const;
 
  private:
-  /** UDP 500; UDP 4500 twice, so that no flood of ESP takes the room of IKE; IP 50. */
-  enum class Kind : uint8_t { Ike, IkeNat, EspNat, Raw };
+  /**
+   * UDP 500; UDP 4500 twice, so that no flood of ESP takes the room of IKE; IP 50; IP 51, which also sends every packet that
+   * brings its IP header.
+   */
+  enum class Kind : uint8_t { Ike, IkeNat, EspNat, Esp, Ah };
   struct Socket {
     int fd;
     Kind kind;
@@ -87,11 +92,14 @@ class Port {
   };
   struct Worker;
 
+  static bool isRaw(Kind kind);
+  static Kind kindOf(const Sa& sa);
   void receiveLoop(Worker& worker);
   void drainAll(Worker& worker, const Socket& socket);
   /** Whether anything came. */
   bool drain(Worker& worker, const Socket& socket);
   void arrived(Worker& worker, const Socket& socket, uint8_t* bytes, size_t length, uint8_t ecn, const Endpoint& remote);
+  void cameRaw(Worker& worker, const Socket& socket, msghdr& message, size_t length);
   void queueIke(Worker& worker, const Socket& socket, const uint8_t* bytes, size_t length, const Endpoint& remote);
   static size_t sendTrains(Socket& socket, const Train* trains, size_t count);
   static size_t sendPieces(Socket& socket, const Train& train);

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "ah-icv.h"
 #include "cipher.h"
 #include "ip.h"
 #include "replay.h"
@@ -35,6 +36,8 @@ enum class Drop : uint8_t {
   tun_failed,
   queue_full,
   hold_expired,
+  fragment,
+  extension,
   count,
 };
 constexpr size_t DROPS = size_t(Drop::count);
@@ -84,8 +87,15 @@ struct OuterPolicy {
   uint8_t dscp = 0;
 };
 
+/** Protocol and mode (RFC 4301 §3.2, §4.1). */
+enum class Form : uint8_t { EspTunnel, EspTransport, AhTunnel, AhTransport };
+
+inline bool isAh(Form form) { return form >= Form::AhTunnel; }
+inline bool isTransport(Form form) { return form == Form::EspTransport || form == Form::AhTransport; }
+
 /** What both directions are made from. */
 struct SaSpec {
+  Form form = Form::EspTunnel;
   uint32_t spi;
   uint32_t policy;
   Address local, remote;
@@ -96,6 +106,9 @@ struct SaSpec {
   OuterPolicy outer;
   SelectorSet selectors;
   uint64_t softPackets, hardPackets, softBytes, hardBytes;  // 0: no limit
+  /** Bytes of the inner packet with zeros behind it, at least (RFC 4303 §2.7); 0: none. ESP in tunnel mode. */
+  uint32_t padTo;
+  /** Of AH only the integrity algorithm counts. */
   CipherSpec cipher;
 };
 
@@ -104,6 +117,8 @@ class Classifier;
 /** What one thread has of an SA: a context of its own, so that threads share nothing but the sequence number. */
 struct Lane {
   Cipher cipher;
+  /** AH only. */
+  std::unique_ptr<AhIcv> icv;
   Counter packets{0}, bytes{0}, last{0};
 };
 
@@ -113,6 +128,8 @@ struct Sa {
   uint64_t serial = 0;
   uint32_t spi = 0;
   uint32_t policy = 0;
+  Form form = Form::EspTunnel;
+  uint32_t padTo = 0;
   Address local{}, remote{};
   bool udp = false;
   uint16_t localPort = 0;

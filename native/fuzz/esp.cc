@@ -105,7 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if ((shape & 4) && (shape & 8)) addRaw(input, arrivals);
     else addSealed(input, shape, arrivals);
   }
-  std::vector<EspArrival> list;
+  std::vector<Arrival> list;
   for (size_t i = 0; i < arrivals.bytes.size(); i++)
     list.push_back({arrivals.bytes[i].data(), arrivals.bytes[i].size(), arrivals.ecn[i], {{4, {127, 0, 0, 1}}, uint16_t(i)}});
   Engine& engine = engineOf();

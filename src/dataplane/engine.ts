@@ -30,6 +30,8 @@ const CAPABILITIES: Capabilities = {
   holds: true,
 };
 
+/** Protocol and mode. */
+const FORM = { esp: { tunnel: 0, transport: 1 }, ah: { tunnel: 2, transport: 3 } };
 const DF = { clear: 0, set: 1, copy: 2 };
 const COPY = -1;
 const ACTION = { protect: 0, bypass: 1, discard: 2 };
@@ -39,6 +41,8 @@ const REFUSED = 2;
 const EVENT_FIELDS = 12;
 const SA_FIELDS = 7;
 const SHARED_LINK = 0;
+/** What still fits into an outer packet, whatever is around it. */
+const MOST_PADDED = 65_000;
 const NO_KEY = new Uint8Array();
 
 export interface Engine extends DataPlane {
@@ -72,6 +76,7 @@ export function createEngine(addon: Addon, plane: Plane): Engine {
         return addon.removePolicy(plane, handleOf(change.policy));
       case 'add-inbound':
       case 'add-outbound':
+        refuseUnknown(change.sa);
         return done(addSa(addon, plane, change.sa, handleOf(change.sa.policy)), change);
       case 'use-outbound':
         return done(addon.useOutbound(plane, handleOf(change.policy), change.spi), change);
@@ -148,13 +153,27 @@ export function createEngine(addon: Addon, plane: Plane): Engine {
   };
 }
 
+/** What would not be what it is called. */
+function refuseUnknown({ protocol, mode, udp, encryption, integrity, padTo }: SaParameters): void {
+  const refuse = (why: string) => {
+    throw new DataPlaneError('refused', why);
+  };
+  if (protocol === 'ah' && udp) refuse('AH does not travel in UDP: a translator changes what it protects');
+  if (mode === 'transport' && udp) refuse('transport mode in UDP is not done by the engine');
+  if (protocol === 'ah' && (encryption || !integrity)) refuse('AH is integrity alone');
+  if (protocol === 'esp' && !encryption) refuse('ESP without encryption is said by name: null');
+  if (padTo !== undefined && !(Number.isInteger(padTo) && padTo >= 0 && padTo <= MOST_PADDED))
+    refuse(`packets are padded to 0 to ${MOST_PADDED} bytes`);
+}
+
 function addSa(addon: Addon, plane: Plane, sa: SaParameters, policy: number): number {
   const { encryption, integrity, lifetime, selectors } = sa;
-  if (sa.protocol !== 'esp' || !encryption) return REFUSED;
   const icv = integrity && integrityRow(integrity.name);
   return addon.addSa(
     plane,
     sa.direction === 'in',
+    FORM[sa.protocol][sa.mode],
+    sa.protocol === 'esp' && sa.mode === 'tunnel' ? (sa.padTo ?? 0) : 0,
     sa.spi,
     policy,
     addressBytes(sa.local),
@@ -171,8 +190,8 @@ function addSa(addon: Addon, plane: Plane, sa: SaParameters, policy: number): nu
     lifetime.hardBytes ?? 0n,
     packSelectors(selectors.local),
     packSelectors(selectors.remote),
-    encryptionRow(encryption.name).id,
-    encryption.key,
+    encryption ? encryptionRow(encryption.name).id : 0,
+    encryption?.key ?? NO_KEY,
     icv?.id ?? 0,
     icv?.icvBytes ?? 0,
     integrity?.key ?? NO_KEY,

@@ -91,7 +91,10 @@ ours that it asks for (\`id\`), then the order in the file.
 
 ## Networks
 
-\`10.1.0.0/16\`, \`10.1.0.5-10.1.0.9\`, \`fd01::/64\`; each with \` tcp\`, \` udp 53\` or \` tcp 80-90\` behind it.
+\`10.1.0.0/16\`, \`10.1.0.5-10.1.0.9\`, \`fd01::/64\`; each with \` tcp\`, \` udp 53\`, \` tcp 80-90\` or \` gre\` behind it.
+
+With \`transport: true\` packets go between \`gateway.address\` and the one address of \`peer\`, without a second header: \`local\` and
+\`remote\` may be left out, and otherwise name just these, with a protocol such as \`192.0.2.1 gre\`.
 
 ## Suites
 

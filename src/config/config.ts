@@ -34,7 +34,8 @@ import { DEFAULTS, POST_QUANTUM_SUITES, RETRANSMIT } from './defaults.ts';
 import { milliseconds } from './duration.ts';
 import { firstOverlaps } from './overlaps.ts';
 import { aimless, probeOf } from './probe.ts';
-import type { File, IdentityEntry, ProbeEntry, TunnelEntry } from './schema.ts';
+import { type Ends, hostSelectors, idleSuites, protectionAsked, protectionOf } from './protection.ts';
+import type { ChildEntry, File, IdentityEntry, TunnelEntry } from './schema.ts';
 import { sharing } from './share.ts';
 
 export interface Config {
@@ -82,7 +83,9 @@ export function resolveConfig(
     // Paths are meant from the file that they stand in.
     const folder = dirname((entry.auth ? from : source).file);
     const auth: AuthParts = { tunnel: name, entry: merged, keyring, files: filesIn(files, folder), now, at };
-    const tunnel = resolveTunnel(name, merged, addresses, auth, at, order);
+    const size = file.gateway.mtu ?? DEFAULTS.mtu;
+    const tunnel = resolveTunnel(name, merged, addresses, size, auth, at, order);
+    if (tunnel) idleSuites(entry, tunnel, at);
     order += tunnel?.children.length ?? 0;
     return tunnel ?? [];
   });
@@ -115,6 +118,7 @@ function resolveTunnel(
   name: string,
   entry: TunnelEntry,
   own: readonly IpAddress[],
+  mtu: number,
   authParts: AuthParts,
   at: Complain,
   order: number,
@@ -127,7 +131,8 @@ function resolveTunnel(
   const auth = resolveAuth(authParts);
   const remoteId = peerIdentity(entry, remotes, auth, at);
   const localId = local && auth && ownIdentity(entry, local, auth, at);
-  const children = childrenOf(name, entry, order, at);
+  const ends = { local, remote: remotes?.addresses ?? [] };
+  const children = childrenOf(name, entry, ends, mtu, order, at);
   const ikeProposals = ikeSuitesOf(entry, at);
   const ikeLifetime = duration(entry, 'ike-lifetime', at);
   const { fragmentation = DEFAULTS.fragmentation } = entry;
@@ -150,7 +155,13 @@ function resolveTunnel(
     keepalive: keepalive ?? 0,
     ...(fragmentation === 'off' ? {} : { fragmentation }),
     ...ppkOf(authParts),
+    ...metByIke(entry),
   };
+}
+
+function metByIke({ vendor, quirks }: TunnelEntry): Pick<Tunnel, 'quirks'> {
+  const met = quirksOf(vendor, quirks).filter((quirk) => quirk === 'ah-deleted-by-zero');
+  return met.length > 0 ? { quirks: met } : {};
 }
 
 /** Grover's algorithm halves the bits of a secret (RFC 8784 §6). */
@@ -267,17 +278,26 @@ export function identityOf(text: string): Identity {
 function childrenOf(
   name: string,
   entry: TunnelEntry,
+  ends: Ends,
+  mtu: number,
   order: number,
   at: Complain,
 ): ChildTemplate[] | undefined {
-  const espSuites = entry['esp-suites'] ?? DEFAULTS['esp-suites'];
-  const proposals = suitesOf(entry, 'esp-suites', espSuites, 'esp', at);
+  const [esp, ah] = (['esp', 'ah'] as const).map((kind) => {
+    const key = `${kind}-suites` as const;
+    return suitesOf(entry, key, entry[key] ?? DEFAULTS[key], kind, at);
+  });
   const described = describedChildren(name, entry, at);
-  if (!proposals || !described) return undefined;
+  if (!esp || !ah || !described) return undefined;
+  const family = ends.local === undefined ? 4 : familyOf(ends.local);
+  const outside = { mtu, family, encapsulation: entry.encapsulation ?? usualEncapsulation(entry) } as const;
   const children = Object.entries(described).map(([child, { path, value }], index) => {
     const merged = { ...entry, ...value };
     if (child.includes('/')) return at(path, 'a child name must not contain a slash');
-    const selectors = selectorsOf(value, path, at);
+    const written = { path, own: value, entry };
+    const proposals = protectionAsked(written).protocol === 'ah' ? ah : esp;
+    const protection = protectionOf(written, proposals, outside, at);
+    const selectors = selectorsOf(value, protection.mode, ends, path, at);
     const window = replayWindow(merged, path, at);
     const time = duration(merged, 'lifetime', at) ?? 0;
     const bytes = merged['lifetime-bytes'];
@@ -288,8 +308,7 @@ function childrenOf(
       window && {
         name: child,
         order: order + index,
-        protocol: 'esp' as const,
-        mode: 'tunnel' as const,
+        ...protection,
         selectors,
         proposals,
         lifetime: {
@@ -333,7 +352,7 @@ function usualEncapsulation({ vendor, quirks }: TunnelEntry): Tunnel['encapsulat
 
 interface DescribedChild {
   path: Path;
-  value: { local: string | string[]; remote: string | string[]; probe?: ProbeEntry | undefined };
+  value: Partial<ChildEntry>;
 }
 
 function describedChildren(
@@ -348,22 +367,34 @@ function describedChildren(
       Object.entries(children).map(([child, value]) => [child, { path: ['children', child], value }]),
     );
   }
-  if (local === undefined) return at([], 'local is missing: the networks on this side');
-  if (remote === undefined) return at([], 'remote is missing: the networks on the other side');
   return { [name]: { path: [], value: { local, remote } } };
 }
 
-function selectorsOf(value: DescribedChild['value'], path: Path, at: Complain): SelectorSet | undefined {
+function selectorsOf(
+  value: Partial<ChildEntry>,
+  mode: ChildTemplate['mode'],
+  ends: Ends,
+  path: Path,
+  at: Complain,
+): SelectorSet | undefined {
   const [local, remote] = (['local', 'remote'] as const).map((side) => {
-    const parsed = listOf(value[side]).map((text) => parseSelector(text));
-    const wrong = parsed.find((one) => 'complaint' in one);
-    if (wrong && 'complaint' in wrong) return at([...path, side], wrong.complaint);
-    return parsed as Selector[];
+    const given = value[side] === undefined ? undefined : parsedSelectors(value[side], [...path, side], at);
+    if (value[side] !== undefined && !given) return undefined;
+    if (mode === 'transport') return hostSelectors(side, given, ends, path, at);
+    return given ?? at(path, `${side} is missing: the networks on ${SIDES[side]} side`);
   });
   return local && remote ? { local, remote } : undefined;
 }
 
-const PROTOCOLS: Record<string, number> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
+const SIDES = { local: 'this', remote: 'the other' };
+
+function parsedSelectors(texts: string | string[], path: Path, at: Complain): Selector[] | undefined {
+  const parsed = listOf(texts).map((text) => parseSelector(text));
+  const wrong = parsed.find((one) => 'complaint' in one);
+  return wrong && 'complaint' in wrong ? at(path, wrong.complaint) : (parsed as Selector[]);
+}
+
+const PROTOCOLS: Record<string, number> = { icmp: 1, tcp: 6, udp: 17, gre: 47, icmpv6: 58, sctp: 132 };
 
 /** `10.1.0.0/16`, `10.1.0.5-10.1.0.9`, each with ` tcp`, ` udp 53` or ` tcp 80-90` behind it. */
 export function parseSelector(text: string): Selector | { complaint: string } {
@@ -396,7 +427,7 @@ function withProtocol(
   const number = PROTOCOLS[protocol] ?? (/^\d{1,3}$/.test(protocol) ? Number(protocol) : undefined);
   if (number === undefined || number > 255 || number === 0)
     return {
-      complaint: `"${text}": unknown protocol ${protocol}; write tcp, udp, icmp, icmpv6, sctp or its number`,
+      complaint: `"${text}": unknown protocol ${protocol}; write tcp, udp, icmp, icmpv6, gre, sctp or its number`,
     };
   if (ports === undefined) return { ...selector, protocol: number };
   if (number === PROTOCOLS.icmp || number === PROTOCOLS.icmpv6)
@@ -429,7 +460,7 @@ const IKE_SUITES = {
 
 function suitesOf(
   entry: TunnelEntry,
-  key: 'ike-suites' | 'esp-suites',
+  key: 'ike-suites' | 'esp-suites' | 'ah-suites',
   texts: readonly string[],
   kind: SuiteKind,
   at: Complain,

@@ -22,6 +22,14 @@ export const DEFAULTS = {
     'aes-gcm-16-256 | aes-gcm-16-128 | chacha20-poly1305',
     'aes-cbc-256 | aes-cbc-128 / hmac-sha2-256-128 | hmac-sha2-384-192 | hmac-sha2-512-256',
   ],
+  /** What every implementation of AH must have, and longer codes (RFC 8221 §6); AES-GMAC, fast and rare, is for those who name it. */
+  'ah-suites': [
+    'hmac-sha2-256-128 | hmac-sha2-512-256 | hmac-sha2-384-192 / x25519 | ecp-256 | ecp-384 | modp-2048',
+    'hmac-sha2-256-128 | hmac-sha2-512-256 | hmac-sha2-384-192',
+  ],
+  /** What AH does, ESP does too, and it keeps packets secret. */
+  protocol: 'esp',
+  transport: false,
   legacy: false,
   /** A CA that is down for an hour does not take the tunnels down with it; what is known to be revoked is refused. */
   revocation: 'soft',

@@ -84,7 +84,7 @@ function mustStay({ local, remote, auth, encapsulation, fragmentation, children 
     auth,
     encapsulation,
     fragmentation,
-    children: children.map(({ name, selectors }) => ({ name, selectors })),
+    children: children.map(({ name, protocol, mode, selectors }) => ({ name, protocol, mode, selectors })),
   };
 }
 

@@ -78,6 +78,24 @@ const limits = {
   'replay-window': z.number().int().optional().describe('packets, a multiple of 32 from 32 to 4096'),
 };
 
+/** What is done to packets. */
+const protection = {
+  protocol: z
+    .enum(['esp', 'ah'])
+    .optional()
+    .describe(
+      'what packets travel in: `esp` keeps them secret, `ah` only unchanged, the outer addresses too',
+    ),
+  transport: z
+    .boolean()
+    .optional()
+    .describe('only packets between the two gateways themselves, without a second header; see below'),
+  'pad-to': z
+    .union([z.literal('off'), z.number().int().min(64).max(9000)])
+    .optional()
+    .describe('fill every packet up to so many bytes, so that its size tells nothing (RFC 4303 §2.7)'),
+};
+
 /** The outer header (RFC 4301 §5.1.2). */
 const outer = {
   df: z
@@ -104,9 +122,14 @@ const probe = probeShape
   .describe('echo requests through the tunnel, to know that packets pass where nobody sends any; see below');
 
 export const childShape = z.strictObject({
-  local: oneOrMore.describe('networks on this side'),
-  remote: oneOrMore.describe('networks on the other side'),
+  local: oneOrMore
+    .optional()
+    .describe('networks on this side; with `transport` the address of this gateway when missing'),
+  remote: oneOrMore
+    .optional()
+    .describe('networks on the other side; with `transport` the address of the peer when missing'),
   probe,
+  ...protection,
   ...limits,
   ...outer,
 });
@@ -172,6 +195,11 @@ const tunnelShape = {
     .optional()
     .describe('a secret of both sides in the keys, against quantum computers (RFC 8784)'),
   'esp-suites': z.array(text).min(1).optional().describe('algorithms of the children in order of preference'),
+  'ah-suites': z
+    .array(text)
+    .min(1)
+    .optional()
+    .describe('algorithms of the children with `protocol: ah` in order of preference'),
   legacy: z
     .boolean()
     .optional()
@@ -187,6 +215,7 @@ const tunnelShape = {
     .describe(
       'both sides prove again who they are after this time, such as `24h`, without a packet lost; or never',
     ),
+  ...protection,
   ...limits,
   ...outer,
   liveness: text.optional().describe('ask a silent peer after this time, 100ms or more; 0s never'),
@@ -253,4 +282,5 @@ export type AuthEntry = z.infer<typeof authShape>;
 export type SideEntry = z.infer<typeof sideShape>;
 export type IdentityEntry = z.infer<typeof identity>;
 export type ProbeEntry = z.infer<typeof probeShape>;
+export type ChildEntry = z.infer<typeof childShape>;
 export type TunnelEntry = z.infer<typeof tunnel>;

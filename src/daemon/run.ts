@@ -299,7 +299,7 @@ function applyHost(host: Host, size: Config, configs: readonly Config[]): void {
 /** Of the device that all tunnels share: the least of them. */
 function mtuOf({ mtu, tunnels }: Config): number {
   const each = tunnels.flatMap(({ local, children }) =>
-    children.map(({ proposals }) => innerMtu(mtu, familyOf(local.address), proposals)),
+    children.map(({ proposals, mode }) => innerMtu(mtu, familyOf(local.address), proposals, mode)),
   );
   return Math.min(mtu, ...each);
 }

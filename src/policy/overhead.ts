@@ -2,23 +2,49 @@
 
 import { encryptionRow, integrityRow } from '../crypto/suites.ts';
 import type { ProposalTemplate } from './proposal.ts';
+import type { ChildTemplate } from './tunnel.ts';
 
 const ESP_HEADER = 8;
 const TRAILER = 2;
 const UDP_HEADER = 8;
+const AH_HEADER = 12;
 /** RFC 8200 §5: no IPv6 link is smaller. */
 const LEAST = 1280;
 
-/** Largest inner packet, bytes, under the worst suite that may be negotiated (RFC 4303 §2), with UDP encapsulation. */
-export function innerMtu(outerMtu: number, family: 4 | 6, proposals: readonly ProposalTemplate[]): number {
-  const room = outerMtu - (family === 4 ? 20 : 40) - UDP_HEADER - ESP_HEADER;
-  const sizes = proposals.flatMap(({ encryption, integrity }) =>
-    encryption.flatMap(({ name }) => {
-      const { ivBytes, tagBytes, blockBytes } = encryptionRow(name);
-      const icvs = tagBytes > 0 ? [tagBytes] : integrity.map((one) => integrityRow(one).icvBytes);
-      const unit = Math.max(4, blockBytes);
-      return icvs.map((icv) => Math.floor((room - ivBytes - icv) / unit) * unit - TRAILER);
-    }),
+/**
+ * Largest inner packet, bytes, under the worst suite that may be negotiated: in tunnel mode with UDP encapsulation where there
+ * can be one, in transport mode with its own header, which goes outside.
+ */
+export function innerMtu(
+  outerMtu: number,
+  family: 4 | 6,
+  proposals: readonly ProposalTemplate[],
+  mode: ChildTemplate['mode'] = 'tunnel',
+): number {
+  const header = family === 4 ? 20 : 40;
+  const isTransport = mode === 'transport';
+  const room = outerMtu - header - (isTransport ? 0 : UDP_HEADER);
+  const within = proposals.flatMap((proposal) =>
+    proposal.encryption.length === 0 ? ahRoom(outerMtu - header, family, proposal) : espRoom(room, proposal),
   );
-  return Math.max(LEAST, Math.min(...sizes));
+  return Math.max(LEAST, Math.min(...within) + (isTransport ? header : 0));
+}
+
+/** RFC 4303 §2: what is left of `room` bytes behind the outer headers. */
+function espRoom(room: number, { encryption, integrity }: ProposalTemplate): number[] {
+  return encryption.flatMap(({ name }) => {
+    const { ivBytes, tagBytes, blockBytes } = encryptionRow(name);
+    const icvs = tagBytes > 0 ? [tagBytes] : integrity.map((one) => integrityRow(one).icvBytes);
+    const unit = Math.max(4, blockBytes);
+    return icvs.map((icv) => Math.floor((room - ESP_HEADER - ivBytes - icv) / unit) * unit - TRAILER);
+  });
+}
+
+/** RFC 4302 §2.2: the header is a multiple of 4 bytes, in IPv6 of 8. */
+function ahRoom(room: number, family: 4 | 6, { integrity }: ProposalTemplate): number[] {
+  const unit = family === 4 ? 4 : 8;
+  return integrity.map((name) => {
+    const { ivBytes = 0, icvBytes } = integrityRow(name);
+    return room - Math.ceil((AH_HEADER + ivBytes + icvBytes) / unit) * unit;
+  });
 }

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
-import { ESP_ENCRYPTION, ESP_INTEGRITY, encryptionRow } from '../../src/crypto/suites.ts';
+import { AH_INTEGRITY, ESP_ENCRYPTION, ESP_INTEGRITY, encryptionRow } from '../../src/crypto/suites.ts';
+import { ahBytes } from '../../src/dataplane/reference-ah.ts';
 import { sealEsp } from '../../src/dataplane/reference-esp.ts';
 import { innerMtu } from '../../src/policy/overhead.ts';
 import type { ProposalTemplate } from '../../src/policy/proposal.ts';
-import { outboundSa } from '../dataplane/packets.ts';
+import { outboundAh, outboundSa } from '../dataplane/packets.ts';
 
 const provider = createNodeProvider();
 const UDP = 8;
@@ -36,6 +37,37 @@ for (const name of ESP_ENCRYPTION) {
     });
   }
 }
+
+for (const integrity of AH_INTEGRITY) {
+  test(`AH with ${integrity}: the inner packet and all headers fill the outer one; in transport mode one header less`, () => {
+    const template: ProposalTemplate = {
+      encryption: [],
+      integrity: [integrity],
+      prf: [],
+      keyExchange: [],
+      additionalKeyExchange: [],
+      esn: [false],
+    };
+    for (const [family, header] of [[4, 20] as const, [6, 40] as const]) {
+      const ah = ahBytes(outboundAh(300, integrity), family);
+      assert.equal(innerMtu(1500, family, [template]), 1500 - header - ah);
+      assert.equal(innerMtu(1500, family, [template], 'transport'), 1500 - ah);
+    }
+  });
+}
+
+test('ESP in transport mode: the packet keeps its own header outside, and there is no UDP', () => {
+  const template: ProposalTemplate = {
+    encryption: [{ name: 'aes-gcm-16', keyBits: 128 }],
+    integrity: [],
+    prf: [],
+    keyExchange: [],
+    additionalKeyExchange: [],
+    esn: [false],
+  };
+  // 1500 - 20 (IP) - 8 (SPI, number) - 8 (IV) - 16 (ICV) = 1448, a multiple of four, of which two are the trailer.
+  assert.equal(innerMtu(1500, 4, [template], 'transport'), 1448 - 2 + 20);
+});
 
 function packet(bytes: number): Uint8Array {
   const made = new Uint8Array(bytes);

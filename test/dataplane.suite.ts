@@ -42,7 +42,7 @@ export interface Machine {
   /** The network brings a packet in the clear: whether it reaches the hosts. */
   admits(packet: Uint8Array): Promise<boolean>;
   /** All policies that are wanted were added. */
-  settle(): void;
+  settle(): Promise<void>;
   /** The process is killed: nothing is closed, and the next one starts. */
   next(): Promise<UnderTest>;
   /** Somebody else removes an SA, or a policy. */
@@ -414,13 +414,13 @@ export function testDataPlane(name: string, open: Open, { cannot = {}, rounds = 
       ]);
       await closed('the next process adds its policies one by one');
       await second.plane.apply(both.slice(0, 1));
-      second.machine!.settle();
+      await second.machine!.settle();
       await closed('all policies are added');
       await second.plane.apply([...both.slice(1), useFirst]);
       await second.plane.close();
       await closed('closed, guards kept');
       const third = await second.machine!.next();
-      third.machine!.settle();
+      await third.machine!.settle();
       assert.equal(await leaks(PACKET), 1, 'the next process does not want the policy any more');
       await third.plane.close({ guards: 'remove' });
       third.end();
@@ -430,7 +430,7 @@ export function testDataPlane(name: string, open: Open, { cannot = {}, rounds = 
   contract('what a killed process left is removed by the next, and nothing else', async (under) => {
     await under.plane.apply([...both, useFirst]);
     const next = await under.machine!.next();
-    next.machine!.settle();
+    await next.machine!.settle();
     assert.deepEqual((await next.plane.snapshot()).sas, []);
     await next.plane.apply([...both, useFirst]);
     assert.equal(sequenceOf((await next.outbound(PACKET))!), 1);

@@ -20,6 +20,8 @@ constexpr timeval PATIENCE{1, 0};
 /** Messages that wait for the control thread; more are lost, which it is told. */
 constexpr size_t MOST_WAITING = 1 << 20;
 constexpr int LISTEN_BUFFER = 4 << 20;
+/** For the answers to some hundred requests in one piece. */
+constexpr int ANSWERS_BUFFER = 1 << 20;
 
 /** How many messages in the bytes end an answer. */
 int countEnds(const uint8_t* bytes, size_t length) {
@@ -48,6 +50,7 @@ std::string netlinkRequest(int family, const uint8_t* bytes, size_t length, int 
   setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
   setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof on);
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &PATIENCE, sizeof PATIENCE);
+  (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &ANSWERS_BUFFER, sizeof ANSWERS_BUFFER);
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
   if (sendto(fd, bytes, length, 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) < 0) return fail("send");

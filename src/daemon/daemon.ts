@@ -88,14 +88,13 @@ export function createDaemon(parts: DaemonParts): Daemon {
     }
   }
 
-  /** One change set at a time, in the core's order. */
+  /** In the core's order; which of them may be done side by side, the data plane knows. */
   function install(id: number, wanted: Change[]): void {
-    changes = changes
-      .then(() => plane.apply(wanted))
-      .then(
-        () => feed({ type: 'applied', id }),
-        (error: unknown) => feed({ type: 'applied', id, failed: failureOf(error) }),
-      );
+    const done = plane.apply(wanted).then(
+      () => feed({ type: 'applied', id }),
+      (error: unknown) => feed({ type: 'applied', id, failed: failureOf(error) }),
+    );
+    changes = Promise.all([changes, done]).then(() => {});
   }
 
   function arm(): void {

@@ -12,7 +12,7 @@ export interface ChosenPlane {
   /** Hands on what it has to tell. */
   deliver(): void;
   /** Every policy of the configuration has been added. */
-  settle(): void;
+  settle(): Promise<void>;
 }
 
 /** Throws HostError where this machine cannot. The sockets are open. */
@@ -28,5 +28,5 @@ export function choosePlane(name: PlaneName, addon: Addon, native: Plane): Chose
     throw error instanceof DataPlaneError ? new HostError('HOST_IPSEC', error.message) : error;
   }
   const plane = createEngine(addon, native);
-  return { plane, deliver: plane.deliver, settle: () => {} };
+  return { plane, deliver: plane.deliver, settle: async () => {} };
 }

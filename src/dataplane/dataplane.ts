@@ -5,7 +5,10 @@ import type { Capabilities, Change, DataPlaneEvent, Snapshot } from '../policy/s
 export interface DataPlane {
   readonly name: 'engine' | 'xfrm' | 'memory';
   readonly capabilities: Capabilities;
-  /** In order; idempotent. Rejects with a DataPlaneError, then nothing behind the failed change was applied. */
+  /**
+   * In order, also of the calls; idempotent. Rejects with a DataPlaneError, then nothing behind the failed change of this
+   * call was applied.
+   */
   apply(changes: readonly Change[]): Promise<void>;
   /** What is installed, with counters: status, drift, clean-up after a crash. */
   snapshot(): Promise<Snapshot>;

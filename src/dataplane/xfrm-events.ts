@@ -4,26 +4,30 @@ import type { DataPlaneEvent, PacketHeader } from '../policy/sad.ts';
 import { fromXfrmAddress, type XfrmMessage, type XfrmSa, type XfrmSelector } from '../wire/xfrm.ts';
 import { isOurReqid } from './xfrm-kernel.ts';
 import { saId } from './xfrm-sa.ts';
-import { type Known, keyOf, placeOf, restate, type Tables, usersOf } from './xfrm-tables.ts';
+import { type Known, keyOf, placeOf, type Tables, usersOf } from './xfrm-tables.ts';
 
-type Tell = (event: DataPlaneEvent) => void;
+/** What follows from what is heard. */
+export interface Hearing {
+  tell(event: DataPlaneEvent): void;
+  /** These policies of ours are stated again, as soon as what was asked for earlier is done. */
+  follow(policies: readonly string[]): void;
+}
 
 /** Protocols with ports (TCP, UDP, DCCP, SCTP, UDP-Lite). */
 const WITH_PORTS = new Set([6, 17, 33, 132, 136]);
 
-export function heard(tables: Tables, message: XfrmMessage, tell: Tell): void {
+export function heard(tables: Tables, message: XfrmMessage, hearing: Hearing): void {
   switch (message.type) {
     case 'expire': {
-      const place = placeOf(message.info.id);
-      const sa = [...tables.sas.values()].find((one) => placeOf(saId(one)) === place);
-      return sa && expired(tables, sa, message.hard, tell);
+      const sa = tables.places.get(placeOf(message.info.id));
+      return sa && expired(tables, sa, message.hard, hearing);
     }
     case 'acquire': {
       const { attributes, selector } = message.acquire;
-      return acquired(tables, attributes.templates?.[0]?.reqid ?? 0, selector, tell);
+      return acquired(tables, attributes.templates?.[0]?.reqid ?? 0, selector, hearing);
     }
     case 'mapping':
-      return mapped(tables, message.mapping, tell);
+      return mapped(tables, message.mapping, hearing);
     case 'result':
     case 'sa':
     case 'policy':
@@ -31,16 +35,17 @@ export function heard(tables: Tables, message: XfrmMessage, tell: Tell): void {
 }
 
 /** Messages were lost. A moved peer is told of again by itself, with its next packet. */
-export function recover(tables: Tables, tell: Tell): void {
+export function recover(tables: Tables, hearing: Hearing): void {
   const standing = tables.kernel.sas();
   const places = new Map(standing.map((one) => [placeOf(one.info.id), one]));
   for (const sa of tables.sas.values()) {
     const found = places.get(placeOf(saId(sa)));
-    if (!found) expired(tables, sa, true, tell);
-    else if (isAtSoftLimit(found.info)) expired(tables, sa, false, tell);
+    if (!found) expired(tables, sa, true, hearing);
+    else if (isAtSoftLimit(found.info)) expired(tables, sa, false, hearing);
   }
   // What an unanswered acquire left: an SA without an SPI, for the packet that asked.
-  for (const { info } of standing) if (info.id.spi === 0) acquired(tables, info.reqid, info.selector, tell);
+  for (const { info } of standing)
+    if (info.id.spi === 0) acquired(tables, info.reqid, info.selector, hearing);
 }
 
 function isAtSoftLimit({ counters, limits }: XfrmSa['info']): boolean {
@@ -48,18 +53,18 @@ function isAtSoftLimit({ counters, limits }: XfrmSa['info']): boolean {
 }
 
 /** Each limit once. The kernel removes an SA at its hard limit; what would be sent with it is then dropped. */
-function expired(tables: Tables, sa: Known, hard: boolean, tell: Tell): void {
+function expired(tables: Tables, sa: Known, hard: boolean, hearing: Hearing): void {
   if (sa.stopped || (!hard && sa.softTold)) return;
   sa.softTold = true;
   sa.stopped = hard;
-  if (hard && sa.direction === 'out') restate(tables, ...usersOf(tables, sa.spi));
-  tell({ type: 'expire', direction: sa.direction, spi: sa.spi, hard });
+  if (hard) hearing.follow(usersOf(tables, sa));
+  hearing.tell({ type: 'expire', direction: sa.direction, spi: sa.spi, hard });
 }
 
-function acquired(tables: Tables, reqid: number, packet: XfrmSelector, tell: Tell): void {
-  const [policy] = [...tables.acquireReqids].find(([, asked]) => asked === reqid) ?? [];
+function acquired(tables: Tables, reqid: number, packet: XfrmSelector, hearing: Hearing): void {
+  const policy = tables.asking.get(reqid);
   if (policy === undefined || !tables.policies.has(policy) || tables.uses.has(policy)) return;
-  tell({ type: 'acquire', policy, packet: headerOf(packet) });
+  hearing.tell({ type: 'acquire', policy, packet: headerOf(packet) });
 }
 
 function headerOf({
@@ -83,11 +88,11 @@ function headerOf({
 function mapped(
   tables: Tables,
   mapping: Extract<XfrmMessage, { type: 'mapping' }>['mapping'],
-  tell: Tell,
+  hearing: Hearing,
 ): void {
   const { id, reqid, source, sourcePort } = mapping;
   const sa = tables.sas.get(keyOf('in', id.spi));
   const remote = fromXfrmAddress(source, id.family);
   if (!sa || !isOurReqid(reqid) || (remote === sa.remote && sourcePort === sa.udp?.remotePort)) return;
-  tell({ type: 'mapping', spi: id.spi, remote, remotePort: sourcePort });
+  hearing.tell({ type: 'mapping', spi: id.spi, remote, remotePort: sourcePort });
 }

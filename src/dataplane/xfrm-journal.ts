@@ -15,14 +15,17 @@ import { join } from 'node:path';
 /** Of all SAs and templates that are ours; others' daemons count from 1. */
 export const OUR_REQIDS = { first: 0x69000000, last: 0x69ffffff };
 
+/** Entries written at a time where many are. */
+const PIECE = 2000;
+
 export interface Journal {
   /** Reqids given out, and keys of policies installed, by this and earlier processes. */
   reqids: ReadonlySet<number>;
   policies: ReadonlySet<string>;
   reqid(reqid: number): void;
-  policy(key: string): void;
-  /** Only these are left. */
-  keep(reqids: Iterable<number>, policies: Iterable<string>): void;
+  policy(...keys: readonly string[]): void;
+  /** Only these are left. Yields between pieces of a long journal; until the end nobody else may write. */
+  keep(reqids: Iterable<number>, policies: Iterable<string>): Generator<[], void>;
   /** Nothing of ours is left. */
   clear(): void;
 }
@@ -38,37 +41,55 @@ export function openJournal(folder = '/run/isthmus'): Journal {
     else if (typeof entry === 'string') policies.add(entry);
   }
 
-  function write<T extends number | string>(known: Set<T>, entry: T): void {
-    if (known.has(entry)) return;
+  function write<T extends number | string>(known: Set<T>, entries: readonly T[]): void {
+    const fresh = entries.filter((entry) => !known.has(entry));
+    if (fresh.length === 0) return;
     mkdirSync(folder, { recursive: true, mode: 0o755 });
-    appendFileSync(file, `${JSON.stringify(entry)}\n`, { mode: 0o600 });
-    known.add(entry);
+    appendFileSync(file, linesOf(fresh), { mode: 0o600 });
+    for (const entry of fresh) known.add(entry);
   }
 
   /** In one step: a journal that is cut off would lose what is ours. */
-  function keep(keptReqids: Iterable<number>, keptPolicies: Iterable<string>): void {
-    replace(reqids, keptReqids);
-    replace(policies, keptPolicies);
-    const lines = [...reqids, ...policies].map((entry) => `${JSON.stringify(entry)}\n`);
-    if (lines.length === 0) return rmSync(file, { force: true });
-    writeFileSync(`${file}.next`, lines.join(''), { mode: 0o600 });
+  function* keep(keptReqids: Iterable<number>, keptPolicies: Iterable<string>): Generator<[], void> {
+    const kept = [new Set(keptReqids), new Set(keptPolicies)] as const;
+    const entries = [...kept[0], ...kept[1]];
+    if (entries.length === reqids.size + policies.size && entries.every((one) => isNoted(one))) return;
+    replace(reqids, kept[0]);
+    replace(policies, kept[1]);
+    if (entries.length === 0) return rmSync(file, { force: true });
+    writeFileSync(`${file}.next`, '', { mode: 0o600 });
+    for (let at = 0; at < entries.length; at += PIECE) {
+      if (at > 0) yield [];
+      appendFileSync(`${file}.next`, linesOf(entries.slice(at, at + PIECE)));
+    }
     renameSync(`${file}.next`, file);
+  }
+
+  function isNoted(entry: number | string): boolean {
+    return typeof entry === 'number' ? reqids.has(entry) : policies.has(entry);
   }
 
   return {
     reqids,
     policies,
-    reqid: (reqid) => write(reqids, reqid),
-    policy: (key) => write(policies, key),
+    reqid: (reqid) => write(reqids, [reqid]),
+    policy: (...keys) => write(policies, keys),
     keep,
-    clear: () => keep([], []),
+    clear() {
+      reqids.clear();
+      policies.clear();
+      rmSync(file, { force: true });
+    },
   };
 }
 
+function linesOf(entries: readonly (number | string)[]): string {
+  return entries.map((entry) => `${JSON.stringify(entry)}\n`).join('');
+}
+
 function replace<T>(set: Set<T>, kept: Iterable<T>): void {
-  const values = [...kept];
   set.clear();
-  for (const value of values) set.add(value);
+  for (const value of kept) set.add(value);
 }
 
 function entriesOf(file: string): unknown[] {

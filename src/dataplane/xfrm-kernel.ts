@@ -1,15 +1,16 @@
-// Requests to the kernel's XFRM, one at a time. Only what is ours is ever removed, entry by entry; never by its flush.
+// Requests to the kernel's XFRM, many at a time. Only what is ours is ever removed, entry by entry; never by its flush.
 
 import type { Addon } from '../native.ts';
-import { NETLINK } from '../wire/netlink.ts';
+import { NETLINK, numbered } from '../wire/netlink.ts';
 import {
   DIRECTION,
-  decodeXfrm,
+  decodeAnswers,
   deletePolicy,
   deleteSa,
   getPolicies,
   getSa,
   getSas,
+  type XfrmMessage,
   type XfrmPolicy,
   type XfrmSa,
   type XfrmSaId,
@@ -17,6 +18,7 @@ import {
 import { DataPlaneError } from './dataplane.ts';
 import { type Journal, OUR_REQIDS } from './xfrm-journal.ts';
 import { policyKey } from './xfrm-policies.ts';
+import type { Work } from './xfrm-work.ts';
 
 export const ERRNO = { ENOENT: 2, ESRCH: 3, EEXIST: 17 };
 const SENTENCES: Record<number, string> = {
@@ -27,40 +29,102 @@ const SENTENCES: Record<number, string> = {
   95: 'not supported by this kernel',
 };
 
+/** What belongs to one request. */
+export interface Answer {
+  /** 0 for success. */
+  errno: number;
+  found: XfrmMessage[];
+}
+
 export interface Kernel {
+  /** One answer a request, in their order. Throws DataPlaneError where there is none. */
+  exchange(requests: readonly Uint8Array[]): Answer[];
+  /** So many at a time as one exchange may have. */
+  portions(requests: readonly Uint8Array[]): Uint8Array[][];
   /** The errno, 0 for success. Throws DataPlaneError where there is no answer. */
   ask(request: Uint8Array): number;
   /** The same; throws DataPlaneError for any errno that is not expected. */
   demand(request: Uint8Array, what: string, ...expected: number[]): number;
-  sa(id: XfrmSaId): XfrmSa | undefined;
   sas(): XfrmSa[];
   policies(): XfrmPolicy[];
 }
 
-export function createKernel(addon: Addon): Kernel {
-  const answerTo = (request: Uint8Array) => {
-    const answer = addon.netlink(NETLINK.XFRM, request, 1);
-    if (typeof answer === 'string') throw new DataPlaneError('refused', answer);
-    return decodeXfrm(answer);
+/** Of requests in one piece; a socket's buffer holds them, and that of the answers as many. */
+const MOST_BYTES = 65_536;
+const MOST_REQUESTS = 128;
+
+/** `batch`: requests in one piece; 1 sends each by itself. */
+export function createKernel(addon: Addon, batch = MOST_REQUESTS): Kernel {
+  const answersTo = (requests: readonly Uint8Array[]): Answer[] => {
+    const received = addon.netlink(NETLINK.XFRM, inOnePiece(requests), requests.length);
+    if (typeof received === 'string') throw new DataPlaneError('refused', received);
+    const answers = requests.map((): Answer => ({ errno: 0, found: [] }));
+    for (const { sequence, message } of decodeAnswers(received)) {
+      const answer = answers[sequence - 1];
+      if (message.type === 'result') answer!.errno = message.errno;
+      else answer?.found.push(message);
+    }
+    return answers;
   };
-  const ask = (request: Uint8Array) =>
-    Math.max(0, ...answerTo(request).map((one) => (one.type === 'result' ? one.errno : 0)));
-  const sasIn = (request: Uint8Array) =>
-    answerTo(request).flatMap((one) => (one.type === 'sa' ? one.sa : []));
+  const ask = (request: Uint8Array) => answersTo([request])[0]!.errno;
+  const dumped = (request: Uint8Array) => answersTo([request])[0]!.found;
   return {
+    exchange: answersTo,
+    portions: (requests) => portionsOf(requests, batch),
     ask,
     demand(request, what, ...expected) {
       const errno = ask(request);
-      if (errno === 0 || expected.includes(errno)) return errno;
-      throw new DataPlaneError(
-        'refused',
-        `${what}: ${SENTENCES[errno] ?? `the kernel answers with error ${errno}`}`,
-      );
+      const failure = refusalOf(errno, what, ...expected);
+      if (failure) throw failure;
+      return errno;
     },
-    sa: (id) => sasIn(getSa(id))[0],
-    sas: () => sasIn(getSas()),
-    policies: () => answerTo(getPolicies()).flatMap((one) => (one.type === 'policy' ? one.policy : [])),
+    sas: () => dumped(getSas()).flatMap((one) => (one.type === 'sa' ? one.sa : [])),
+    policies: () => dumped(getPolicies()).flatMap((one) => (one.type === 'policy' ? one.policy : [])),
   };
+}
+
+/** Numbered from 1 on. */
+function inOnePiece(requests: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(requests.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const [index, request] of requests.entries()) {
+    whole.set(numbered(request, index + 1), at);
+    at += request.length;
+  }
+  return whole;
+}
+
+function portionsOf(requests: readonly Uint8Array[], most: number): Uint8Array[][] {
+  const portions: Uint8Array[][] = [];
+  let bytes = 0;
+  for (const request of requests) {
+    const last = portions.at(-1);
+    const fits = last && last.length < most && bytes + request.length <= MOST_BYTES;
+    if (fits) last.push(request);
+    else portions.push([request]);
+    bytes = request.length + (fits ? bytes : 0);
+  }
+  return portions;
+}
+
+/** Why the kernel refuses; undefined where it does not, or as expected. */
+export function refusalOf(errno: number, what: string, ...expected: number[]): DataPlaneError | undefined {
+  if (errno === 0 || expected.includes(errno)) return undefined;
+  const sentence = SENTENCES[errno] ?? `the kernel answers with error ${errno}`;
+  return new DataPlaneError('refused', `${what}: ${sentence}`);
+}
+
+/** Throws DataPlaneError for any errno that is not expected. */
+export function* demand(request: Uint8Array, what: string, ...expected: number[]): Work<number> {
+  const [answer] = yield [request];
+  const failure = refusalOf(answer!.errno, what, ...expected);
+  if (failure) throw failure;
+  return answer!.errno;
+}
+
+export function* standingSa(id: XfrmSaId): Work<XfrmSa | undefined> {
+  const [answer] = yield [getSa(id)];
+  return answer!.found.flatMap((one) => (one.type === 'sa' ? one.sa : []))[0];
 }
 
 export function isOurReqid(reqid: number): boolean {

@@ -6,8 +6,14 @@ import { addPolicy, deletePolicy, setPolicy, type XfrmPolicy, type XfrmSa } from
 import { DataPlaneError } from './dataplane.ts';
 import { type Claims, claim, newClaims, winnerOf } from './xfrm-claims.ts';
 import { type Journal, OUR_REQIDS } from './xfrm-journal.ts';
-import { ERRNO, type Kernel } from './xfrm-kernel.ts';
+import { ERRNO, type Kernel, refusalOf } from './xfrm-kernel.ts';
 import { type Lookup, lookupOf, policyKey, type Spd, samePolicy } from './xfrm-policies.ts';
+import { saId } from './xfrm-sa.ts';
+import type { Work } from './xfrm-work.ts';
+
+/** Policies removed at a time where many are. */
+const PORTION = 64;
+const FOREIGN = 'another program has a policy with these selectors: ip xfrm policy';
 
 /** An SA of ours: what is needed to find it again, no keys. */
 export type Known = Omit<SaParameters, 'encryption' | 'integrity'> & {
@@ -21,20 +27,30 @@ export interface Tables {
   kernel: Kernel;
   journal: Journal;
   policies: Map<string, Policy>;
-  /** By `keyOf`. */
+  /** By `keyOf`; changed by `remember` and `forget`. */
   sas: Map<string, Known>;
-  /** Policy to the SPI of the outbound SA in use. */
+  /** The same by `placeOf`. */
+  places: Map<string, Known>;
+  /** Policy to its inbound SAs. */
+  serving: Map<string, Map<string, Known>>;
+  /** Policy to the SPI of the outbound SA in use; changed by `startUsing` and `stopUsing`. */
   uses: Map<string, number>;
+  /** SPI of an outbound SA in use to the policies that send with it. */
+  users: Map<number, Set<string>>;
   /** Policy to the reqid of its SAs, also when there is no such policy any more. */
   reqids: Map<string, number>;
   /** Policy to the reqid that asks for an SA. */
   acquireReqids: Map<string, number>;
+  /** The other way round. */
+  asking: Map<number, string>;
   nextReqid: number;
   claims: Claims;
   /** What stands in the kernel, by key. */
   standing: Map<string, XfrmPolicy>;
   /** Of those, what an earlier process left: guards until it is clear which of them are wanted. */
   leftovers: Set<string>;
+  /** Keys that the kernel has been asked about and has not answered. */
+  busy: Set<string>;
   /** What links are made of; undefined where there is nothing for them. */
   links: LinkKind | undefined;
 }
@@ -51,14 +67,19 @@ export function newTables(
     journal,
     policies: new Map(),
     sas: new Map(),
+    places: new Map(),
+    serving: new Map(),
     uses: new Map(),
+    users: new Map(),
     reqids: new Map(),
     acquireReqids: new Map(),
+    asking: new Map(),
     // Not where the last process began: what the kernel keeps of its questions must not silence ours.
     nextReqid: randomInt(OUR_REQIDS.first, OUR_REQIDS.last),
     claims: newClaims(),
     standing,
     leftovers: new Set(standing.keys()),
+    busy: new Set(),
     links,
   };
 }
@@ -99,28 +120,67 @@ function memo(tables: Tables, reqids: Map<string, number>, policy: string): numb
   return reqid;
 }
 
+function acquireReqidOf(tables: Tables, policy: string): number {
+  const reqid = memo(tables, tables.acquireReqids, policy);
+  tables.asking.set(reqid, policy);
+  return reqid;
+}
+
+export function remember(tables: Tables, sa: Known): void {
+  const key = keyOf(sa.direction, sa.spi);
+  tables.sas.set(key, sa);
+  tables.places.set(placeOf(saId(sa)), sa);
+  if (sa.direction === 'out') return;
+  const serving = tables.serving.get(sa.policy) ?? new Map<string, Known>();
+  tables.serving.set(sa.policy, serving.set(key, sa));
+}
+
+export function forget(tables: Tables, sa: Known): void {
+  const key = keyOf(sa.direction, sa.spi);
+  tables.sas.delete(key);
+  tables.places.delete(placeOf(saId(sa)));
+  const serving = tables.serving.get(sa.policy);
+  if (sa.direction === 'in' && serving?.delete(key) && serving.size === 0) tables.serving.delete(sa.policy);
+}
+
+export function startUsing(tables: Tables, policy: string, spi: number): void {
+  leaveUsers(tables, policy);
+  tables.uses.set(policy, spi);
+  tables.users.set(spi, (tables.users.get(spi) ?? new Set()).add(policy));
+}
+
 /** The next question of that policy has a reqid of its own: what the kernel keeps of an earlier one does not silence it. */
 export function stopUsing(tables: Tables, policy: string): void {
-  if (tables.uses.delete(policy)) tables.acquireReqids.delete(policy);
+  leaveUsers(tables, policy);
+  if (!tables.uses.delete(policy)) return;
+  const asked = tables.acquireReqids.get(policy);
+  if (asked !== undefined) tables.asking.delete(asked);
+  tables.acquireReqids.delete(policy);
+}
+
+function leaveUsers({ uses, users }: Tables, policy: string): void {
+  const spi = uses.get(policy);
+  if (spi === undefined) return;
+  users.get(spi)?.delete(policy);
+  if (users.get(spi)?.size === 0) users.delete(spi);
 }
 
 /** The policies that send with that SA. */
-export function usersOf(tables: Tables, spi: number): string[] {
-  return [...tables.uses].flatMap(([policy, used]) => (used === spi ? [policy] : []));
+export function usersOf({ users }: Tables, { direction, spi }: Pick<Known, 'direction' | 'spi'>): string[] {
+  return direction === 'out' ? [...(users.get(spi) ?? [])] : [];
 }
 
 function spdOf(tables: Tables, policy: Policy): Spd {
   const spi = tables.uses.get(policy.id);
   const outbound = spi === undefined ? undefined : tables.sas.get(keyOf('out', spi));
-  const serving = [...tables.sas.values()].filter((sa) => sa.direction === 'in' && sa.policy === policy.id);
   return {
     policy,
     lookup: lookupIn(tables, policy),
     reqid: reqidOf(tables, policy.id),
-    acquireReqid: policy.acquire ? memo(tables, tables.acquireReqids, policy.id) : 0,
+    acquireReqid: policy.acquire ? acquireReqidOf(tables, policy.id) : 0,
     ...(outbound && !outbound.stopped ? { outbound } : {}),
     stopped: outbound?.stopped === true,
-    inbound: serving,
+    inbound: [...(tables.serving.get(policy.id)?.values() ?? [])],
   };
 }
 
@@ -128,16 +188,32 @@ function spdOf(tables: Tables, policy: Policy): Spd {
  * The kernel follows what has changed about these policies of ours: first what is there in addition or otherwise, then what
  * is there no more. Throws DataPlaneError.
  */
-export function restate(tables: Tables, ...policies: readonly string[]): void {
+export function* restate(tables: Tables, ...policies: readonly string[]): Work {
   const touched = new Set(policies.flatMap((id) => [...claimed(tables, id)]));
-  for (const key of touched) {
-    const winner = winnerOf(tables.claims, key);
-    if (!winner) continue;
-    const old = tables.standing.get(key);
-    if (!old || !samePolicy(old, winner.policy)) putPolicy(tables, key, winner.policy, old !== undefined);
-    tables.leftovers.delete(key);
+  yield* untilAnswered(tables, touched);
+  yield* putPolicies(tables, touched);
+  yield* untilAnswered(tables, touched);
+  yield* dropPolicies(tables, touched);
+}
+
+/** Other work has asked the kernel about some of these. */
+function* untilAnswered({ busy }: Tables, keys: ReadonlySet<string>): Work {
+  while ([...keys].some((key) => busy.has(key))) yield [];
+}
+
+/** Asks about keys, which nobody else does meanwhile. */
+function* askAbout(
+  { busy }: Tables,
+  keys: readonly string[],
+  requests: readonly Uint8Array[],
+): Work<number[]> {
+  for (const key of keys) busy.add(key);
+  try {
+    const answers = yield requests;
+    return answers.map(({ errno }) => errno);
+  } finally {
+    for (const key of keys) busy.delete(key);
   }
-  for (const key of touched) if (!winnerOf(tables.claims, key)) dropPolicy(tables, key);
 }
 
 function claimed(tables: Tables, id: string): Set<string> {
@@ -150,27 +226,65 @@ function claimed(tables: Tables, id: string): Set<string> {
 }
 
 /** What an earlier process left and nobody wants by now. */
-export function dropLeftovers(tables: Tables): void {
+export function* dropLeftovers(tables: Tables): Work {
   const unwanted = [...tables.leftovers];
   tables.leftovers.clear();
-  for (const key of unwanted) if (!winnerOf(tables.claims, key)) dropPolicy(tables, key);
-  tables.journal.keep([...tables.reqids.values(), ...tables.acquireReqids.values()], tables.standing.keys());
+  for (let at = 0; at < unwanted.length; at += PORTION)
+    yield* dropPolicies(tables, unwanted.slice(at, at + PORTION));
+  const reqids = [...tables.reqids.values(), ...tables.acquireReqids.values()];
+  yield* tables.journal.keep(reqids, tables.standing.keys());
 }
 
-function dropPolicy(tables: Tables, key: string): void {
-  const standing = tables.standing.get(key);
-  if (!standing || tables.leftovers.has(key)) return;
-  tables.kernel.demand(deletePolicy(standing), 'policy', ERRNO.ENOENT);
-  tables.standing.delete(key);
+/** Where nobody claims them. */
+function* dropPolicies(tables: Tables, keys: Iterable<string>): Work {
+  const gone = [...keys].filter(
+    (key) => !winnerOf(tables.claims, key) && !tables.leftovers.has(key) && tables.standing.has(key),
+  );
+  if (gone.length === 0) return;
+  const requests = gone.map((key) => deletePolicy(tables.standing.get(key)!));
+  const answers = yield* askAbout(tables, gone, requests);
+  const failures = gone.flatMap((key, index) => {
+    const failure = refusalOf(answers[index]!, 'policy', ERRNO.ENOENT);
+    if (!failure) tables.standing.delete(key);
+    return failure ?? [];
+  });
+  if (failures[0]) throw failures[0];
 }
 
-/** A policy that is not ours is never replaced, nor remembered as ours. */
-function putPolicy(tables: Tables, key: string, policy: XfrmPolicy, ours: boolean): void {
-  const { kernel, journal, standing } = tables;
-  journal.policy(key);
-  const errno = kernel.demand(ours ? setPolicy(policy) : addPolicy(policy), 'policy', ERRNO.EEXIST);
-  if (errno === 0) return void standing.set(key, policy);
-  const others = [...journal.policies].filter((one) => one !== key);
-  journal.keep(journal.reqids, others);
-  throw new DataPlaneError('refused', 'another program has a policy with these selectors: ip xfrm policy');
+/** Where they are claimed and stand otherwise. A policy that is not ours is never replaced, nor remembered as ours. */
+function* putPolicies(tables: Tables, touched: Iterable<string>): Work {
+  const wanted = [...touched].flatMap((key) => {
+    const winner = winnerOf(tables.claims, key);
+    if (!winner) return [];
+    const old = tables.standing.get(key);
+    if (!old || !samePolicy(old, winner.policy))
+      return { key, policy: winner.policy, ours: old !== undefined };
+    tables.leftovers.delete(key);
+    return [];
+  });
+  if (wanted.length === 0) return;
+  const keys = wanted.map(({ key }) => key);
+  tables.journal.policy(...keys);
+  const requests = wanted.map(({ policy, ours }) => (ours ? setPolicy(policy) : addPolicy(policy)));
+  const answers = yield* askAbout(tables, keys, requests);
+  for (const [index, { key, policy }] of wanted.entries()) {
+    if (answers[index] !== 0) continue;
+    tables.standing.set(key, policy);
+    tables.leftovers.delete(key);
+  }
+  yield* refused(tables, keys, answers);
+}
+
+/** Throws the first failure of these. */
+function* refused({ journal }: Tables, keys: readonly string[], answers: readonly number[]): Work {
+  const foreign = new Set(keys.filter((_, index) => answers[index] === ERRNO.EEXIST));
+  if (foreign.size > 0) {
+    const others = [...journal.policies].filter((one) => !foreign.has(one));
+    yield* journal.keep(journal.reqids, others);
+  }
+  for (const errno of answers) {
+    if (errno === ERRNO.EEXIST) throw new DataPlaneError('refused', FOREIGN);
+    const failure = refusalOf(errno, 'policy');
+    if (failure) throw failure;
+  }
 }

@@ -7,21 +7,41 @@ import { WireError } from '../wire/codec.ts';
 import { NETLINK } from '../wire/netlink.ts';
 import { decodeXfrm, deleteSa, XFRM_GROUPS, type XfrmSa } from '../wire/xfrm.ts';
 import { type DataPlane, DataPlaneError } from './dataplane.ts';
-import { applyChange } from './xfrm-changes.ts';
-import { heard, recover } from './xfrm-events.ts';
+import { applyChanges, subjectsOf } from './xfrm-changes.ts';
+import { type Hearing, heard, recover } from './xfrm-events.ts';
 import { openJournal } from './xfrm-journal.ts';
-import { createKernel, ERRNO, findLeftovers, isOurReqid, removePolicies, removeSas } from './xfrm-kernel.ts';
+import {
+  createKernel,
+  demand,
+  ERRNO,
+  findLeftovers,
+  isOurReqid,
+  removePolicies,
+  removeSas,
+} from './xfrm-kernel.ts';
 import { policyKey, samePolicy } from './xfrm-policies.ts';
 import { probe } from './xfrm-probe.ts';
+import { createQueue } from './xfrm-queue.ts';
 import { saId } from './xfrm-sa.ts';
 import { dropsSince, kernelDrops } from './xfrm-statistics.ts';
-import { dropLeftovers, type Known, keyOf, newTables, placeOf, restate, type Tables } from './xfrm-tables.ts';
+import {
+  dropLeftovers,
+  forget,
+  type Known,
+  keyOf,
+  newTables,
+  placeOf,
+  restate,
+  stopUsing,
+  type Tables,
+} from './xfrm-tables.ts';
+import { together, type Work } from './xfrm-work.ts';
 
 export interface XfrmPlane extends DataPlane {
   /** Hands on what the kernel has to tell. */
   deliver(): void;
   /** All policies that are wanted have been added: what an earlier process left besides them goes. */
-  settle(): void;
+  settle(): Promise<void>;
 }
 
 export interface XfrmOptions {
@@ -54,13 +74,27 @@ export function createXfrm(
   const tables = newTables(kernel, journal, left.policies, links);
   const dropsBefore = kernelDrops();
   const activity: Activity = new Map();
+  const queue = createQueue(kernel);
   let listener: (event: DataPlaneEvent) => void = () => {};
+  const hearing: Hearing = {
+    tell: (event) => listener(event),
+    follow: (policies) =>
+      void queue
+        .add(
+          () => policies,
+          () => restate(tables, ...policies),
+        )
+        .catch(() => {}),
+  };
 
   return {
     name: 'xfrm',
     capabilities,
     async apply(changes) {
-      for (const change of changes) applyChange(tables, change, mark);
+      await queue.add(
+        () => subjectsOf(tables, changes),
+        () => applyChanges(tables, changes, mark),
+      );
     },
     async snapshot() {
       readStanding(tables);
@@ -75,13 +109,11 @@ export function createXfrm(
     },
     deliver() {
       const [messages, lost] = addon.heard(plane);
-      if (lost || !told(tables, messages, listener)) recover(tables, listener);
+      if (lost || !told(tables, messages, hearing)) recover(tables, hearing);
     },
-    settle() {
-      dropLeftovers(tables);
-    },
+    settle: () => queue.add(everything, () => dropLeftovers(tables)),
     async close({ guards } = { guards: 'keep' }) {
-      leave(tables, guards);
+      await queue.add(everything, () => leave(tables, guards));
     },
   };
 }
@@ -99,9 +131,9 @@ export function flushXfrm(addon: Addon, folder?: string): number {
 }
 
 /** Whether all of the messages could be read. */
-function told(tables: Tables, messages: Uint8Array, listener: (event: DataPlaneEvent) => void): boolean {
+function told(tables: Tables, messages: Uint8Array, hearing: Hearing): boolean {
   try {
-    for (const message of decodeXfrm(messages)) heard(tables, message, listener);
+    for (const message of decodeXfrm(messages)) heard(tables, message, hearing);
     return true;
   } catch (error) {
     if (error instanceof WireError) return false;
@@ -109,19 +141,32 @@ function told(tables: Tables, messages: Uint8Array, listener: (event: DataPlaneE
   }
 }
 
+/** Policies, and SAs, at a time where many go. */
+const PORTION = 32;
+
 /** The SAs go. Policies that protect stay and drop, or go too. */
-function leave(tables: Tables, guards: 'keep' | 'remove'): void {
+function* leave(tables: Tables, guards: 'keep' | 'remove'): Work {
   const sas = [...tables.sas.values()];
-  tables.sas.clear();
-  tables.uses.clear();
-  const ids = [...tables.policies.keys()];
-  for (const [id, policy] of tables.policies) tables.policies.set(id, { ...policy, acquire: false });
-  if (guards === 'remove') tables.policies.clear();
-  restate(tables, ...ids);
-  if (guards === 'remove') dropLeftovers(tables);
-  for (const sa of sas) tables.kernel.demand(deleteSa(saId(sa)), 'SA', ERRNO.ESRCH);
+  for (const sa of sas) forget(tables, sa);
+  for (const policy of [...tables.uses.keys()]) stopUsing(tables, policy);
+  const policies = [...tables.policies];
+  for (const [id, policy] of policies) {
+    if (guards === 'keep') tables.policies.set(id, { ...policy, acquire: false });
+    else tables.policies.delete(id);
+  }
+  for (const some of portions(policies)) yield* restate(tables, ...some.map(([id]) => id));
+  if (guards === 'remove') yield* dropLeftovers(tables);
+  for (const some of portions(sas))
+    yield* together(some.map((sa) => demand(deleteSa(saId(sa)), 'SA', ERRNO.ESRCH)));
   if (guards === 'remove') tables.journal.clear();
 }
+
+function portions<T>(all: readonly T[]): T[][] {
+  const count = Math.ceil(all.length / PORTION);
+  return Array.from({ length: count }, (_, index) => all.slice(index * PORTION, (index + 1) * PORTION));
+}
+
+const everything = () => undefined;
 
 /** What others removed is not there any more: the next change puts it back. */
 function readStanding(tables: Tables): void {
@@ -148,8 +193,7 @@ type Activity = Map<string, { packets: bigint; last: Instant }>;
 
 function installedSas(tables: Tables, activity: Activity, now: Instant): InstalledSa[] {
   const ours = tables.kernel.sas().filter(({ info }) => isOurReqid(info.reqid) && info.id.spi !== 0);
-  const known = new Map([...tables.sas.values()].map((sa) => [placeOf(saId(sa)), sa]));
-  const rows = ours.map((sa) => installedSa(tables, known.get(placeOf(sa.info.id)), sa));
+  const rows = ours.map((sa) => installedSa(tables, tables.places.get(placeOf(sa.info.id)), sa));
   const before = new Map(activity);
   activity.clear();
   return rows.map((row) => {

@@ -6,6 +6,7 @@ import { type Codec, encode, Reader, rest, struct, within } from './codec.ts';
 export const FLAG = { REQUEST: 1, ACK: 4, DUMP: 0x300, REPLACE: 0x100, EXCL: 0x200, CREATE: 0x400 };
 const CONTROL = { ERROR: 2, DONE: 3 };
 const HEADER_BYTES = 16;
+const SEQUENCE_OFFSET = 8;
 const ATTRIBUTE_HEADER_BYTES = 4;
 /** NLA_F_NESTED and NLA_F_NET_BYTEORDER stand in the type. */
 const ATTRIBUTE_FLAGS = 0xc000;
@@ -103,8 +104,16 @@ export function message<T>(type: number, flags: number, codec: Codec<T>, value: 
   return bytes;
 }
 
+/** The request with that number, by which its answers are known. */
+export function numbered(request: Uint8Array, sequence: number): Uint8Array {
+  const copy = request.slice();
+  copy.set(encode(host32, sequence), SEQUENCE_OFFSET);
+  return copy;
+}
+
 export interface NetlinkMessage {
   type: number;
+  sequence: number;
   body: Uint8Array;
 }
 
@@ -113,9 +122,9 @@ export function messagesOf(bytes: Uint8Array): NetlinkMessage[] {
   const r = new Reader(bytes, 'netlink');
   const messages: NetlinkMessage[] = [];
   while (r.remaining >= HEADER_BYTES) {
-    const { length, type } = header.read(r);
+    const { length, type, sequence } = header.read(r);
     if (length < HEADER_BYTES) r.fail('a message is shorter than its header');
-    messages.push({ type, body: r.take(length - HEADER_BYTES) });
+    messages.push({ type, sequence, body: r.take(length - HEADER_BYTES) });
     r.skip(Math.min(paddingOf(length), r.remaining));
   }
   return messages;

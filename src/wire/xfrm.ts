@@ -338,7 +338,15 @@ export type XfrmMessage =
 
 /** What the kernel sent; messages of other kinds are passed over. Throws WireError. */
 export function decodeXfrm(received: Uint8Array): XfrmMessage[] {
-  return messagesOf(received).flatMap((one) => xfrmMessage(one) ?? []);
+  return decodeAnswers(received).map(({ message }) => message);
+}
+
+/** The same, each with the number of the request that it belongs to. */
+export function decodeAnswers(received: Uint8Array): { sequence: number; message: XfrmMessage }[] {
+  return messagesOf(received).flatMap((one) => {
+    const message = xfrmMessage(one);
+    return message ? { sequence: one.sequence, message } : [];
+  });
 }
 
 function xfrmMessage(one: NetlinkMessage): XfrmMessage | undefined {

@@ -56,7 +56,7 @@ function open(through: Addon = addon, links?: LinkKind): UnderTest {
   return under;
 }
 
-function machineOf(kill: () => void, settle: () => void): Machine {
+function machineOf(kill: () => void, settle: () => Promise<void>): Machine {
   return {
     leaks: async (packet) => (await gateway.fromHost(packet)).clear.length,
     admits: async (packet) => (await gateway.fromNetwork(packet)) !== undefined,
@@ -291,6 +291,82 @@ test('xfrm: VTIs of the same selectors, and a policy beside them: each packet go
     for (const { name } of links) ip(`link delete ${name}`);
   });
 });
+
+const NUMBERS = Array.from({ length: 200 }, (_, index) => index);
+
+/** A tunnel of its own to 10.20.<index>.0/24. */
+function numberedTunnel(index: number): Change[] {
+  const selectors = { local: SITE_A, remote: [range(`10.20.${index}.0`, `10.20.${index}.255`)] };
+  const name = `t${index}/net`;
+  const remote = `198.51.100.${1 + index}`;
+  return [
+    { type: 'add-policy', policy: policy(name, { selectors }) },
+    { type: 'add-inbound', sa: inboundSa(20_000 + index, CHOICE, { policy: name, remote, selectors }) },
+    { type: 'add-outbound', sa: outboundSa(10_000 + index, CHOICE, { policy: name, remote, selectors }) },
+    { type: 'use-outbound', policy: name, spi: 10_000 + index, remote },
+  ];
+}
+
+/** An SA of another program. */
+function plant(change: 'add' | 'delete', source: string, destination: string, spi: number): void {
+  const place = ['src', source, 'dst', destination, 'proto', 'esp', 'spi', `${spi}`];
+  const more = ['mode', 'tunnel', 'aead', 'rfc4106(gcm(aes))', `0x${'42'.repeat(20)}`, '128'];
+  execFileSync('ip', ['xfrm', 'state', change, ...place, ...(change === 'add' ? more : [])]);
+}
+
+test('xfrm: many change sets of one turn go together; those that other programs stand in the way of fail, and no others', () =>
+  withPlane(async (plane) => {
+    const foreign = 'src 10.1.0.0/16 dst 10.20.7.0/24 dir out';
+    execFileSync('ip', `xfrm policy add ${foreign} action block`.split(' '));
+    plant('add', '192.0.2.1', '198.51.100.12', 10_011);
+    plant('add', '198.51.100.99', '192.0.2.1', 20_013);
+    const results = await Promise.allSettled(NUMBERS.map((index) => plane.apply(numberedTunnel(index))));
+    const failed = results.flatMap((result, index) =>
+      result.status === 'rejected' ? [[index, result.reason.reason, result.reason.message]] : [],
+    );
+    assert.deepEqual(failed, [
+      [7, 'refused', 'another program has a policy with these selectors: ip xfrm policy'],
+      [11, 'exists', 'that SPI is in use with other keys'],
+      [13, 'exists', 'that SPI is in use with other keys'],
+    ]);
+    // Another SPI does it.
+    const [first, ...others] = numberedTunnel(13);
+    const again = others.map((change): Change => {
+      if (change.type === 'add-inbound') return { ...change, sa: { ...change.sa, spi: 30_013 } };
+      return change;
+    });
+    await plane.apply([first!, ...again]);
+    const { policies, sas } = await plane.snapshot();
+    assert.equal(policies.length, NUMBERS.length - 1);
+    // Of the one whose second SA failed the first one stays, as the contract says.
+    assert.equal(sas.filter((sa) => sa.policy !== '?').length, 2 * (NUMBERS.length - 3) + 2 + 1);
+    await plane.close({ guards: 'remove' });
+    const left = execFileSync('ip', ['xfrm', 'state'], { encoding: 'utf8' });
+    const spis = [...left.matchAll(/spi 0x0*([1-9a-f][0-9a-f]*) /g)].map(([, spi]) =>
+      Number.parseInt(spi!, 16),
+    );
+    assert.deepEqual(spis.sort(), [10_011, 20_013], 'what others have stays');
+    execFileSync('ip', `xfrm policy delete ${foreign}`.split(' '));
+    plant('delete', '192.0.2.1', '198.51.100.12', 10_011);
+    plant('delete', '198.51.100.99', '192.0.2.1', 20_013);
+  }));
+
+test('xfrm: in one set of thousands nothing behind a failed change is there', () =>
+  withPlane(async (plane) => {
+    plant('add', '192.0.2.1', '198.51.100.101', 10_100);
+    const adds = (type: Change['type']) =>
+      NUMBERS.flatMap((index) => numberedTunnel(index).filter((change) => change.type === type));
+    const sets = [...adds('add-policy'), ...adds('add-inbound'), ...adds('add-outbound')];
+    await assert.rejects(plane.apply(sets), /that SPI is in use/);
+    const { policies, sas } = await plane.snapshot();
+    assert.equal(policies.length, NUMBERS.length);
+    const outbound = sas.filter(({ direction }) => direction === 'out').map(({ spi }) => spi);
+    assert.deepEqual(
+      outbound.sort((a, b) => a - b),
+      NUMBERS.slice(0, 100).map((index) => 10_000 + index),
+    );
+    plant('delete', '192.0.2.1', '198.51.100.101', 10_100);
+  }));
 
 testDataPlane('xfrm', () => open(), {
   rounds: 5,

@@ -1,0 +1,82 @@
+// Work on the kernel's tables that is done beside other such work: a generator that yields requests and goes on when all of
+// them are answered, so that the requests of many travel together.
+
+import type { Answer, Kernel } from './xfrm-kernel.ts';
+
+export type Work<T = void> = Generator<readonly Uint8Array[], T, readonly Answer[]>;
+
+export type Outcome<T> = { value: T } | { error: unknown };
+
+/** Milliseconds that the event loop may be kept from others. */
+const SLICE = 10;
+
+/** All of them in step: what they ask for at the same time is one exchange. Ends when the last has ended, and never throws. */
+export function* together<T>(works: readonly Work<T>[]): Work<Outcome<T>[]> {
+  const outcomes = new Array<Outcome<T>>(works.length);
+  const asking = new Map<number, readonly Uint8Array[]>();
+  const proceed = (index: number, step: (work: Work<T>) => ReturnType<Work<T>['next']>) => {
+    try {
+      const result = step(works[index]!);
+      if (result.done) outcomes[index] = { value: result.value };
+      else asking.set(index, result.value);
+    } catch (error) {
+      outcomes[index] = { error };
+    }
+  };
+  for (const index of works.keys()) proceed(index, (work) => work.next([]));
+  while (asking.size > 0) {
+    const round = [...asking];
+    asking.clear();
+    let answers: readonly Answer[];
+    try {
+      answers = yield round.flatMap(([, requests]) => requests);
+    } catch (error) {
+      for (const [index] of round) proceed(index, (work) => work.throw(error));
+      continue;
+    }
+    let at = 0;
+    for (const [index, requests] of round) {
+      const own = answers.slice(at, at + requests.length);
+      at += requests.length;
+      proceed(index, (work) => work.next(own));
+    }
+  }
+  return outcomes;
+}
+
+/** To its end, with pauses for the event loop. Throws what the work throws. */
+export async function run<T>(kernel: Kernel, work: Work<T>, breath = newBreath()): Promise<T> {
+  for (let step = work.next([]); ; ) {
+    if (step.done) return step.value;
+    step = await advance(kernel, work, step.value, breath);
+    await breath();
+  }
+}
+
+async function advance<T>(
+  kernel: Kernel,
+  work: Work<T>,
+  requests: readonly Uint8Array[],
+  breath: () => Promise<void>,
+): Promise<ReturnType<Work<T>['next']>> {
+  const answers: Answer[] = [];
+  try {
+    for (const some of kernel.portions(requests)) {
+      answers.push(...kernel.exchange(some));
+      await breath();
+    }
+  } catch (error) {
+    return work.throw(error);
+  }
+  return work.next(answers);
+}
+
+/** Waits for others where the slice of time is used up. */
+export function newBreath(): () => Promise<void> {
+  let since = performance.now();
+  return async () => {
+    if (performance.now() - since < SLICE) return;
+    await new Promise((resolve) => setImmediate(resolve));
+    since = performance.now();
+  };
+}

@@ -91,7 +91,7 @@ function covered(
 
 type Integrity = NonNullable<SaParameters['integrity']>;
 
-/** AES-GMAC is AES-GCM that encrypts nothing (RFC 4543 §2). */
+/** AES-GMAC is AES-GCM that encrypts nothing; its IV stands in front of the code (RFC 4543 §4). */
 function codeOf(provider: Provider, { name, key }: Integrity, iv: Uint8Array, text: Uint8Array): Uint8Array {
   if (iv.length > 0) return provider.seal('aes-gcm-16', key, iv, text, NOTHING);
   return provider.integrity(name, key, text);

@@ -65,7 +65,7 @@ const NO_OPERATION = 1;
 const LOOSE_SOURCE_ROUTE = 131;
 const STRICT_SOURCE_ROUTE = 137;
 
-/** RFC 4302 Appendix A1: security (three kinds), router alert, sender directed delivery. Every other option is zeroed whole. */
+/** RFC 4302 §A1: security (three kinds), router alert, sender directed delivery. Every other option is zeroed whole. */
 const IMMUTABLE_OPTIONS = new Set([130, 133, 134, 148, 149]);
 
 /** RFC 4302 §3.3.3.1.1: DSCP and ECN, flags and fragment offset, TTL, checksum. */
@@ -151,7 +151,7 @@ function clearMutableOptions(options: Uint8Array): boolean {
 }
 
 /**
- * RFC 4302 Appendix A2: a routing header of type 0 is as the receiver will see it, no segments left and the addresses that
+ * RFC 4302 §A2: a routing header of type 0 is as the receiver will see it, no segments left and the addresses that
  * were passed in the place of those that were named. What any other type does with segments left is not known here.
  */
 function arriveByRoute(headers: Uint8Array, route: Uint8Array): boolean {
@@ -166,7 +166,7 @@ function arriveByRoute(headers: Uint8Array, route: Uint8Array): boolean {
   return true;
 }
 
-/** RFC 4302 Appendix A2: a fragment header of a whole packet is passed over, as if it were not there. */
+/** RFC 4302 §A2: a fragment header of a whole packet is passed over, as if it were not there. */
 function withoutFragmentHeaders(headers: Uint8Array, chain: readonly Extension[]): Uint8Array {
   let kept = headers;
   for (const { namedAt, start, end } of chain.filter(({ kind }) => kind === FRAGMENT).reverse()) {

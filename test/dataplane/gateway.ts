@@ -21,6 +21,8 @@ export interface KernelGateway {
   fromPeer(esp: Uint8Array, from: { address: string; port: number }): Promise<Uint8Array | undefined>;
   /** The network brings a packet as it is: what reaches the hosts. */
   fromNetwork(packet: Uint8Array): Promise<Uint8Array | undefined>;
+  /** The network brings a packet for the gateway itself, or nothing: what the gateway has sent to the network. */
+  fromItself(packet?: Uint8Array): Promise<Uint8Array[]>;
   close(): void;
 }
 
@@ -49,6 +51,10 @@ export async function openKernelGateway(): Promise<KernelGateway> {
     },
     fromPeer: (esp, from) => reaching(outerPacket(esp, from)),
     fromNetwork: reaching,
+    async fromItself(packet = new Uint8Array()) {
+      const sent = await exchange(WAN, packet);
+      return sent.flatMap(({ device, packet: one }) => (device === WAN && !isOfLink(one) ? [one] : []));
+    },
     close: () => bridge.stdin.end(),
   };
 }

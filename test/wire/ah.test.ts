@@ -59,7 +59,7 @@ test('a header that is cut off, or shorter than its own fields, is refused with 
 test('IPv4: DSCP, ECN, flags, fragment offset, TTL and checksum are zeroed, the rest stays (RFC 4302 §3.3.3.1.1)', () =>
   coversAs(v4('5'), v4Covered('5')));
 
-test('IPv4 options that do not change are covered: security, router alert, no operation (RFC 4302 Appendix A1)', () => {
+test('IPv4 options that do not change are covered: security, router alert, no operation (RFC 4302 §A1)', () => {
   const options = '94040000 8203ab 8503cd 8603ef 950600000000 01 00 00 00 00';
   coversAs(`${v4('b')} ${options}`, `${v4Covered('b')} ${options}`);
 });
@@ -100,7 +100,7 @@ test('IPv6 options: the bit in the type decides, and type and length stay (RFC 4
   }
 });
 
-test('a routing header of type 0 is as it arrives: none left, the addresses moved on (RFC 4302 Appendix A2)', () => {
+test('a routing header of type 0 is as it arrives: none left, the addresses moved on (RFC 4302 §A2)', () => {
   coversAs(
     `${v6('2b')} 33 04 00 02 00000000 ${C} ${D}`,
     `${v6Covered('2b', D)} 33 04 00 00 00000000 ${B} ${C}`,
@@ -119,7 +119,7 @@ test('a routing header of another type is covered only where no segment is left'
     assert.equal(coveredFront(bytes(`${v6('2b')} 33 02 ${type} 01 00000000 ${C}`)), undefined);
 });
 
-test('the fragment header of a whole packet is passed over (RFC 4302 Appendix A2)', () => {
+test('the fragment header of a whole packet is passed over (RFC 4302 §A2)', () => {
   coversAs(
     `${v6('00')} 2c 00 010400000000 33 00 0000 deadbeef`,
     `${v6Covered('00', B, '005c')} 33 00 010400000000`,

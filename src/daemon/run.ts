@@ -134,7 +134,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     addresses: config.addresses.join(', '),
     tunnels: config.tunnels.length,
   });
-  for (const finding of preflight(machine, familiesOf(config), [IKE_PORT, NAT_PORT]))
+  for (const finding of preflight(machine, familiesOf(config), [IKE_PORT, NAT_PORT], protocolsOf(config)))
     report(log, 'HOST_FINDING', { ...finding });
 
   async function status(): Promise<Status> {
@@ -310,6 +310,10 @@ function familiesOf({ tunnels }: Config): Set<4 | 6> {
       children.flatMap(({ selectors }) => selectors.local.map(({ start }) => familyOf(start))),
     ),
   );
+}
+
+function protocolsOf({ tunnels }: Config): Set<'esp' | 'ah'> {
+  return new Set(tunnels.flatMap(({ children }) => children.map(({ protocol }) => protocol)));
 }
 
 function demandNothing(failed: string, code: string): void {

@@ -99,7 +99,10 @@ function inward(pairs: readonly SelectorSet[]): Expression[] {
     ...[OURS.device, 'lo'].map((device) => rule('input', [meta('iifname', device), accept()])),
     // Ours: outer packets, when the gateway's own address is protected too.
     rule('input', [payload('udp', 'dport', { set: [500, 4500] }), accept()]),
-    rule('input', [{ match: { op: '==', left: { meta: { key: 'l4proto' } }, right: 'esp' } }, accept()]),
+    rule('input', [
+      { match: { op: '==', left: { meta: { key: 'l4proto' } }, right: { set: ['esp', 'ah'] } } },
+      accept(),
+    ]),
     ...pairs.flatMap((pair) => dropPair('input', pair, 'daddr', 'saddr', 'in')),
   ];
 }

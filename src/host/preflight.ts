@@ -39,18 +39,19 @@ export function thisMachine(addon: Addon): Machine {
   };
 }
 
-/** `families` of the protected networks, `ports` of ours. */
+/** `families` of the protected networks, `ports` of ours, `protocols` of the children. */
 export function preflight(
   machine: Machine,
   families: ReadonlySet<4 | 6>,
   ports: readonly number[],
+  protocols: ReadonlySet<'esp' | 'ah'>,
 ): Finding[] {
   const ruleset = machine.ruleset().filter((entry) => (entry.rule ?? entry.chain)?.table !== OURS.nftables);
   return [
     ...forwarding(machine, families),
     ...reversePath(machine),
     ...masquerading(ruleset),
-    ...firewall(ruleset, ports),
+    ...firewall(ruleset, ports, protocols),
   ];
 }
 
@@ -109,8 +110,12 @@ function namesOtherDevice(expression: Record<string, unknown>): boolean {
   return /^oif/.test(match?.left?.meta?.key ?? '') && match?.right !== OURS.device;
 }
 
-/** An input chain that drops by default and nowhere mentions our ports. */
-function firewall(ruleset: readonly NftEntry[], ports: readonly number[]): Finding[] {
+/** An input chain that drops by default and nowhere mentions our ports and protocols. */
+function firewall(
+  ruleset: readonly NftEntry[],
+  ports: readonly number[],
+  protocols: ReadonlySet<'esp' | 'ah'>,
+): Finding[] {
   const closed = ruleset.flatMap(({ chain }) =>
     chain?.hook === 'input' && chain.policy === 'drop' ? [chain] : [],
   );
@@ -118,7 +123,7 @@ function firewall(ruleset: readonly NftEntry[], ports: readonly number[]): Findi
     const text = JSON.stringify(ruleset.filter(({ rule }) => rule?.table === table));
     const shut = [
       ...ports.filter((port) => !new RegExp(`\\b${port}\\b`).test(text)).map((port) => `udp dport ${port}`),
-      ...(/"esp"|"right": ?50\b/.test(text) ? [] : ['meta l4proto esp']),
+      ...[...protocols].filter((name) => !mentions(text, name)).map((name) => `meta l4proto ${name}`),
     ];
     return shut.map((what) => ({
       code: 'HOST_FIREWALL',
@@ -126,6 +131,10 @@ function firewall(ruleset: readonly NftEntry[], ports: readonly number[]): Findi
       fix: `nft insert rule ${family} ${table} ${name} ${what} accept`,
     }));
   });
+}
+
+function mentions(text: string, protocol: 'esp' | 'ah'): boolean {
+  return new RegExp(`"${protocol}"|"right": ?${protocol === 'ah' ? 51 : 50}\\b`).test(text);
 }
 
 /** Who holds a UDP port: its process name where it can be known. */

@@ -7,7 +7,8 @@ function machine(files: Record<string, string>, ruleset: NftEntry[] = []): Machi
 }
 
 const QUIET = { '/proc/sys/net/ipv4/ip_forward': '1\n', '/proc/sys/net/ipv4/conf/all/rp_filter': '2\n' };
-const found = (of: Machine) => preflight(of, new Set([4]), [500, 4500]);
+const found = (of: Machine, protocols: ('esp' | 'ah')[] = ['esp']) =>
+  preflight(of, new Set([4]), [500, 4500], new Set(protocols));
 
 test('a machine that is ready: nothing to say', () => {
   assert.deepEqual(found(machine(QUIET)), []);
@@ -67,6 +68,8 @@ test('a firewall that drops what we listen for: one fix for each', () => {
     'nft insert rule inet filter input udp dport 4500 accept',
     'nft insert rule inet filter input meta l4proto esp accept',
   ]);
+  const both = found(machine(QUIET, [{ chain: input }]), ['esp', 'ah']).map(({ fix }) => fix);
+  assert.deepEqual(both.slice(3), ['nft insert rule inet filter input meta l4proto ah accept']);
 });
 
 test('another IKE daemon is named', () => {

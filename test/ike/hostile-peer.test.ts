@@ -61,11 +61,19 @@ function chains(sa: IkeSa): Payload[][] {
     protocol: PROTOCOL.ESP,
     spis: [spiBytes(child!.spiIn)],
   };
+  const transport: Payload = {
+    ...rekey,
+    protocol: 0,
+    spi: new Uint8Array(0),
+    notifyType: NOTIFY.USE_TRANSPORT_MODE,
+  };
   return [
     ...plain,
     ...plain.map((payloads) => [rekey, ...payloads]),
     ...plain.map(proper),
+    ...plain.map((payloads) => [transport, ...proper(payloads)]),
     [remove],
+    [remove, { ...remove, protocol: PROTOCOL.AH }, { ...remove, spis: [spiBytes(0)] }],
     [rekey],
   ];
 }

@@ -8,6 +8,7 @@ import { createKeyExchanges } from '../crypto/node-key-exchange.ts';
 import { createNodeProvider } from '../crypto/node-provider.ts';
 import { flushXfrm } from '../dataplane/xfrm.ts';
 import { createHost, type Host, HostError } from '../host/host.ts';
+import { pairsOf } from '../host/pairs.ts';
 import { holderOf, type Machine, preflight, thisMachine } from '../host/preflight.ts';
 import { OURS, wantedFor } from '../host/wanted.ts';
 import type { Action, Command } from '../ike/boundary.ts';
@@ -291,7 +292,7 @@ function applyOrRestore(host: Host, config: Config, next: Config): void {
 /** What stands for all of the configurations, in the size of the first. */
 function applyHost(host: Host, size: Config, configs: readonly Config[]): void {
   const pairs = configs.flatMap(({ tunnels }) =>
-    tunnels.flatMap(({ children }) => children.map(({ selectors }) => selectors)),
+    tunnels.flatMap(({ children }) => children.flatMap(pairsOf)),
   );
   host.apply(wantedFor(pairs, host.addresses(), mtuOf(size), size.dataplane));
 }

@@ -15,6 +15,8 @@ export const OURS = {
   table: 4500,
   /** What the gateway itself sends looks here. */
   ownTable: 4501,
+  /** Two for each protocol of transport mode: what else two hosts say to each other goes as it always went. */
+  protocolTables: 45_000,
   priority: 4500,
   /** On outer packets, so that they never go into a tunnel themselves. */
   mark: 0x2d00000,
@@ -28,6 +30,11 @@ const FIRST_METRIC = 100;
 /** Who protects packets: a program behind the device, or the kernel on their way to the network. */
 export type PlaneName = 'engine' | 'xfrm';
 
+/** `only`: packets of other protocols between the same addresses are let alone. */
+export interface ProtectedPair extends SelectorSet {
+  only?: number;
+}
+
 export interface Wanted {
   plane: PlaneName;
   device: string;
@@ -39,7 +46,7 @@ export interface Wanted {
 
 /** `own`: the addresses of this machine, to give its own packets a source inside the local selector. */
 export function wantedFor(
-  protectedPairs: readonly SelectorSet[],
+  protectedPairs: readonly ProtectedPair[],
   own: readonly IpAddress[],
   mtu: number,
   plane: PlaneName = 'engine',
@@ -54,15 +61,23 @@ export function wantedFor(
   };
 }
 
-function routesOf({ local, remote }: SelectorSet, own: readonly IpAddress[]): Wanted['routes'] {
+/** Of what comes from the protected networks, and of what the gateway itself sends. */
+function tablesOf({ only }: ProtectedPair): [number, number] {
+  if (only === undefined) return [OURS.table, OURS.ownTable];
+  return [OURS.protocolTables + 2 * only, OURS.protocolTables + 2 * only + 1];
+}
+
+function routesOf(pair: ProtectedPair, own: readonly IpAddress[]): Wanted['routes'] {
+  const { local, remote } = pair;
+  const [table, ownTable] = tablesOf(pair);
   const source = own.find((address) => local.some((selector) => holds(selector, address)));
   return remote.flatMap((selector) => [
-    ...bothWays(selector, OURS.table, source),
+    ...bothWays(selector, table, source),
     // The gateway's own packets go into the tunnel only where they may have a source that belongs there.
     ...(source !== undefined && familyOf(source) === familyOf(selector.start) && !isEverything(selector)
-      ? bothWays(selector, OURS.ownTable, source)
+      ? bothWays(selector, ownTable, source)
       : []),
-    ...local.flatMap((near) => throwsOf(near, selector)),
+    ...local.flatMap((near) => throwsOf(near, selector, table)),
   ]);
 }
 
@@ -86,12 +101,12 @@ function bothWays(selector: Selector, table: number, source: IpAddress | undefin
 }
 
 /** A local network inside a remote one (as with 0.0.0.0/0) stays local: its packets look in the tables behind ours. */
-function throwsOf(near: Selector, far: Selector): Wanted['routes'] {
+function throwsOf(near: Selector, far: Selector, table: number): Wanted['routes'] {
   if (familyOf(near.start) !== familyOf(far.start) || !contains(anyPort(far), anyPort(near))) return [];
   return prefixesOf(near).map((destination) => ({
     family: familyOf(near.start),
     type: 'throw' as const,
-    table: OURS.table,
+    table,
     protocol: OURS.protocol,
     destination,
     metric: 0,
@@ -99,19 +114,22 @@ function throwsOf(near: Selector, far: Selector): Wanted['routes'] {
   }));
 }
 
-function rulesOf({ local }: SelectorSet): Rule[] {
+function rulesOf(pair: ProtectedPair): Rule[] {
+  const { local, only } = pair;
+  const [table, ownTable] = tablesOf(pair);
   return local.flatMap((selector) => {
     const family = familyOf(selector.start);
-    const common = { family, protocol: OURS.protocol, notMark: OURS.mark };
+    const which = only === undefined ? {} : { ipProtocol: only };
+    const common = { family, protocol: OURS.protocol, notMark: OURS.mark, ...which };
     return [
       ...prefixesOf(selector).map((from) => ({
         ...common,
-        table: OURS.table,
+        table,
         priority: OURS.priority,
         // A rule from everywhere has no source at all.
         ...(from.length === 0 ? {} : { from }),
       })),
-      { ...common, table: OURS.ownTable, priority: OURS.priority + 1, inLink: 'lo' },
+      { ...common, table: ownTable, priority: OURS.priority + 1, inLink: 'lo' },
     ];
   });
 }

@@ -91,6 +91,7 @@ const rule = struct({
     mark: [10, host32],
     mask: [16, host32],
     protocol: [21, u8],
+    ipProtocol: [22, u8],
     source: [2, address],
     inLink: [3, text],
   }),
@@ -135,6 +136,8 @@ export interface Rule {
   priority: number;
   notMark: number;
   from?: Prefix;
+  /** Of the packets; any where it is missing. */
+  ipProtocol?: number;
   /** `lo`: what the machine itself sends. */
   inLink?: string;
 }
@@ -195,7 +198,7 @@ function routeToWire({ family, type, table, protocol, destination, link: index, 
   };
 }
 
-function ruleToWire({ family, table, protocol, priority, notMark, from, inLink }: Rule) {
+function ruleToWire({ family, table, protocol, priority, notMark, from, ipProtocol, inLink }: Rule) {
   const ACTION_TO_TABLE = 1;
   return {
     family: FAMILY[family],
@@ -203,7 +206,10 @@ function ruleToWire({ family, table, protocol, priority, notMark, from, inLink }
     table: 0,
     action: ACTION_TO_TABLE,
     // Without the mark: all of its bits are 0.
-    attributes: { priority, table, mark: 0, mask: notMark, protocol, source: from?.address, inLink },
+    attributes: {
+      ...{ priority, table, mark: 0, mask: notMark, protocol },
+      ...{ source: from?.address, ipProtocol, inLink },
+    },
   };
 }
 
@@ -288,7 +294,7 @@ function ruleOf(body: Uint8Array): Rule[] {
   const { family: number, sourceLength, table, attributes: has } = decode(rule, body, 'rule');
   const family = familyNumber(number);
   if (!family) return [];
-  const { source, inLink, protocol = 0, priority = 0, mask = 0 } = has;
+  const { source, ipProtocol, inLink, protocol = 0, priority = 0, mask = 0 } = has;
   return [
     {
       family,
@@ -297,6 +303,7 @@ function ruleOf(body: Uint8Array): Rule[] {
       priority,
       notMark: mask,
       ...(source === undefined ? {} : { from: { address: source, length: sourceLength } }),
+      ...(ipProtocol === undefined ? {} : { ipProtocol }),
       ...(inLink === undefined ? {} : { inLink }),
     },
   ];

@@ -38,4 +38,18 @@ assert.equal(changed.length, 4);
 assert.ok(changed.filter((line) => line.includes('dev')).every((line) => line.includes('src 10.1.0.1')));
 assert.deepEqual(applied(both), changed);
 assert.equal(applied(second).length, 2);
+
+// Rules of one protocol, beside those of all.
+const udp = { local: networks('10.1.0.1'), remote: networks('10.1.0.9'), only: 17 };
+applied(second, udp);
+const table = OURS.protocolTables + 2 * 17;
+const rules = ip('rule', 'show').split('\n');
+assert.equal(rules.filter((line) => /ipproto udp lookup/.test(line)).length, 2, rules.join('\n'));
+const via = (...to: string[]) => ip('route', 'get', ...to, 'from', '10.1.0.1').split('\n')[0]!;
+assert.match(via('10.1.0.9', 'ipproto', 'udp'), new RegExp(`table ${table}|dev ${OURS.device}`));
+assert.doesNotMatch(via('10.1.0.9', 'ipproto', 'tcp'), new RegExp(`table ${table}`));
+applied(second, udp);
+assert.equal(kernel.rules().filter(({ ipProtocol }) => ipProtocol === 17).length, 2, 'once, however often');
+assert.equal(applied(second).length, 2);
+assert.equal(kernel.rules().filter(({ ipProtocol }) => ipProtocol === 17).length, 0, 'and gone');
 kernel.flush();

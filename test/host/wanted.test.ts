@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { pairsOf } from '../../src/host/pairs.ts';
 import { OURS, wantedFor } from '../../src/host/wanted.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
 
@@ -54,6 +55,44 @@ test('a range that is no network becomes the networks it is made of', () => {
     through.map(({ destination: { address, length } }) => `${address}/${length}`),
     ['10.2.0.1/32', '10.2.0.2/31', '10.2.0.4/31', '10.2.0.6/32'],
   );
+});
+
+const host = (address: string, protocol: number) => ({ ...selectorOf(address)!, protocol });
+
+test('GRE in transport mode: tables and rules of that protocol alone, so that nothing else of the two hosts goes inside', () => {
+  const gre = { local: [host('192.0.2.1', 47)], remote: [host('198.51.100.1', 47)] };
+  const { routes, rules, guards } = wantedFor(
+    pairsOf({ mode: 'transport', selectors: gre }),
+    ['192.0.2.1'],
+    1400,
+  );
+  const [table, ownTable] = [OURS.protocolTables + 2 * 47, OURS.protocolTables + 2 * 47 + 1];
+  assert.deepEqual(routeTexts(routes), [
+    `unicast ${table} 198.51.100.1/32 from 192.0.2.1`,
+    `unreachable ${table} 198.51.100.1/32`,
+    `unicast ${ownTable} 198.51.100.1/32 from 192.0.2.1`,
+    `unreachable ${ownTable} 198.51.100.1/32`,
+  ]);
+  assert.ok(rules.every(({ ipProtocol }) => ipProtocol === 47));
+  assert.deepEqual(
+    guards.map(({ local }) => local[0]!.protocol),
+    [47],
+  );
+});
+
+test('everything in transport mode, and one protocol in tunnel mode: no packet is let alone', () => {
+  const whole = {
+    local: [host('192.0.2.1', 0)],
+    remote: [host('198.51.100.1', 0), host('198.51.100.1', 47)],
+  };
+  const tcp = { local: [host('10.1.0.0/16', 6)], remote: [host('10.2.0.0/16', 6)] };
+  for (const pair of [
+    ...pairsOf({ mode: 'transport', selectors: whole }),
+    ...pairsOf({ mode: 'tunnel', selectors: tcp }),
+  ])
+    assert.equal(pair.only, undefined);
+  const apart = { local: [host('192.0.2.1', 17)], remote: [host('198.51.100.1', 47)] };
+  assert.deepEqual(pairsOf({ mode: 'transport', selectors: apart }), [], 'no packet fits both');
 });
 
 test('the same pair twice is wanted once', () => {

@@ -26,7 +26,10 @@ using Bytes = std::vector<uint8_t>;
 
 constexpr int ROUNDS = 10000;
 constexpr uint16_t IKE_PORT = 500, NAT_PORT = 4500;
-constexpr uint32_t POLICY = 1, LINK = 7;
+constexpr uint32_t POLICY = 1, LINKED_POLICY = 2, LINK = 7;
+/** SPIs of the policy of the link lie so far beyond those of the other. */
+constexpr uint32_t LINKED_SPIS = 1 << 20;
+constexpr char DEVICE[] = "isthmus-driver", LINK_DEVICE[] = "driver-link";
 
 [[noreturn]] void fail(const char* what) {
   fprintf(stderr, "driver: %s\n", what);
@@ -109,7 +112,7 @@ CipherSpec cipherOf(const Choice& choice, const uint8_t* keys) {
 SaSpec spec(uint32_t spi, const uint8_t* keys) {
   SaSpec made{};
   made.spi = spi;
-  made.policy = POLICY;
+  made.policy = spi < LINKED_SPIS ? POLICY : LINKED_POLICY;
   made.local = made.remote = address("127.0.0.1");
   made.udp = true;
   made.localPort = made.remotePort = NAT_PORT;
@@ -124,7 +127,7 @@ SaSpec spec(uint32_t spi, const uint8_t* keys) {
   return made;
 }
 
-/** Hosts behind the gateway: UDP of many sizes into the TUN. */
+/** Hosts behind the gateway: UDP of many sizes into both devices. */
 void sendTraffic(const std::atomic<bool>& running) {
   const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   sockaddr_in to{};
@@ -132,24 +135,48 @@ void sendTraffic(const std::atomic<bool>& running) {
   to.sin_port = htons(9);
   uint8_t payload[1400] = {};
   for (uint32_t i = 0; running; i++) {
-    to.sin_addr.s_addr = htonl(0x0a020000 | (i & 0xff));
+    to.sin_addr.s_addr = htonl((i % 3 == 0 ? 0x0a400000 : 0x0a020000) | (i & 0xff));
     (void)!sendto(fd, payload, i * 37 % sizeof payload, 0, reinterpret_cast<sockaddr*>(&to), sizeof to);
     if (i % 64 == 0) usleep(200);
   }
   close(fd);
 }
 
-void changeAll(Engine& engine, Port& port) {
+void changeSa(Engine& engine, uint32_t spi) {
   uint8_t keys[KEYS];
+  for (size_t i = 0; i < sizeof keys; i++) keys[i] = uint8_t(spi + i * 7);
+  const SaSpec made = spec(spi, keys);
+  if (engine.addInbound(made) != Applied::ok || engine.addOutbound(made) != Applied::ok) fail("an SA was refused");
+  if (engine.useOutbound(made.policy, spi) != Applied::ok) fail("an SA cannot be used");
+  engine.remove(false, spi - 1);
+  engine.remove(true, spi - 2);
+}
+
+std::shared_ptr<Policy> policyOf(uint32_t id, uint32_t link) {
+  auto policy = std::make_shared<Policy>();
+  policy->id = id;
+  policy->link = link;
+  policy->acquire = true;
+  policy->selectors = {{anything("10.0.0.0", "10.255.255.255")}, {anything("10.0.0.0", "10.255.255.255")}};
+  return policy;
+}
+
+/** The device goes and comes, as does its policy, while packets are read from it and written to it. */
+void changeLink(Engine& engine, uint32_t round) {
+  if (round % 2 == 0) engine.closeLink(LINK);
+  if (round % 3 == 0) engine.removePolicy(LINKED_POLICY);
+  engine.publish();
+  engine.addPolicy(policyOf(LINKED_POLICY, LINK));
+  engine.publish();
+  const std::string why = engine.openLink(LINK_DEVICE, LINK);
+  if (!why.empty()) fail(why.c_str());
+}
+
+void changeAll(Engine& engine, Port& port) {
   for (uint32_t spi = 256; spi < 256 + ROUNDS; spi++) {
-    for (size_t i = 0; i < sizeof keys; i++) keys[i] = uint8_t(spi + i * 7);
-    const SaSpec made = spec(spi, keys);
-    if (engine.addInbound(made) != Applied::ok || engine.addOutbound(made) != Applied::ok) fail("an SA was refused");
-    if (engine.useOutbound(POLICY, spi) != Applied::ok) fail("an SA cannot be used");
-    if (spi > 258) {
-      engine.remove(false, spi - 1);
-      engine.remove(true, spi - 2);
-    }
+    if (spi % 100 == 0) changeLink(engine, spi / 100);
+    changeSa(engine, spi);
+    if (spi % 4 == 0) changeSa(engine, LINKED_SPIS + spi / 4);
     if (spi % 16 == 0) port.know({spi, spi + 1}, {spi - 16, spi - 15});
     if (spi % 50 == 0) {
       engine.takeEvents();
@@ -353,13 +380,27 @@ void checkOverLoopback() {
   }
 }
 
-/** Sockets, device and threads at work; false when nothing passed or something was not authentic. */
+/** Packets that the engine wrote to a device of this namespace. */
+unsigned long written(const char* device) {
+  FILE* file = fopen("/proc/net/dev", "re");
+  unsigned long packets = 0, count;
+  char line[512], name[32];
+  while (file && fgets(line, sizeof line, file)) {
+    if (sscanf(line, " %31[^:]: %*u %lu", name, &count) == 2 && strcmp(name, device) == 0) packets = count;
+  }
+  if (file) fclose(file);
+  return packets;
+}
+
+/** Sockets, devices and threads at work; false when nothing passed or something was not authentic. */
 bool work(size_t workers) {
   Port port;
   Engine engine({workers, 20});
-  std::string problem = engine.openLink("isthmus-driver", SHARED_LINK);
+  std::string problem = engine.openLink(DEVICE, SHARED_LINK);
+  if (problem.empty()) problem = engine.openLink(LINK_DEVICE, LINK);
   if (problem.empty()) {
-    setInterface("isthmus-driver", "10.1.0.1", "255.0.0.0");
+    setInterface(DEVICE, "10.1.0.1", "255.0.0.0");
+    setInterface(LINK_DEVICE, "10.64.0.1", "255.192.0.0");
     Port::Options options;
     options.addresses = {address("127.0.0.1")};
     options.ikePort = IKE_PORT;
@@ -369,11 +410,8 @@ bool work(size_t workers) {
     problem = port.open(options);
   }
   if (!problem.empty()) fail(problem.c_str());
-  auto policy = std::make_shared<Policy>();
-  policy->id = POLICY;
-  policy->acquire = true;
-  policy->selectors = {{anything("10.0.0.0", "10.255.255.255")}, {anything("10.0.0.0", "10.255.255.255")}};
-  engine.addPolicy(policy);
+  engine.addPolicy(policyOf(POLICY, SHARED_LINK));
+  engine.addPolicy(policyOf(LINKED_POLICY, LINK));
   engine.publish();
   engine.start(&port, nullptr, nullptr);
   port.start(&engine, nullptr, nullptr);
@@ -389,9 +427,10 @@ bool work(size_t workers) {
   const uint64_t forged = engine.inboundDrops(size_t(Drop::authentication));
   port.stop();
   engine.stop();
-  printf("%zu worker%s, %d SAs added, switched and removed; through the last ones %lu packets out, %lu in, %lu not authentic\n", workers,
-         workers == 1 ? "" : "s", ROUNDS, (unsigned long)out, (unsigned long)in, (unsigned long)forged);
-  return in > 0 && out > 0 && forged == 0;
+  const unsigned long shared = written(DEVICE), linked = written(LINK_DEVICE);
+  printf("%zu worker%s, %d SAs added, switched and removed; through the last ones %lu packets out, %lu in, %lu not authentic; %lu to the shared device, %lu to the link's\n",
+         workers, workers == 1 ? "" : "s", ROUNDS, (unsigned long)out, (unsigned long)in, (unsigned long)forged, shared, linked);
+  return in > 0 && out > 0 && forged == 0 && shared > 0 && linked > 0;
 }
 
 }  // namespace

@@ -7,7 +7,14 @@ import { createNodeProvider } from '../src/crypto/node-provider.ts';
 import type { DataPlane } from '../src/dataplane/dataplane.ts';
 import { DataPlaneError } from '../src/dataplane/dataplane.ts';
 import { createMemoryPlane, type MemoryPlane } from '../src/dataplane/memory.ts';
-import type { Change, DataPlaneEvent, Lifetime, SaParameters, SelectorSet } from '../src/policy/sad.ts';
+import type {
+  Change,
+  DataPlaneEvent,
+  Lifetime,
+  Policy,
+  SaParameters,
+  SelectorSet,
+} from '../src/policy/sad.ts';
 import { viewOf } from '../src/wire/ip.ts';
 import {
   inboundSa,
@@ -28,6 +35,11 @@ export interface UnderTest {
   outbound(packet: Uint8Array): Promise<Uint8Array | undefined>;
   /** The network brings an ESP packet: what reaches the hosts, or nothing. */
   inbound(esp: Uint8Array, from?: { address: string; port: number }): Promise<Uint8Array | undefined>;
+  /** The same with the number of a link: the device that a packet comes from, and the one that it reaches. */
+  links?: {
+    outbound(packet: Uint8Array, link: number): Promise<Uint8Array | undefined>;
+    inbound(esp: Uint8Array): Promise<{ packet: Uint8Array; link: number } | undefined>;
+  };
   /** Hands on what the plane has to tell. */
   deliver(): void;
   /** Ends what the harness started. The plane is closed by the test, or not. */
@@ -387,6 +399,52 @@ export function testDataPlane(name: string, open: Open, { cannot = {}, rounds = 
   );
 
   contract(
+    'two links and a tunnel without one, any selectors: each packet takes its own SA, and arrives at its own device',
+    async ({ plane, links }) => {
+      await plane.apply(LINKED.flatMap(addAll));
+      const ends = await Promise.all(
+        LINKED.map(async (linked) => ({ ...linked, peer: await peerOf(linked.sent, linked.received) })),
+      );
+      for (const { sent, link, peer } of [...ends, ...ends.toReversed()]) {
+        const esp = await links!.outbound(PACKET, link);
+        assert.equal(spiOf(esp!), sent.spi, `from link ${link}`);
+        assert.deepEqual(peer.inbound(esp!), PACKET);
+        assert.deepEqual(await links!.inbound(peer.outbound(REPLY)!), { packet: REPLY, link });
+      }
+      const [first] = LINKED;
+      await plane.apply([{ type: 'remove-policy', policy: first!.id }]);
+      assert.equal(await links!.outbound(PACKET, first!.link), undefined, 'no other takes it');
+      assert.equal((await plane.snapshot()).drops['outbound-no-policy'], 1n);
+      await close(plane);
+    },
+  );
+
+  contract('each link asks for an SA of its own; what none is for is dropped and counted', async (under) => {
+    const { plane, links } = under;
+    const events = eventsOf(plane);
+    const asking = (link: Linked): Change => ({ type: 'add-policy', policy: policyOf(link, true) });
+    await plane.apply(LINKED.slice(0, 2).map(asking));
+    for (const { link } of [...LINKED, ...LINKED])
+      assert.equal(await links!.outbound(PACKET, link), undefined);
+    await told(under, () => events.length >= 2);
+    const asked = LINKED.slice(0, 2).map(({ id }) => ({ ...ACQUIRE, policy: id }));
+    assert.deepEqual(events, asked);
+    assert.equal((await plane.snapshot()).drops['outbound-no-policy'], 2n);
+    await close(plane);
+  });
+
+  contract('a policy that is set again with another link takes its SAs there', async ({ plane, links }) => {
+    const [from, to] = LINKED;
+    await plane.apply(addAll(from!));
+    await plane.apply([{ type: 'add-policy', policy: { ...policyOf(to!, false), id: from!.id } }]);
+    const peer = await peerOf(from!.sent, from!.received);
+    assert.equal(await links!.outbound(PACKET, from!.link), undefined);
+    assert.equal(spiOf((await links!.outbound(PACKET, to!.link))!), from!.sent.spi);
+    assert.deepEqual(await links!.inbound(peer.outbound(REPLY)!), { packet: REPLY, link: to!.link });
+    await close(plane);
+  });
+
+  contract(
     'a machine lets nothing pass in the clear: before, between, after, and when the process is killed',
     async (under) => {
       const { plane, machine } = under;
@@ -458,6 +516,45 @@ export function testDataPlane(name: string, open: Open, { cannot = {}, rounds = 
       await close(plane);
     },
   );
+}
+
+/** Tunnels of all addresses: two by an interface, and one that has none. */
+interface Linked {
+  id: string;
+  /** 0: none. */
+  link: number;
+  sent: SaParameters;
+  received: SaParameters;
+}
+
+const ANY: SelectorSet = {
+  local: [range('0.0.0.0', '255.255.255.255'), range('::', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff')],
+  remote: [range('0.0.0.0', '255.255.255.255'), range('::', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff')],
+};
+
+const LINKED: Linked[] = [1, 2, 0].map((link) => {
+  const id = `link${link}/net`;
+  const changes = { policy: id, selectors: ANY };
+  return {
+    id,
+    link,
+    sent: outboundSa(6000 + link, GCM, changes),
+    received: inboundSa(7000 + link, CHACHA, changes),
+  };
+});
+
+function policyOf({ id, link }: Linked, acquire: boolean): Policy {
+  return policy(id, { acquire, selectors: ANY, ...(link ? { link: { name: `to-${link}`, id: link } } : {}) });
+}
+
+function addAll(linked: Linked): Change[] {
+  const { id, sent, received } = linked;
+  return [
+    { type: 'add-policy', policy: policyOf(linked, false) },
+    { type: 'add-inbound', sa: received },
+    { type: 'add-outbound', sa: sent },
+    { type: 'use-outbound', policy: id, spi: sent.spi, remote: PEER },
+  ];
 }
 
 /** The kinds that every plane has; the vectors of each algorithm are tested with the provider and the engine. */

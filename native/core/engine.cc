@@ -394,8 +394,9 @@ void Engine::outbound(uint32_t id, const uint8_t* const* frames, const size_t* l
   const Links& links = *published_.load(std::memory_order_seq_cst);
   worker.outbound.setNow(bootTime());
   if (!hold_.empty()) worker.outbound.release(links, sink);
+  const Spd none;
   const Link* link = links.find(id);
-  for (size_t i = 0; link && i < count; i++) worker.outbound.frame(*link->spd, frames[i], lengths[i], sink);
+  for (size_t i = 0; i < count; i++) worker.outbound.frame(link ? *link->spd : none, frames[i], lengths[i], sink);
   worker.outbound.flush(sink);
 }
 

@@ -14,6 +14,7 @@ import type {
 import type { Selector } from '../policy/selector.ts';
 import { addressBytes, familyOf, formatAddress } from '../wire/address.ts';
 import { type DataPlane, DataPlaneError } from './dataplane.ts';
+import { SHARED_LINK } from './reference-links.ts';
 
 const CAPABILITIES: Capabilities = {
   encryption: ESP_ENCRYPTION,
@@ -40,7 +41,6 @@ const EXISTS = 1;
 const REFUSED = 2;
 const EVENT_FIELDS = 12;
 const SA_FIELDS = 7;
-const SHARED_LINK = 0;
 /** What still fits into an outer packet, whatever is around it. */
 const MOST_PADDED = 65_000;
 const NO_KEY = new Uint8Array();

@@ -23,13 +23,14 @@ import {
   unprotect,
   unprotectPacket,
 } from './reference.ts';
+import { linkOfSa, SHARED_LINK, tablesOfLink } from './reference-links.ts';
 
 const CAPABILITIES: Capabilities = {
   encryption: ESP_ENCRYPTION,
   integrity: ESP_INTEGRITY,
   authentication: AH_INTEGRITY,
   modes: ['tunnel', 'transport'],
-  links: false,
+  links: true,
   esn: true,
   replayWindow: 4096,
   plainEsp: true,
@@ -41,17 +42,20 @@ const CAPABILITIES: Capabilities = {
 
 export interface MemoryPlane extends DataPlane {
   /** One IP packet towards the network: its ESP packet, or nothing. With AH and in transport mode a whole packet. */
-  outbound(packet: Uint8Array): Uint8Array | undefined;
+  outbound(packet: Uint8Array, link?: number): Uint8Array | undefined;
   /** One ESP packet from the network: its IP packet, or nothing. */
   inbound(esp: Uint8Array, from?: { address: string; port: number }): Uint8Array | undefined;
   /** One whole packet from the network, with ESP or AH in it: its IP packet, or nothing. */
   inboundPacket(packet: Uint8Array): Uint8Array | undefined;
+  /** The link of the last packet that arrived. */
+  lastLink(): number;
 }
 
 export function createMemoryPlane(provider: Provider): MemoryPlane {
   const tables = newTables();
   const drops: Record<string, bigint> = {};
   const asked = new Set<string>();
+  let lastLink = SHARED_LINK;
   let listener: (event: DataPlaneEvent) => void = () => {};
 
   let identification = 0;
@@ -69,6 +73,7 @@ export function createMemoryPlane(provider: Provider): MemoryPlane {
     if (from && parameters.udp && moved)
       listener({ type: 'mapping', spi: parameters.spi, remote: from.address, remotePort: from.port });
     tellLimits(outcome.sa, listener);
+    lastLink = linkOfSa(tables, outcome.sa);
     return outcome.packet;
   }
 
@@ -91,10 +96,10 @@ export function createMemoryPlane(provider: Provider): MemoryPlane {
       tables.inbound.clear();
       tables.outbound.clear();
     },
-    outbound(packet) {
+    outbound(packet, link = SHARED_LINK) {
       const outcome = protect(
         provider,
-        tables,
+        tablesOfLink(tables, link),
         packet,
         () => provider.random(16),
         () => (identification = (identification % 65_535) + 1),
@@ -111,6 +116,7 @@ export function createMemoryPlane(provider: Provider): MemoryPlane {
     },
     inbound: (esp, from) => delivered(unprotect(provider, tables, esp, 0), from),
     inboundPacket: (packet) => delivered(unprotectPacket(provider, tables, packet)),
+    lastLink: () => lastLink,
   };
 }
 

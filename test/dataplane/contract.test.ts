@@ -24,6 +24,13 @@ testDataPlane(
       plane,
       outbound: async (packet) => plane.outbound(packet),
       inbound: async (esp, from) => plane.inbound(esp, from),
+      links: {
+        outbound: async (packet, link) => plane.outbound(packet, link),
+        async inbound(esp) {
+          const packet = plane.inbound(esp);
+          return packet && { packet, link: plane.lastLink() };
+        },
+      },
       deliver: () => {},
       end: () => {},
     };
@@ -46,7 +53,8 @@ testDataPlane(
 testDataPlane(
   'engine',
   (): UnderTest => {
-    const addon = loadAddon();
+    // Without its threads no device is read.
+    const addon = { ...loadAddon(), openLink: () => '' };
     const native = addon.create(1, 0);
     const engine = createEngine(addon, native);
     return {
@@ -56,6 +64,16 @@ testDataPlane(
       async inbound(esp, from = { address: '198.51.100.1', port: 4500 }) {
         const [frame] = addon.inbound(native, [esp], 0, addressBytes(from.address), from.port);
         return (frame as Uint8Array | undefined)?.subarray(OFFLOAD_HEADER);
+      },
+      links: {
+        outbound: async (packet, link) =>
+          addon.outbound(native, [plainFrame(packet)], link)[0] as Uint8Array | undefined,
+        async inbound(esp) {
+          const [frame, link] = addon.inbound(native, [esp], 0, addressBytes('198.51.100.1'), 4500);
+          return frame
+            ? { packet: (frame as Uint8Array).subarray(OFFLOAD_HEADER), link: link as number }
+            : undefined;
+        },
       },
       deliver: () => engine.deliver(),
       end: () => {},

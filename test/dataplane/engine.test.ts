@@ -16,6 +16,7 @@ import { applyChange } from '../../src/dataplane/memory.ts';
 import { packetsOf, plainFrame } from '../../src/dataplane/offload.ts';
 import { newTables, protect, type ReferenceTables, unprotect } from '../../src/dataplane/reference.ts';
 import { sealEsp } from '../../src/dataplane/reference-esp.ts';
+import { linkOfSa, SHARED_LINK, tablesOfLink } from '../../src/dataplane/reference-links.ts';
 import type { OuterBits } from '../../src/dataplane/reference-outer.ts';
 import { type Addon, loadAddon, type Plane } from '../../src/native.ts';
 import type { Change, OuterHeader, SaParameters } from '../../src/policy/sad.ts';
@@ -70,7 +71,8 @@ interface Two {
 }
 
 function createTwo(): Two {
-  const addon = loadAddon();
+  // Without its threads no device is read.
+  const addon = { ...loadAddon(), openLink: () => '' };
   const plane = addon.create(1, 0);
   const engine = createEngine(addon, plane);
   const tables = newTables();
@@ -101,8 +103,14 @@ async function sameCounters(two: Two, seed: string): Promise<void> {
 }
 
 /** The frames through both; what the engine made of them. */
-function sendFrames(two: Two, frames: Uint8Array[], seed: string): { esp: Uint8Array; outer: OuterBits }[] {
-  const answer = two.addon.outbound(two.plane, frames, 0);
+function sendFrames(
+  two: Two,
+  frames: Uint8Array[],
+  seed: string,
+  link = SHARED_LINK,
+): { esp: Uint8Array; outer: OuterBits }[] {
+  const answer = two.addon.outbound(two.plane, frames, link);
+  const tables = tablesOfLink(two.tables, link);
   const made = Array.from({ length: answer.length / 3 }, (_, index) => ({
     esp: answer[3 * index] as Uint8Array,
     outer: {
@@ -114,7 +122,7 @@ function sendFrames(two: Two, frames: Uint8Array[], seed: string): { esp: Uint8A
   const iv = () => made[at]!.esp.subarray(8, 24);
   for (const frame of frames) {
     for (const packet of packetsOf(frame) ?? [new Uint8Array()]) {
-      const outcome = protect(provider, two.tables, packet, iv);
+      const outcome = protect(provider, tables, packet, iv);
       if (outcome.type === 'dropped') dropped(two, `outbound-${outcome.drop}`);
       if (outcome.type !== 'esp') continue;
       assert.ok(at < made.length, `${seed}: the engine sent nothing`);
@@ -127,16 +135,23 @@ function sendFrames(two: Two, frames: Uint8Array[], seed: string): { esp: Uint8A
   return made;
 }
 
-/** What the engine makes of ESP packets of SAs whose policies have no link. */
-function framesOf(two: Two, esps: readonly Uint8Array[], ecn: number): Uint8Array[] {
+/** What the engine makes of ESP packets of SAs whose policies have that link. */
+function framesOf(
+  two: Two,
+  esps: readonly Uint8Array[],
+  ecn: number,
+  link: number = SHARED_LINK,
+): Uint8Array[] {
   const made = two.addon.inbound(two.plane, [...esps], ecn, addressBytes(PEER), 4500);
-  assert.ok(made.every((one, index) => index % 2 === 0 || one === 0));
-  return made.filter((one) => typeof one !== 'number');
+  const [frames, links] = [0, 1].map((odd) => made.filter((_, index) => index % 2 === odd));
+  assert.deepEqual(new Set(links), new Set(links!.length > 0 ? [link] : []));
+  return frames as Uint8Array[];
 }
 
 function receiveEsp(two: Two, esp: Uint8Array, ecn: number, seed: string): boolean {
-  const frames = framesOf(two, [esp], ecn);
   const outcome = unprotect(provider, two.tables, esp, ecn);
+  const link = outcome.type === 'inner' ? linkOfSa(two.tables, outcome.sa) : SHARED_LINK;
+  const frames = framesOf(two, [esp], ecn, link);
   if (outcome.type === 'dropped') {
     dropped(two, `inbound-${outcome.drop}`);
     assert.equal(frames.length, 0, `${seed}: the reference says ${outcome.drop}`);
@@ -185,6 +200,80 @@ test(`${PACKETS} packets out: same verdict, same bytes, same counters as the ref
   }
   await sameCounters(two, 'at the end');
   assert.ok(two.drops['outbound-malformed']! > 100n && two.drops['outbound-no-policy']! > 100n);
+});
+
+/** Policies of two links and of none that overlap; each link's have SAs of their own. */
+const ZONES = [0, 1, 2].flatMap((link) =>
+  [0, 1].map((narrow) => ({
+    id: `z${link}/${narrow}`,
+    link,
+    spi: 256 + 2 * link + narrow,
+    changes: {
+      order: narrow === 1 ? -1 : link,
+      ...(narrow === 1 ? { selectors: oneHost(`10.1.${link}.${link}`) } : {}),
+      ...(link > 0 ? { link: { name: `to-${link}`, id: link } } : {}),
+    },
+  })),
+);
+
+test('packets of links among changes of policies: each by an SA of its own link, as with the reference', async () => {
+  const two = createTwo();
+  const random = seeded(8);
+  const policies = ZONES.map(
+    ({ id, changes }): Change => ({ type: 'add-policy', policy: policy(id, changes) }),
+  );
+  await two.apply(
+    ZONES.flatMap(({ id, spi }): Change[] => [
+      { type: 'add-outbound', sa: outboundSa(spi, CHOICES[0]!, { policy: id }) },
+      { type: 'add-inbound', sa: inboundOf(outboundSa(spi, CHOICES[0]!, { policy: id })) },
+    ]),
+  );
+  for (let i = 0; i < 20_000; i++) {
+    const at = random(ZONES.length);
+    const { id, spi } = ZONES[at]!;
+    if (i % 50 === 0)
+      await two.apply([policies[at]!, { type: 'use-outbound', policy: id, spi, remote: PEER }]);
+    if (i % 70 === 0) await two.apply([{ type: 'remove-policy', policy: id }]);
+    // The same few flows from every link.
+    const packet = hostPacket({ family: 4, protocol: 17, port: 1 }, i % 65_536, bytesFrom(random, 20));
+    packet.set([10, 1, random(3), random(3)], 12);
+    for (const { esp } of sendFrames(two, [plainFrame(packet)], `packet ${i}`, random(3)))
+      receiveEsp(two, esp, 0, `packet ${i} back`);
+  }
+  await sameCounters(two, 'at the end');
+});
+
+test('what is held is released by the SA of its own link, in order', async () => {
+  const two = createTwo();
+  const links = [1, 2];
+  const held = (link: number): Change => ({
+    type: 'add-policy',
+    policy: policy(`z${link}`, { acquire: true, link: { name: `to-${link}`, id: link } }),
+  });
+  const use = (link: number): Change[] => [
+    { type: 'add-outbound', sa: outboundSa(256 + link, CHOICES[0]!, { policy: `z${link}` }) },
+    { type: 'use-outbound', policy: `z${link}`, spi: 256 + link, remote: PEER },
+  ];
+  await two.apply(links.map(held));
+  const packets = [1, 2, 3].map((id) =>
+    plainFrame(hostPacket({ family: 4, protocol: 17, port: 1 }, id, bytesFrom(seeded(id), 20))),
+  );
+  const none = (link: number) => assert.deepEqual(two.addon.outbound(two.plane, packets, link), []);
+  for (const link of links) none(link);
+  for (const link of links.toReversed()) {
+    await two.apply(use(link));
+    const sent = two.addon.outbound(two.plane, [], SHARED_LINK);
+    const spis = sent
+      .filter((_, index) => index % 3 === 0)
+      .map((esp) => viewOf(esp as Uint8Array).getUint32(0));
+    assert.deepEqual(spis, [256 + link, 256 + link, 256 + link]);
+  }
+  // A link whose policy is gone while packets wait gives them to nobody.
+  await two.apply([{ type: 'remove', direction: 'out', spi: 257 }]);
+  none(1);
+  await two.apply([{ type: 'remove-policy', policy: 'z1' }]);
+  assert.deepEqual(two.addon.outbound(two.plane, [], SHARED_LINK), []);
+  assert.equal((await two.engine.snapshot()).drops['outbound-hold-expired'], 3n);
 });
 
 function oneHost(address: string) {

@@ -2,111 +2,19 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { after, test } from 'node:test';
-import { createNodeProvider } from '../../src/crypto/node-provider.ts';
-import { createMemoryPlane, type MemoryPlane } from '../../src/dataplane/memory.ts';
-import { createXfrm, type XfrmPlane } from '../../src/dataplane/xfrm.ts';
+import { test } from 'node:test';
 import { createHost } from '../../src/host/host.ts';
 import { OURS, wantedFor } from '../../src/host/wanted.ts';
-import { type Addon, loadAddon } from '../../src/native.ts';
-import {
-  type Change,
-  type DataPlaneEvent,
-  type LinkKind,
-  type SaParameters,
-  vtiKey,
-} from '../../src/policy/sad.ts';
-import { addressBytes } from '../../src/wire/address.ts';
-import { checksum, viewOf } from '../../src/wire/ip.ts';
-import { type Machine, testDataPlane, type UnderTest } from '../dataplane.suite.ts';
-import { openKernelGateway } from './gateway.ts';
-import { inboundSa, mirrored, outboundSa, policy, range, SITE_A, SITE_B } from './packets.ts';
-
-const ip = (line: string) => execFileSync('ip', line.split(' '), { encoding: 'utf8' });
-const addon = loadAddon();
-const gateway = await openKernelGateway();
-const sockets = addon.create(1, 0);
-const failed = addon.openPort(sockets, [addressBytes('192.0.2.1')], 500, 4500, OURS.mark, true, true);
-if (failed !== '') throw new Error(failed);
-after(() => {
-  gateway.close();
-  addon.stop(sockets);
-});
-
-function open(through: Addon = addon, links?: LinkKind): UnderTest {
-  const native = addon.create(1, 0);
-  addon.openPort(native, [], 0, 0, 0, true, true);
-  const plane = createXfrm(through, native, {
-    mark: OURS.mark,
-    clock: addon.bootTime,
-    ...(links ? { links } : {}),
-  });
-  addon.start(native, () => {});
-  const under: UnderTest = {
-    plane,
-    outbound: async (packet) => (await gateway.fromHost(packet)).esp,
-    inbound: (esp, from = { address: '198.51.100.1', port: 4500 }) => gateway.fromPeer(esp, from),
-    deliver: () => plane.deliver(),
-    end: () => addon.stop(native),
-    machine: machineOf(
-      () => addon.stop(native),
-      () => plane.settle(),
-    ),
-  };
-  return under;
-}
-
-function machineOf(kill: () => void, settle: () => Promise<void>): Machine {
-  return {
-    leaks: async (packet) => (await gateway.fromHost(packet)).clear.length,
-    admits: async (packet) => (await gateway.fromNetwork(packet)) !== undefined,
-    settle,
-    async next() {
-      kill();
-      return open();
-    },
-    meddle: (what) => {
-      const line =
-        what === 'sa'
-          ? 'xfrm state delete dst 198.51.100.1 proto esp spi 1000'
-          : 'xfrm policy delete src 10.1.0.0/16 dst 10.2.0.0/16 dir out';
-      execFileSync('ip', line.split(' '));
-    },
-  };
-}
+import type { Change, DataPlaneEvent } from '../../src/policy/sad.ts';
+import { testDataPlane } from '../dataplane.suite.ts';
+import { inboundSa, outboundSa, policy, range, SITE_A, SITE_B } from './packets.ts';
+import { addon, CHOICE, gateway, open, PACKET, sending, withPlane } from './xfrm-guest.ts';
 
 const MOVES: [string, number][] = [
   ['198.51.100.1', 40_000],
   ['198.51.100.9', 4500],
   ['198.51.100.9', 40_001],
 ];
-const CHOICE = { encryption: 'aes-gcm-16', keyBits: 128 } as const;
-const PACKET = Uint8Array.from(
-  Buffer.from('4500002000000000401166b90a0100090a02000910002000000c00000a0b0c0d', 'hex'),
-);
-
-function sending(sa = outboundSa(1000, CHOICE)): Change[] {
-  return [
-    { type: 'add-policy', policy: policy('t/net', { acquire: true }) },
-    { type: 'add-outbound', sa },
-    { type: 'use-outbound', policy: 't/net', spi: sa.spi, remote: sa.remote },
-  ];
-}
-
-async function withPlane(
-  run: (plane: XfrmPlane) => Promise<void>,
-  through: Addon = addon,
-  links?: LinkKind,
-): Promise<void> {
-  const { plane, end } = open(through, links);
-  try {
-    await run(plane as XfrmPlane);
-  } finally {
-    await plane.close({ guards: 'remove' });
-    end();
-  }
-}
-
 test('xfrm: a moved SA sends to the new place, under numbers that it never used', () =>
   withPlane(async (plane) => {
     await plane.apply(sending());
@@ -205,92 +113,6 @@ test('xfrm: keys of ours are in no snapshot and no journal', () =>
       JSON.stringify(await plane.snapshot(), (_, value) => (typeof value === 'bigint' ? `${value}` : value));
     assert.ok(!text.includes(key));
   }));
-
-const ANYWHERE = {
-  local: [range('0.0.0.0', '255.255.255.255')],
-  remote: [range('0.0.0.0', '255.255.255.255')],
-};
-
-/** The same packet to 10.<second>.0.9, and the answer to it. */
-function towards(second: number): { packet: Uint8Array; answer: Uint8Array } {
-  const packet = PACKET.slice();
-  packet[17] = second;
-  viewOf(packet).setUint16(10, 0);
-  viewOf(packet).setUint16(10, checksum(packet.subarray(0, 20)));
-  const answer = packet.slice();
-  answer.set(packet.subarray(16, 20), 12);
-  answer.set(packet.subarray(12, 16), 16);
-  return { packet, answer };
-}
-
-async function peerOf(sent: SaParameters, received: SaParameters): Promise<MemoryPlane> {
-  const peer = createMemoryPlane(createNodeProvider());
-  const { local, remote } = sent.selectors;
-  await peer.apply([
-    { type: 'add-policy', policy: policy('t/net', { selectors: { local: remote, remote: local } }) },
-    { type: 'add-inbound', sa: { ...mirrored(sent), policy: 't/net' } },
-    { type: 'add-outbound', sa: { ...mirrored(received), policy: 't/net' } },
-    { type: 'use-outbound', policy: 't/net', spi: received.spi, remote: received.local },
-  ]);
-  return peer;
-}
-
-test('xfrm: VTIs of the same selectors, and a policy beside them: each packet goes the way it is routed', () => {
-  const links = [1, 2].map((id) => ({ name: `vti${id}`, id, remote: `198.51.100.${id}`, to: 20 + id }));
-  for (const { name, id, remote, to } of links) {
-    const key = `0x${vtiKey({ id }).toString(16)}`;
-    ip(`link add ${name} type vti local 192.0.2.1 remote ${remote} key ${key}`);
-    ip(`link set dev ${name} up`);
-    ip(`route add 10.${to}.0.0/16 dev ${name}`);
-  }
-  return withPlane(
-    async (plane) => {
-      const sas = links.map(({ name, id, remote }) => {
-        const more = { policy: `${name}/net`, remote, selectors: ANYWHERE };
-        return [outboundSa(1000 + id, CHOICE, more), inboundSa(2000 + id, CHOICE, more)] as const;
-      });
-      for (const [index, { name, id }] of links.entries()) {
-        const [sent, received] = sas[index]!;
-        await plane.apply([
-          { type: 'add-policy', policy: policy(`${name}/net`, { selectors: ANYWHERE, link: { name, id } }) },
-          { type: 'add-inbound', sa: received },
-          { type: 'add-outbound', sa: sent },
-          { type: 'use-outbound', policy: `${name}/net`, spi: sent.spi, remote: sent.remote },
-        ]);
-      }
-      await plane.apply([
-        { type: 'add-policy', policy: policy('t/net', { selectors: { local: SITE_A, remote: SITE_B } }) },
-        { type: 'add-outbound', sa: outboundSa(1009, CHOICE, { remote: '198.51.100.9' }) },
-        { type: 'use-outbound', policy: 't/net', spi: 1009, remote: '198.51.100.9' },
-      ]);
-      for (const [index, { remote, to }] of links.entries()) {
-        const [sent, received] = sas[index]!;
-        const peer = await peerOf(sent, received);
-        const { packet, answer } = towards(to);
-        const left = await gateway.fromHost(packet);
-        assert.deepEqual([left.clear.length, left.to?.address], [0, remote]);
-        assert.deepEqual(peer.inbound(left.esp!), packet);
-        const back = await gateway.fromPeer(peer.outbound(answer)!, { address: remote, port: 4500 });
-        assert.deepEqual(back, answer);
-      }
-      assert.equal((await gateway.fromHost(towards(2).packet)).to?.address, '198.51.100.9');
-      const { policies, sas: installed } = await plane.snapshot();
-      assert.deepEqual([policies.length, installed.length], [3, 5]);
-      assert.deepEqual(
-        installed.map(({ packets }) => packets),
-        [1n, 1n, 1n, 1n, 1n],
-      );
-      // An SA that is gone: nothing passes by another way.
-      await plane.apply([{ type: 'remove', direction: 'out', spi: 1001 }]);
-      const { esp, clear } = await gateway.fromHost(towards(21).packet);
-      assert.deepEqual([esp, clear.length], [undefined, 0]);
-    },
-    addon,
-    'vti',
-  ).finally(() => {
-    for (const { name } of links) ip(`link delete ${name}`);
-  });
-});
 
 const NUMBERS = Array.from({ length: 200 }, (_, index) => index);
 

@@ -1,4 +1,4 @@
-// The kernel's XFRM between a host and the network, for tests that run in the guest of xfrm.test.ts.
+// The kernel's XFRM between a host and the network, for tests that run in a guest.
 
 import { execFileSync } from 'node:child_process';
 import { after } from 'node:test';

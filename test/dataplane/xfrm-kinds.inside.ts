@@ -1,5 +1,5 @@
 // What SAs and policies can be in the kernel: links, AH, transport mode, marks, the outer header. Runs in the guest that
-// xfrm.test.ts boots.
+// xfrm-kinds.test.ts boots.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';

@@ -14,7 +14,7 @@ size_t headerV4(const uint8_t* packet) { return size_t(packet[0] & 0xf) * 4; }
 
 bool isFragmentV4(const uint8_t* packet) { return (be16(packet + 6) & 0x3fff) != 0; }
 
-// Options of IPv4 (RFC 4302 Appendix A1)
+// Options of IPv4 (RFC 4302 §A1)
 
 constexpr uint8_t END = 0, NOP = 1, LOOSE_ROUTE = 131, STRICT_ROUTE = 137;
 /** Security, extended and commercial security, router alert, sender directed delivery. Every other one is zeroed whole. */
@@ -95,7 +95,7 @@ bool coverOptions(uint8_t* options, size_t bytes) {
   return true;
 }
 
-/** RFC 4302 Appendix A2: as the receiver will see it, no segments left and those that were passed in place of those named. */
+/** RFC 4302 §A2: as the receiver will see it, no segments left and those that were passed in place of those named. */
 bool arriveByRoute(uint8_t* header, uint8_t* route, size_t size) {
   constexpr size_t FIXED = 8, ADDRESS = 16;
   const size_t left = route[3], addresses = size - FIXED;
@@ -117,7 +117,7 @@ bool coverExtension(uint8_t* header, const Extension& one) {
   return coverOptions(header + one.start + 2, one.size - 2);
 }
 
-/** RFC 4302 Appendix A2: fragment headers of a whole packet are passed over, as if they were not there. */
+/** RFC 4302 §A2: fragment headers of a whole packet are passed over, as if they were not there. */
 void removeFragmentHeaders(uint8_t* header, size_t& bytes) {
   for (bool found = true; found;) {
     found = false;

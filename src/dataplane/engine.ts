@@ -1,6 +1,12 @@
 // The userspace engine of native/ behind the DataPlane interface. Packets never come here.
 
-import { ESP_ENCRYPTION, ESP_INTEGRITY, encryptionRow, integrityRow } from '../crypto/suites.ts';
+import {
+  AH_INTEGRITY,
+  ESP_ENCRYPTION,
+  ESP_INTEGRITY,
+  encryptionRow,
+  integrityRow,
+} from '../crypto/suites.ts';
 import type { Addon, Plane } from '../native.ts';
 import type {
   Capabilities,
@@ -19,8 +25,8 @@ import { SHARED_LINK } from './reference-links.ts';
 const CAPABILITIES: Capabilities = {
   encryption: ESP_ENCRYPTION,
   integrity: ESP_INTEGRITY,
-  authentication: [],
-  modes: ['tunnel'],
+  authentication: AH_INTEGRITY,
+  modes: ['tunnel', 'transport'],
   links: true,
   esn: true,
   replayWindow: 4096,
@@ -162,6 +168,8 @@ function refuseUnknown({ protocol, mode, udp, encryption, integrity, padTo }: Sa
   if (mode === 'transport' && udp) refuse('transport mode in UDP is not done by the engine');
   if (protocol === 'ah' && (encryption || !integrity)) refuse('AH is integrity alone');
   if (protocol === 'esp' && !encryption) refuse('ESP without encryption is said by name: null');
+  if (protocol === 'esp' && integrity && integrityRow(integrity.name).only === 'ah')
+    refuse(`${integrity.name} is for AH: ESP has aes-gmac`);
   if (padTo !== undefined && !(Number.isInteger(padTo) && padTo >= 0 && padTo <= MOST_PADDED))
     refuse(`packets are padded to 0 to ${MOST_PADDED} bytes`);
 }

@@ -113,7 +113,7 @@ export function protect(
   const packet = bytes.subarray(0, flow.length);
   const sealed =
     sa.parameters.mode === 'transport'
-      ? inTransport(provider, sa, packet, flow, iv)
+      ? inTransport(provider, sa, packet, flow, iv, identification)
       : inTunnel(provider, sa, packet, iv, identification);
   if (sealed.type === 'dropped') return sealed;
   sa.sequence++;
@@ -149,6 +149,7 @@ function inTransport(
   packet: Uint8Array,
   { source, destination }: Flow,
   iv: () => Uint8Array,
+  identification: () => number,
 ): Outbound {
   const { parameters } = sa;
   const number = sa.sequence + 1n;
@@ -166,8 +167,23 @@ function inTransport(
   }
   const bytes = packet.length + ahBytes(parameters, front.family);
   if (bytes > MOST_BYTES) return dropped('malformed');
-  const sealed = sealAh(provider, parameters, number, announcing(front, AH, bytes), next, payload);
+  const sealed = sealAh(
+    provider,
+    parameters,
+    number,
+    announcing(identified(front, identification), AH, bytes),
+    next,
+    payload,
+  );
   return sealed ? { type: 'packet', packet: sealed, sa } : dropped('malformed');
+}
+
+/** The kernel numbers an IPv4 packet that has no number when it leaves, and AH covers the number. */
+function identified(front: Front, identification: () => number): Front {
+  if (front.family === 6 || viewOf(front.headers).getUint16(4) !== 0) return front;
+  const headers = front.headers.slice();
+  viewOf(headers).setUint16(4, identification());
+  return { ...front, headers };
 }
 
 /** One whole packet from the network that carries ESP or AH. */

@@ -4,24 +4,18 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { unhex } from '../../src/crypto/bytes.ts';
-import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import {
   type EncryptionName,
   ESP_ENCRYPTION,
   ESP_INTEGRITY,
   encryptionRow,
 } from '../../src/crypto/suites.ts';
-import { createEngine, type Engine } from '../../src/dataplane/engine.ts';
-import { applyChange } from '../../src/dataplane/memory.ts';
 import { packetsOf, plainFrame } from '../../src/dataplane/offload.ts';
-import { newTables, protect, type ReferenceTables, unprotect } from '../../src/dataplane/reference.ts';
+import { unprotect } from '../../src/dataplane/reference.ts';
 import { sealEsp } from '../../src/dataplane/reference-esp.ts';
-import { linkOfSa, SHARED_LINK, tablesOfLink } from '../../src/dataplane/reference-links.ts';
-import type { OuterBits } from '../../src/dataplane/reference-outer.ts';
-import { type Addon, loadAddon, type Plane } from '../../src/native.ts';
+import { SHARED_LINK } from '../../src/dataplane/reference-links.ts';
 import type { Change, OuterHeader, SaParameters } from '../../src/policy/sad.ts';
 import type { Selector } from '../../src/policy/selector.ts';
-import { addressBytes } from '../../src/wire/address.ts';
 import { viewOf } from '../../src/wire/ip.ts';
 import {
   bytesFrom,
@@ -38,10 +32,18 @@ import {
   seeded,
   superFrame,
 } from './packets.ts';
+import {
+  createTwo,
+  framesOf,
+  PEER,
+  provider,
+  receiveEsp,
+  sameCounters,
+  sendFrames,
+  type Two,
+} from './two.ts';
 
 const PACKETS = 100_000;
-const PEER = '198.51.100.1';
-const provider = createNodeProvider();
 
 /** Every encryption in every key length, those without integrity of their own with every integrity. */
 const CHOICES: SaChoice[] = ESP_ENCRYPTION.flatMap((encryption) => {
@@ -59,108 +61,6 @@ const OUTERS: OuterHeader[] = [
   { df: 'clear', dscp: 46 },
   { df: 'set', dscp: 0 },
 ];
-
-/** Both implementations with the same tables. */
-interface Two {
-  addon: Addon;
-  plane: Plane;
-  engine: Engine;
-  tables: ReferenceTables;
-  drops: Record<string, bigint>;
-  apply(changes: Change[]): Promise<void>;
-}
-
-function createTwo(): Two {
-  // Without its threads no device is read.
-  const addon = { ...loadAddon(), openLink: () => '' };
-  const plane = addon.create(1, 0);
-  const engine = createEngine(addon, plane);
-  const tables = newTables();
-  return {
-    addon,
-    plane,
-    engine,
-    tables,
-    drops: {},
-    async apply(changes) {
-      for (const change of changes) applyChange(tables, change);
-      await engine.apply(changes);
-    },
-  };
-}
-
-function dropped(two: Two, name: string): void {
-  two.drops[name] = (two.drops[name] ?? 0n) + 1n;
-}
-
-async function sameCounters(two: Two, seed: string): Promise<void> {
-  const { drops, sas } = await two.engine.snapshot();
-  assert.deepEqual(drops, two.drops, seed);
-  for (const { direction, spi, packets, bytes } of sas) {
-    const sa = (direction === 'in' ? two.tables.inbound : two.tables.outbound).get(spi)!;
-    assert.deepEqual([packets, bytes], [sa.packets, sa.bytes], `${seed}, SA ${spi} ${direction}`);
-  }
-}
-
-/** The frames through both; what the engine made of them. */
-function sendFrames(
-  two: Two,
-  frames: Uint8Array[],
-  seed: string,
-  link = SHARED_LINK,
-): { esp: Uint8Array; outer: OuterBits }[] {
-  const answer = two.addon.outbound(two.plane, frames, link);
-  const tables = tablesOfLink(two.tables, link);
-  const made = Array.from({ length: answer.length / 3 }, (_, index) => ({
-    esp: answer[3 * index] as Uint8Array,
-    outer: {
-      trafficClass: answer[3 * index + 1] as number,
-      dontFragment: answer[3 * index + 2] as boolean,
-    },
-  }));
-  let at = 0;
-  const iv = () => made[at]!.esp.subarray(8, 24);
-  for (const frame of frames) {
-    for (const packet of packetsOf(frame) ?? [new Uint8Array()]) {
-      const outcome = protect(provider, tables, packet, iv);
-      if (outcome.type === 'dropped') dropped(two, `outbound-${outcome.drop}`);
-      if (outcome.type !== 'esp') continue;
-      assert.ok(at < made.length, `${seed}: the engine sent nothing`);
-      assert.ok(Buffer.from(outcome.esp).equals(made[at]!.esp), `${seed}: other bytes`);
-      assert.deepEqual(made[at]!.outer, outcome.outer, `${seed}: another outer header`);
-      at++;
-    }
-  }
-  assert.equal(at, made.length, `${seed}: the engine sent too much`);
-  return made;
-}
-
-/** What the engine makes of ESP packets of SAs whose policies have that link. */
-function framesOf(
-  two: Two,
-  esps: readonly Uint8Array[],
-  ecn: number,
-  link: number = SHARED_LINK,
-): Uint8Array[] {
-  const made = two.addon.inbound(two.plane, [...esps], ecn, addressBytes(PEER), 4500);
-  const [frames, links] = [0, 1].map((odd) => made.filter((_, index) => index % 2 === odd));
-  assert.deepEqual(new Set(links), new Set(links!.length > 0 ? [link] : []));
-  return frames as Uint8Array[];
-}
-
-function receiveEsp(two: Two, esp: Uint8Array, ecn: number, seed: string): boolean {
-  const outcome = unprotect(provider, two.tables, esp, ecn);
-  const link = outcome.type === 'inner' ? linkOfSa(two.tables, outcome.sa) : SHARED_LINK;
-  const frames = framesOf(two, [esp], ecn, link);
-  if (outcome.type === 'dropped') {
-    dropped(two, `inbound-${outcome.drop}`);
-    assert.equal(frames.length, 0, `${seed}: the reference says ${outcome.drop}`);
-    return false;
-  }
-  assert.equal(frames.length, 1, `${seed}: the engine dropped it`);
-  assert.ok(Buffer.from(frames[0]!).equals(plainFrame(outcome.packet)), `${seed}: other bytes`);
-  return true;
-}
 
 /** SAs over all algorithms, with and without ESN; `spi` is their index and 256. */
 function allSas(): SaParameters[] {

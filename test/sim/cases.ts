@@ -907,3 +907,13 @@ export const CHILDLESS: Record<string, Scenario> = {
       a: delete ike`,
   },
 };
+
+/** The same with children of AH. */
+function withAh(cases: Record<string, Scenario>): Record<string, Scenario> {
+  return Object.fromEntries(
+    Object.entries(cases).map(([name, scenario]) => [name, { ...scenario, ah: true } as const]),
+  );
+}
+
+export const AH_REKEY = withAh(CHILD_REKEY);
+export const AH_DELETE = withAh(CHILD_DELETE);

@@ -1,7 +1,16 @@
 // Looks for any fault, the quickest ways first, and stops at the first one: 1 and what it is, or 0. Run with the faults of
 // test/mutants planted, it must find each.
 
-import { CHILD_CREATE, CHILD_DELETE, CHILD_REKEY, CHILDLESS, IKE_DELETE, IKE_REKEY } from './cases.ts';
+import {
+  AH_DELETE,
+  AH_REKEY,
+  CHILD_CREATE,
+  CHILD_DELETE,
+  CHILD_REKEY,
+  CHILDLESS,
+  IKE_DELETE,
+  IKE_REKEY,
+} from './cases.ts';
 import { explore } from './explore.ts';
 import { runLadder, type Scenario, type Variant } from './ladder.ts';
 import { situations } from './ladders.ts';
@@ -14,6 +23,8 @@ const SUITES: Record<string, Record<string, Scenario>> = {
   ike_delete: IKE_DELETE,
   child_create: CHILD_CREATE,
   childless: CHILDLESS,
+  ah_rekey: AH_REKEY,
+  ah_delete: AH_DELETE,
 };
 
 try {

@@ -178,6 +178,20 @@ test('a data plane that is faster in UDP does not ask for it where a child could
   agree(pair);
 });
 
+test('nor where it only may be asked for such a child: who asks is not known yet', () => {
+  const options = { b: { capabilities: { ...CAPABLE, prefersUdp: true } } };
+  const somebody = { addresses: [A!], identity: { type: 'fqdn', value: 'other.example.org' } } as const;
+  const other = { encapsulation: 'auto', name: 'other', remote: somebody } as unknown as Partial<Tunnel>;
+  const pair = sites(1, AH.a, other, options);
+  pair.feed(pair.b, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: AH.b }] });
+  established(pair);
+  assert.deepEqual(
+    sas(pair.b).map(({ protocol }) => protocol),
+    ['ah', 'ah'],
+    pair.ladder(),
+  );
+});
+
 // What the peer may not ask
 
 test('AH and ESP in one proposal, as IKEv1 bundles were: refused, and why (RFC 4301 §4.1)', () => {

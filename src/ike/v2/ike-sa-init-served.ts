@@ -21,7 +21,7 @@ import {
 import { childlessSupported } from './childless.ts';
 import { intermediateSupported } from './ike-intermediate.ts';
 import { allowedBy, HALF_OPEN, noteVendor, secretsOf } from './ike-sa-init.ts';
-import { detectNat, natDetection, wantsUdp } from './nat-detection.ts';
+import { detectNat, natDetection } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
 import { agreedPpk, ppkAgreement } from './ppk.ts';
@@ -122,7 +122,7 @@ export function initAnswerReady(
     },
     { type: PAYLOAD.KE, critical: false, group, data: result.public },
     { type: PAYLOAD.Nonce, critical: false, data: nonce },
-    ...natDetection(context, sa, wantsUdp(context, tunnel)),
+    ...natDetection(context, sa),
     ...certificateRequests(meant),
     ...hashAnnouncement(meant),
     ...childlessSupported(context, sa),

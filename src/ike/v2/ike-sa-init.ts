@@ -44,7 +44,7 @@ import { hashAnnouncement, noteAnnouncements } from './announcements.ts';
 import { natInEveryWay } from './child-mode.ts';
 import { noteChildless } from './childless.ts';
 import { intermediateSupported, supportsIntermediate } from './ike-intermediate.ts';
-import { detectNat, floatPort, natDetection, wantsUdp } from './nat-detection.ts';
+import { detectNat, floatPort, natDetection } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';
 import { agreedPpk, usePpk } from './ppk.ts';
@@ -116,7 +116,7 @@ function request(context: Context, sa: IkeSa, init: InitOffer): void {
     },
     { type: PAYLOAD.KE, critical: false, group: init.group, data: init.public },
     { type: PAYLOAD.Nonce, critical: false, data: init.nonce },
-    ...natDetection(context, sa, wantsUdp(context, tunnel)),
+    ...natDetection(context, sa),
     ...fragmentationNotify(tunnelOf(context, sa)!),
     ...hashAnnouncement([tunnel]),
     // RFC 9370 §2.2.1: whoever offers additional key exchanges offers the exchange that carries them.

@@ -6,14 +6,14 @@ import { addressBytes } from '../../wire/address.ts';
 import type { Message, Payload } from '../../wire/ikev2.ts';
 import { NOTIFY, PAYLOAD } from '../../wire/numbers.ts';
 import type { Endpoint } from '../boundary.ts';
-import { type Context, tunnelOf } from '../context.ts';
+import type { Context } from '../context.ts';
 import { type IkeSa, inUdp } from '../sa.ts';
 import { passesNat } from './child-mode.ts';
 import { notifyPayload } from './payloads.ts';
 
 /** SHA-1 over SPIs, address and port (RFC 7296 §2.23). A false source hash makes every peer use UDP. */
-export function natDetection(context: Context, sa: IkeSa, force: boolean): Payload[] {
-  const source = force ? context.provider.random(20) : natHash(context, sa, sa.local);
+export function natDetection(context: Context, sa: IkeSa): Payload[] {
+  const source = wantsUdp(context, sa) ? context.provider.random(20) : natHash(context, sa, sa.local);
   return [
     notifyPayload(NOTIFY.NAT_DETECTION_SOURCE_IP, source),
     notifyPayload(NOTIFY.NAT_DETECTION_DESTINATION_IP, natHash(context, sa, sa.remote)),
@@ -49,19 +49,23 @@ export function detectNat(context: Context, sa: IkeSa, { header, payloads }: Mes
     const sent = hashes(type);
     return sent.length > 0 && !sent.some((hash) => context.provider.equal(hash, of(endpoint)));
   };
-  const { tunnel } = tunnelOf(context, sa) ?? {};
   sa.nat = {
     remote: differs(NOTIFY.NAT_DETECTION_SOURCE_IP, sa.remote),
     local: differs(NOTIFY.NAT_DETECTION_DESTINATION_IP, sa.local),
-    forced:
-      tunnel !== undefined && wantsUdp(context, tunnel) && hashes(NOTIFY.NAT_DETECTION_SOURCE_IP).length > 0,
+    forced: wantsUdp(context, sa) && hashes(NOTIFY.NAT_DETECTION_SOURCE_IP).length > 0,
   };
 }
 
-/** Where the data plane is faster in UDP, that is what `auto` means, unless a child could not go that way. */
-export function wantsUdp({ capabilities }: Context, { encapsulation, children }: Tunnel): boolean {
-  if (encapsulation !== 'auto') return encapsulation === 'udp';
-  return capabilities?.prefersUdp === true && children.every(passesNat);
+/**
+ * Whether we make believe in a NAT, for everything to go in UDP. Who asks us may still mean any of the tunnels: where a child of
+ * one could not go that way, none is led there.
+ */
+function wantsUdp({ capabilities, tunnels }: Context, { candidates }: IkeSa): boolean {
+  const [first, ...others] = candidates.flatMap((name) => tunnels.peek(name)?.tunnel ?? []);
+  if (!first || first.encapsulation === 'esp') return false;
+  if (first.encapsulation === 'udp') return true;
+  const passes = ({ children }: Tunnel) => children.every(passesNat);
+  return capabilities?.prefersUdp === true && [first, ...others].every(passes);
 }
 
 /** RFC 7296 §2.23: with a NAT in between the initiator goes on from port 4500. */

@@ -15,6 +15,7 @@ import type {
   SaParameters,
   SelectorSet,
 } from '../src/policy/sad.ts';
+import { addressBytes } from '../src/wire/address.ts';
 import { viewOf } from '../src/wire/ip.ts';
 import {
   inboundSa,
@@ -35,6 +36,8 @@ export interface UnderTest {
   outbound(packet: Uint8Array): Promise<Uint8Array | undefined>;
   /** The network brings an ESP packet: what reaches the hosts, or nothing. */
   inbound(esp: Uint8Array, from?: { address: string; port: number }): Promise<Uint8Array | undefined>;
+  /** The network brings a whole packet, which it says who sent: AH, or ESP in transport mode. */
+  inboundPacket?(packet: Uint8Array): Promise<Uint8Array | undefined>;
   /** The same with the number of a link: the device that a packet comes from, and the one that it reaches. */
   links?: {
     outbound(packet: Uint8Array, link: number): Promise<Uint8Array | undefined>;
@@ -398,6 +401,12 @@ export function testDataPlane(name: string, open: Open, { cannot = {}, rounds = 
     },
   );
 
+  for (const family of [4, 6] as const)
+    contract(
+      `AH in both modes and ESP in transport mode over IPv${family}: what one side protects the other side reads`,
+      (under) => wholePackets(under, family),
+    );
+
   contract(
     'two links and a tunnel without one, any selectors: each packet takes its own SA, and arrives at its own device',
     async ({ plane, links }) => {
@@ -518,6 +527,72 @@ export function testDataPlane(name: string, open: Open, { cannot = {}, rounds = 
   );
 }
 
+const HOSTS = {
+  4: { local: '192.0.2.1', remote: PEER },
+  6: { local: '2001:db8::1', remote: '2001:db8::2' },
+} as const;
+
+/** Each once, with what it has to count and to tell: the first packet in, the limit out, the same number again. */
+async function wholePackets(under: UnderTest, family: 4 | 6): Promise<void> {
+  const { plane, outbound, inboundPacket } = under;
+  const events = eventsOf(plane);
+  const hosts = HOSTS[family];
+  const between = { local: [range(hosts.local, hosts.local)], remote: [range(hosts.remote, hosts.remote)] };
+  for (const [index, { protocol, mode }] of WHOLE.entries()) {
+    const inTunnel = mode === 'tunnel';
+    const selectors = inTunnel ? { local: SITE_A, remote: SITE_B } : between;
+    const changes = { ...hosts, protocol, mode, selectors, lifetime: { hardPackets: 1n } };
+    const sent = wholeSa(outboundSa(8000 + index, CBC, changes));
+    const received = wholeSa(inboundSa(9000 + index, CBC, { ...changes, lifetime: {} }));
+    await plane.apply([
+      { type: 'add-policy', policy: policy('t/net', { selectors }) },
+      { type: 'add-inbound', sa: received },
+      { type: 'add-outbound', sa: sent },
+      { type: 'use-outbound', policy: 't/net', spi: sent.spi, remote: sent.remote },
+    ]);
+    const peer = await peerOf(sent, received, { local: selectors.remote, remote: selectors.local });
+    const what = `${protocol} in ${mode} mode`;
+    const [there, back] = inTunnel ? [PACKET, REPLY] : betweenHosts(family);
+    assert.deepEqual(withoutIds(peer.inboundPacket((await outbound(there))!)!), withoutIds(there), what);
+    assert.equal(await outbound(there), undefined, `${what}: no more than its limit`);
+    const reply = peer.outbound(back)!;
+    assert.deepEqual(withoutIds((await inboundPacket!(reply))!), withoutIds(back), what);
+    assert.equal(await inboundPacket!(reply), undefined, `${what}: once`);
+    await told(under, () => events.length >= 2);
+    assert.deepEqual(events.splice(0), [
+      { type: 'expire', direction: 'out', spi: sent.spi, hard: true },
+      { type: 'first-inbound', spi: received.spi },
+    ]);
+  }
+  assert.equal((await plane.snapshot()).drops['inbound-replay'], 3n);
+  await close(plane);
+}
+
+const WHOLE = [
+  { protocol: 'ah', mode: 'tunnel' },
+  { protocol: 'ah', mode: 'transport' },
+  { protocol: 'esp', mode: 'transport' },
+] as const;
+
+/** Not in UDP; AH without encryption. */
+function wholeSa({ udp: _, encryption, ...sa }: SaParameters): SaParameters {
+  return sa.protocol === 'ah' ? sa : { ...sa, ...(encryption ? { encryption } : {}) };
+}
+
+/** GRE from host to host, and back. */
+function betweenHosts(family: 4 | 6): [there: Uint8Array, back: Uint8Array] {
+  const { local, remote } = HOSTS[family];
+  const [here, far] = [local, remote].map((address) => Buffer.from(addressBytes(address)).toString('hex'));
+  const front = family === 4 ? '4500001800000000402f0000' : '6000000000042f40';
+  return [fromHex(`${front}${here}${far}00000800`), fromHex(`${front}${far}${here}00000800`)];
+}
+
+/** Without the identification of an IPv4 packet, which a sender may give it, and the checksum over that. */
+function withoutIds(packet: Uint8Array): Uint8Array {
+  const copy = packet.slice();
+  return packet[0]! >> 4 === 4 ? copy.fill(0, 4, 6).fill(0, 10, 12) : copy;
+}
+
 /** Tunnels of all addresses: two by an interface, and one that has none. */
 interface Linked {
   id: string;
@@ -628,10 +703,14 @@ async function neverMixed(plane: DataPlane, outbound: UnderTest['outbound'], see
 }
 
 /** The other end of two SAs. */
-async function peerOf(sent: SaParameters, received: SaParameters): Promise<MemoryPlane> {
+async function peerOf(
+  sent: SaParameters,
+  received: SaParameters,
+  selectors: SelectorSet = { local: SITE_B, remote: SITE_A },
+): Promise<MemoryPlane> {
   const peer = createMemoryPlane(createNodeProvider());
   await peer.apply([
-    { type: 'add-policy', policy: policy('t/net', { selectors: { local: SITE_B, remote: SITE_A } }) },
+    { type: 'add-policy', policy: policy('t/net', { selectors }) },
     { type: 'add-inbound', sa: mirrored(sent) },
     { type: 'add-outbound', sa: mirrored(received) },
     { type: 'use-outbound', policy: 't/net', spi: received.spi, remote: received.local },

@@ -24,6 +24,7 @@ testDataPlane(
       plane,
       outbound: async (packet) => plane.outbound(packet),
       inbound: async (esp, from) => plane.inbound(esp, from),
+      inboundPacket: async (packet) => plane.inboundPacket(packet),
       links: {
         outbound: async (packet, link) => plane.outbound(packet, link),
         async inbound(esp) {
@@ -63,6 +64,10 @@ testDataPlane(
         addon.outbound(native, [plainFrame(packet)], 0)[0] as Uint8Array | undefined,
       async inbound(esp, from = { address: '198.51.100.1', port: 4500 }) {
         const [frame] = addon.inbound(native, [esp], 0, addressBytes(from.address), from.port);
+        return (frame as Uint8Array | undefined)?.subarray(OFFLOAD_HEADER);
+      },
+      async inboundPacket(packet) {
+        const [frame] = addon.inboundPackets(native, [packet]);
         return (frame as Uint8Array | undefined)?.subarray(OFFLOAD_HEADER);
       },
       links: {

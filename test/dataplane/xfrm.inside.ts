@@ -193,6 +193,10 @@ test('xfrm: in one set of thousands nothing behind a failed change is there', ()
 testDataPlane('xfrm', () => open(), {
   rounds: 5,
   cannot: {
+    'AH in both modes and ESP in transport mode over IPv4: what one side protects the other side reads':
+      'its bridge takes ESP alone from the kernel: witness.inside.ts holds AH and transport mode of the kernel against the reference',
+    'AH in both modes and ESP in transport mode over IPv6: what one side protects the other side reads':
+      'its bridge takes ESP alone from the kernel: witness.inside.ts holds AH and transport mode of the kernel against the reference',
     'the first packet of an inbound SA is told once':
       'the kernel does not tell; the counters show it (capabilities.firstInbound)',
     'two links and a tunnel without one, any selectors: each packet takes its own SA, and arrives at its own device':

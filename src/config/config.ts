@@ -2,6 +2,7 @@
 
 import { dirname } from 'node:path';
 import { HAS_ML_KEM } from '../crypto/node-key-exchange.ts';
+import { integrityRow } from '../crypto/suites.ts';
 import { parseName } from '../crypto/x509.ts';
 import { isPattern } from '../ike/authenticate.ts';
 import { mayBeClassical, mayBePostQuantum } from '../policy/post-quantum.ts';
@@ -532,10 +533,34 @@ function beyondKernel(tunnels: readonly Tunnel[], entries: readonly Entry[]): Co
   return entries.flatMap(({ name, source }) => {
     const children = byName.get(name)?.children ?? [];
     const strange = children.find(({ outer }) => outer.df === 'set' || outer.dscp !== 'copy');
-    if (!strange) return [];
-    const problem = `${strange.name}: with dataplane: xfrm, dscp can only be copy, and df clear or copy; leave them out or use dataplane: engine`;
-    return [complain(source, ['tunnels', name], problem)];
+    const nonced = children.find(
+      ({ protocol, proposals }) => protocol === 'ah' && proposals.every(takesNonce),
+    );
+    return [
+      ...(strange
+        ? [
+            complain(
+              source,
+              ['tunnels', name],
+              `${strange.name}: with dataplane: xfrm, dscp can only be copy, and df clear or copy; leave them out or use dataplane: engine`,
+            ),
+          ]
+        : []),
+      ...(nonced
+        ? [
+            complain(
+              source,
+              ['tunnels', name, 'ah-suites'],
+              'the AH of the kernel has no AES-GMAC: name another algorithm, or use dataplane: engine',
+            ),
+          ]
+        : []),
+    ];
   });
+}
+
+function takesNonce({ integrity }: ProposalTemplate): boolean {
+  return integrity.every((name) => integrityRow(name).ivBytes !== undefined);
 }
 
 /** Two children that claim the same packets: the first in the file gets them. */

@@ -11,11 +11,11 @@ import { selectorText } from '../../src/policy/selector.ts';
 import { folder, PSK } from './files.ts';
 
 /** A tunnel whose keys are `lines`, from line 5 on. */
-function load(t: TestContext, lines: string[], top = '') {
+function load(t: TestContext, lines: string[], top = '', plane = '') {
   const files = folder(t);
   const psk = files.write('good.psk', PSK);
   const text = [
-    'gateway: { name: a, address: 192.0.2.1 }',
+    `gateway: { name: a, address: 192.0.2.1${plane} }`,
     `defaults: { auth: { psk: { file: ${psk} } }${top} }`,
     'tunnels:',
     '  t:',
@@ -47,6 +47,16 @@ test('AES-GMAC only where it is named', (t) => {
   assert.deepEqual(config!.tunnels[0]!.children[0]!.proposals.map(templateText), [
     'ah aes-256-gmac / x25519',
   ]);
+});
+
+test("the kernel's AH has no AES-GMAC: refused where nothing else is named", (t) => {
+  const of = (suites: string) =>
+    load(t, [PEER, ...NETS, 'protocol: ah', `ah-suites: [${suites}]`], '', ', dataplane: xfrm');
+  const { config, texts } = of('aes-128-gmac | aes-256-gmac');
+  assert.equal(config, undefined);
+  assert.match(texts.join(), /isthmus\.yaml:9:16: the AH of the kernel has no AES-GMAC: name another/);
+  assert.ok(of('aes-128-gmac | hmac-sha2-256-128').config);
+  assert.ok(of('aes-128-gmac, hmac-sha2-256-128').config);
 });
 
 test('a child says otherwise than its tunnel', (t) => {

@@ -1,6 +1,7 @@
 // What goes wrong on real machines, done on purpose: each must end in a sentence that says what to do, and lose nothing
 // that was running. `-- --json` prints an array of `{fault, result, detail}`.
 
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { isolate } from './isolate.ts';
@@ -35,6 +36,37 @@ ${more}`;
 }
 
 const GOOD = configuration(a, '192.0.2.1', '198.51.100.1', '10.1.0.0/16', '10.2.0.0/16');
+
+const NO_CAPABILITIES: [string, ...string[]] = [
+  'setpriv',
+  '--bounding-set=-all',
+  '--inh-caps=-all',
+  '--reuid=0',
+  '--clear-groups',
+];
+const NO_ESP = /the kernel has no (XFRM|ESP|algorithm for ESP).*: modprobe .*esp4 esp6/;
+
+/** Asked by another program than ours. */
+function kernelDoesEsp(): boolean {
+  const sa =
+    'src 127.0.0.1 dst 127.0.0.1 proto esp spi 0x777 mode tunnel enc ecb(cipher_null) 0x auth hmac(sha1) 0x11';
+  const { status } = spawnSync('ip', ['-n', 'gw-a', 'xfrm', 'state', 'add', ...sa.split(' ')]);
+  if (status === 0)
+    spawnSync('ip', [
+      '-n',
+      'gw-a',
+      'xfrm',
+      'state',
+      'delete',
+      'dst',
+      '127.0.0.1',
+      'proto',
+      'esp',
+      'spi',
+      '0x777',
+    ]);
+  return status === 0;
+}
 
 function demand(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Error(what);
@@ -98,17 +130,35 @@ async function beforeItRuns(): Promise<void> {
     holder.kill('SIGKILL');
     return detail;
   });
-  await fault('no permission', async () =>
-    says(
-      await runOnce('setpriv', '--bounding-set=-all', '--inh-caps=-all', '--reuid=0', '--clear-groups'),
-      3,
-      /permi|CAP_NET_ADMIN/,
-    ),
-  );
+  await fault('no permission', async () => says(await runOnce(...NO_CAPABILITIES), 3, /permi|CAP_NET_ADMIN/));
   await fault('no TUN', async () => says(await runOnce(...hiding('/dev/net')), 3, /tun.*modprobe tun/i));
   await fault('addon not built', async () => {
     const finished = await runOnce(...hiding('native/build'));
     return says(finished, 3, /addon is not built; build it: make -C/);
+  });
+  await fault('dataplane: xfrm without ESP in the kernel', async () => {
+    if (kernelDoesEsp()) return 'not tried: this kernel has ESP';
+    a.configure(GOOD.replace('192.0.2.1 }', '192.0.2.1, dataplane: xfrm }'));
+    const file = `${a.folder}/isthmus.yaml`;
+    const standing = () => [run('gw-a', 'ip', 'link'), run('gw-a', 'ip', 'rule')].join('\n');
+    const before = standing();
+    const checked = await runAsync('gw-a', 'env', ...ISTHMUS, 'check', file);
+    says(checked, 3, NO_ESP);
+    const detail = says(await runOnce(), 3, NO_ESP);
+    demand(standing() === before, `left behind: ${standing()}`);
+    return detail;
+  });
+  await fault('dataplane: xfrm without permission', async () =>
+    says(await runOnce(...NO_CAPABILITIES), 3, /CAP_NET_ADMIN/),
+  );
+  await fault('dataplane: auto without ESP in the kernel', async () => {
+    if (kernelDoesEsp()) return 'not tried: this kernel has ESP';
+    a.configure(GOOD.replace('192.0.2.1 }', '192.0.2.1, dataplane: auto }'));
+    await a.start();
+    const { dataplane, dataplaneWhy } = JSON.parse((await a.isthmus('status', '--json')).output);
+    await a.kill('SIGTERM');
+    demand(dataplane === 'engine' && NO_ESP.test(dataplaneWhy), `${dataplane}: ${dataplaneWhy}`);
+    return `engine, because ${dataplaneWhy}`;
   });
   await fault('address of another machine', async () => {
     a.configure(GOOD.replace('192.0.2.1', '192.0.2.77'));

@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { complaintText } from '../config/complaint.ts';
 import { loadConfig } from '../config/load.ts';
 import { createClient, NoDaemon } from '../control/client.ts';
-import { flushHost } from '../daemon/run.ts';
+import { flushHost, type Prospect, prospectOf } from '../daemon/run.ts';
 import { dump } from '../wire/dump.ts';
 import { EXIT, exitCodeOf, explain, UsageError } from './exit.ts';
 import { pki } from './pki.ts';
@@ -82,11 +82,20 @@ const COMMANDS: Record<string, Command> = {
 
 function check([file]: string[], { json }: Values): number {
   const { config, complaints } = loadConfig(operand(file, 'FILE'));
-  if (json) print(JSON.stringify({ usable: config !== undefined, complaints }));
+  const plane = config && prospectOf(config);
+  if (json) print(JSON.stringify({ usable: config !== undefined, complaints, ...(plane ? { plane } : {}) }));
   else for (const complaint of complaints) print(complaintText(complaint));
   if (!config) return EXIT.input;
+  if (plane && !json) for (const line of planeLines(plane)) print(`${file}: ${line}`);
+  if (plane?.refused !== undefined) return EXIT.permission;
   if (!json) print(`${file}: good, ${config.tunnels.length} tunnels`);
   return EXIT.yes;
+}
+
+function planeLines({ choice, refused, unknown }: Prospect): string[] {
+  if (!choice) return [refused ?? `whether this machine can do it is not known: ${unknown}`];
+  const lost = choice.lost.map(({ problem, fix }) => `${problem}; to mend it: ${fix}`);
+  return [`data plane: ${choice.name}, because ${choice.why}`, ...lost];
 }
 
 function tunnelCommand(command: 'up' | 'down' | 'rekey' | 'reauthenticate'): Command {

@@ -20,7 +20,22 @@ export function printStatus(status: Status, name: string | undefined, json: bool
 /** Days before the end of a certificate that it is shown. */
 const SOON = 30;
 
-function printTunnels({ tunnels, certificates, drops, exportsKeys }: Status): void {
+const WHOSE = {
+  peer: 'the peer',
+  network: 'the network between',
+  host: 'this machine',
+  nobody: "nobody's fault",
+};
+
+function printTunnels({
+  tunnels,
+  certificates,
+  drops,
+  explained,
+  exportsKeys,
+  dataplane,
+  dataplaneWhy,
+}: Status): void {
   if (exportsKeys !== undefined) print(`WARNING: every key is written to ${exportsKeys}`);
   const rows = tunnels.flatMap((tunnel) => [tunnelRow(tunnel), ...tunnel.children.map(childRow)]);
   print(
@@ -39,6 +54,9 @@ function printTunnels({ tunnels, certificates, drops, exportsKeys }: Status): vo
   const dropped = Object.entries(drops).filter(([, count]) => count > 0);
   if (dropped.length > 0)
     print(`dropped: ${dropped.map(([cause, count]) => `${cause} ${count}`).join(', ')}`);
+  for (const { name, count, fault, meaning, advice } of explained)
+    print(`  ${name} ${count}: ${meaning} (${WHOSE[fault]}); ${advice}`);
+  print(`data plane: ${dataplane}, because ${dataplaneWhy}`);
 }
 
 function tunnelRow({ name, state, age, peer, vendor, algorithms }: TunnelStatus): string[] {

@@ -44,7 +44,10 @@ export interface Config {
   addresses: IpAddress[];
   /** Largest outer packet, bytes. */
   mtu: number;
+  /** With `automatic`, what is taken where the kernel cannot. */
   dataplane: 'engine' | 'xfrm';
+  /** The machine decides at start. */
+  automatic: boolean;
   /** Whom the daemon asks for revocation lists and answers. */
   fetchFrom: 'public' | 'anywhere';
   /** Threads a direction; microseconds that they look for more before they sleep. */
@@ -101,7 +104,8 @@ export function resolveConfig(
     name,
     addresses,
     mtu,
-    dataplane,
+    dataplane: dataplane === 'auto' ? 'engine' : dataplane,
+    automatic: dataplane === 'auto',
     engine: { workers, spin },
     tunnels: shared,
     fetchFrom,

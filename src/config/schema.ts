@@ -261,9 +261,11 @@ export const schema = z.strictObject({
     address: oneOrMore.describe('our outer addresses, at most one of each family'),
     mtu: z.number().int().min(1280).max(9000).optional().describe('largest outer packet, bytes'),
     dataplane: z
-      .enum(['engine', 'xfrm'])
+      .enum(['engine', 'xfrm', 'auto'])
       .optional()
-      .describe('what protects packets: our engine, or the IPsec of the kernel'),
+      .describe(
+        'what protects packets: our engine, the IPsec of the kernel, or the kernel where it can do all that the tunnels ask for',
+      ),
     'fetch-from': z
       .enum(['public', 'anywhere'])
       .optional()

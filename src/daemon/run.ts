@@ -6,7 +6,8 @@ import { loadConfig } from '../config/load.ts';
 import { type Plan, planReload } from '../config/plan.ts';
 import { createKeyExchanges } from '../crypto/node-key-exchange.ts';
 import { createNodeProvider } from '../crypto/node-provider.ts';
-import { flushXfrm } from '../dataplane/xfrm.ts';
+import { askKernel, flushXfrm } from '../dataplane/xfrm.ts';
+import { explainDrops } from '../dataplane/xfrm-statistics.ts';
 import { createHost, type Host, HostError } from '../host/host.ts';
 import { pairsOf } from '../host/pairs.ts';
 import { holderOf, type Machine, preflight, thisMachine } from '../host/preflight.ts';
@@ -14,7 +15,7 @@ import { OURS, wantedFor } from '../host/wanted.ts';
 import type { Action, Command } from '../ike/boundary.ts';
 import type { REPORTS, ReportCode } from '../ike/errors.ts';
 import { createGateway, type Gateway } from '../ike/gateway.ts';
-import { loadAddon } from '../native.ts';
+import { AddonError, loadAddon } from '../native.ts';
 import { innerMtu } from '../policy/overhead.ts';
 import type { Snapshot } from '../policy/sad.ts';
 import { familyOf } from '../wire/address.ts';
@@ -26,6 +27,7 @@ import { createJobs } from './jobs.ts';
 import { createJudge } from './judge.ts';
 import { createKeyExport, type KeyExport } from './key-export.ts';
 import { choosePlane } from './plane.ts';
+import { type Choice, choose } from './plane-choice.ts';
 import { IKE_PORT, NAT_PORT, openPort } from './port.ts';
 import { createProbing } from './probing.ts';
 import { type Proof, proofsOf } from './proofs.ts';
@@ -67,8 +69,11 @@ const CREDENTIALS_INTERVAL = 60_000;
 
 /** Throws ConfigRefused, HostError or AddonError; then nothing runs. */
 export function runDaemon(file: string, log: Log, options: { exportKeys?: string } = {}): Running {
-  let config = readConfig(file, log);
+  const first = readConfig(file, log);
   const addon = loadAddon();
+  const choice = choose(first, () => askKernel(addon));
+  const settled = (one: Config): Config => (one.automatic ? { ...one, dataplane: choice.name } : one);
+  let config = settled(first);
   const plane = addon.create(config.engine.workers, config.engine.spin);
   const host = createHost(addon);
   const machine = thisMachine(addon);
@@ -135,6 +140,8 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     addresses: config.addresses.join(', '),
     tunnels: config.tunnels.length,
   });
+  report(log, 'DATAPLANE_CHOSEN', { name: choice.name, why: choice.why });
+  for (const lost of choice.lost) report(log, 'HOST_FINDING', { ...lost });
   for (const finding of preflight(machine, familiesOf(config), [IKE_PORT, NAT_PORT], protocolsOf(config)))
     report(log, 'HOST_FINDING', { ...finding });
 
@@ -151,6 +158,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       name: config.name,
       pid: process.pid,
       dataplane: config.dataplane,
+      dataplaneWhy: choice.why,
       ...(options.exportKeys === undefined ? {} : { exportsKeys: options.exportKeys }),
       tunnels: core.tunnels().flatMap((view) => {
         const tunnel = configured.get(view.name);
@@ -164,11 +172,12 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
         'cleartext-out': Number(stopped.out),
         'cleartext-in': Number(stopped.in),
       },
+      explained: config.dataplane === 'xfrm' ? explainDrops(snapshot.drops) : [],
     };
   }
 
   function reload({ dryRun }: { dryRun: boolean }): Plan[] {
-    const next = readConfig(file, log);
+    const next = settled(readConfig(file, log));
     if (next.addresses.join() !== config.addresses.join())
       throw new ConfigRefused([`${file}:1:1: gateway.address changed: restart the daemon to use it`]);
     if (next.dataplane !== config.dataplane)
@@ -264,6 +273,26 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
 function exported(keys: KeyExport, core: Gateway, action: Action): void {
   if (action.type === 'dataplane') keys.esp(action.changes);
   if (action.type === 'send') keys.ike(core.sas());
+}
+
+/** What this machine would protect packets with, or why it cannot, or why that is not known. */
+export interface Prospect {
+  choice?: Choice;
+  refused?: string;
+  unknown?: string;
+}
+
+/** For a configuration that wants the kernel, or leaves the choice. Changes nothing. */
+export function prospectOf(config: Config): Prospect | undefined {
+  if (config.dataplane === 'engine' && !config.automatic) return undefined;
+  try {
+    const addon = loadAddon();
+    return { choice: choose(config, () => askKernel(addon)) };
+  } catch (error) {
+    if (error instanceof AddonError) return { unknown: error.message };
+    if (!(error instanceof HostError)) throw error;
+    return error.message.includes('CAP_NET_ADMIN') ? { unknown: error.message } : { refused: error.message };
+  }
 }
 
 /** Removes everything of ours from this machine. How many objects that were. */

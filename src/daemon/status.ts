@@ -1,5 +1,6 @@
 // What an operator sees: each tunnel's state, since when, how much each way, and why it is not passing.
 
+import type { Explained } from '../dataplane/xfrm-statistics.ts';
 import type { ChildView, TunnelView } from '../ike/view.ts';
 import type { InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
@@ -82,6 +83,8 @@ export interface Status {
   pid: number;
   /** What protects packets. */
   dataplane: 'engine' | 'xfrm';
+  /** A sentence. */
+  dataplaneWhy: string;
   /** The folder that every key is written to, while that is so. */
   exportsKeys?: string;
   tunnels: TunnelStatus[];
@@ -89,6 +92,8 @@ export interface Status {
   certificates: Ending[];
   /** Packets dropped by cause; cleartext of protected networks that the guards stopped. */
   drops: Record<string, number>;
+  /** Those of the drops that the kernel's IPsec counts: what each means, whose fault it is, what to do. */
+  explained: Explained[];
 }
 
 /** What shows that packets pass. */

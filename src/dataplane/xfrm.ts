@@ -2,7 +2,14 @@
 // Own objects only: known by their reqids and by the journal.
 
 import type { Addon, Plane } from '../native.ts';
-import type { DataPlaneEvent, InstalledSa, Instant, LinkKind, Snapshot } from '../policy/sad.ts';
+import type {
+  Capabilities,
+  DataPlaneEvent,
+  InstalledSa,
+  Instant,
+  LinkKind,
+  Snapshot,
+} from '../policy/sad.ts';
 import { WireError } from '../wire/codec.ts';
 import { NETLINK } from '../wire/netlink.ts';
 import { decodeXfrm, deleteSa, XFRM_GROUPS, type XfrmSa } from '../wire/xfrm.ts';
@@ -116,6 +123,11 @@ export function createXfrm(
       await queue.add(everything, () => leave(tables, guards));
     },
   };
+}
+
+/** What this kernel can do. Throws DataPlaneError with a sentence where it cannot protect packets at all. */
+export function askKernel(addon: Addon): Capabilities {
+  return probe(createKernel(addon));
 }
 
 /** Removes what an earlier process left in this network namespace. How many entries that were. */

@@ -305,6 +305,7 @@ export const REPORTS = {
       '{child} does not pass: {to} has not answered for {seconds} s; isthmus status says where to look',
   },
   DAEMON_READY: { fault: 'info', sentence: '{name} listens on {addresses}, {tunnels} tunnels' },
+  DATAPLANE_CHOSEN: { fault: 'info', sentence: 'data plane: {name}, because {why}' },
   KEYS_EXPORTED: {
     fault: 'config',
     sentence:

@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { printStatus } from '../../src/cli/show.ts';
 import type { Ending } from '../../src/daemon/expiry.ts';
 import type { ChildStatus, Status, TunnelStatus } from '../../src/daemon/status.ts';
+import { explainDrops } from '../../src/dataplane/xfrm-statistics.ts';
 
 /** What is printed, line by line, and the exit code. */
 function shown(
@@ -43,9 +44,11 @@ function status(...tunnels: (Partial<TunnelStatus> & { name: string })[]): Statu
     name: 'a',
     pid: 1,
     dataplane: 'engine',
+    dataplaneWhy: 'the configuration says so',
     tunnels: tunnels.map((one) => ({ ...common, children: [child()], ...one })),
     certificates: [],
     drops: {},
+    explained: [],
   };
 }
 
@@ -75,8 +78,22 @@ test('under the table: why, refused rekeys, certificates that end soon', (t) => 
     'certificate CN=gw ends in 6 days (office)',
     'office: look there',
     'office: rekey refused: they want ecp-384',
+    'data plane: engine, because the configuration says so',
   ]);
   assert.equal(exit, 1);
+});
+
+test('packets that the kernel dropped: what each counter means, whose fault it is, what to do', (t) => {
+  const all = status({ name: 'office' });
+  all.dataplane = 'xfrm';
+  all.dataplaneWhy = 'the kernel can do all that the tunnels ask for';
+  all.drops = { 'inbound-replay': 3, XfrmInTomorrow: 1 };
+  all.explained = explainDrops({ 'inbound-replay': 3n, XfrmInTomorrow: 1n });
+  assert.deepEqual(shown(t, all).lines.slice(3), [
+    'dropped: inbound-replay 3, XfrmInTomorrow 1',
+    '  inbound-replay 3: a packet came twice, or later than the replay window reaches (the network between); a path that reorders much wants a larger replay-window; copies of packets are an attack or a broken network',
+    'data plane: xfrm, because the kernel can do all that the tunnels ask for',
+  ]);
 });
 
 test('one tunnel by name, as JSON; negotiated is enough for exit code 0', (t) => {
@@ -90,5 +107,5 @@ test('one tunnel by name, as JSON; negotiated is enough for exit code 0', (t) =>
 
 test('a hundred thousand rows are printed', (t) => {
   const many = Array.from({ length: 50_000 }, (_, index) => ({ name: `t${index}` }));
-  assert.equal(shown(t, status(...many)).lines.length, 100_001);
+  assert.equal(shown(t, status(...many)).lines.length, 100_002);
 });

@@ -117,44 +117,47 @@ export function acceptChild(
     findPayload(payloads, PAYLOAD.TSr),
   ];
   if (!saPayload || !tsi || !tsr) return { refusal: NOTIFY.INVALID_SYNTAX };
-  const remote = sa.remote.address;
   const asked = { local: fromWire(tsr.selectors), remote: fromWire(tsi.selectors) };
-  const same = tunnel.children.filter(({ name }) => name === rekeyed);
-  const meant = tunnel.children.filter((child) => isAskedFor(child, payloads));
-  const narrowed = narrowTo(same, asked) ?? narrowTo(meant, asked) ?? narrowTo(tunnel.children, asked);
+  const narrowed = meantChild(tunnel, asked, payloads, rekeyed);
   if (!narrowed) {
-    const configured = tunnel.children.map((child) => selectorsText(child.selectors)).join(' or ');
-    const child = tunnel.children.map(({ name }) => name).join(' or ');
     reportFailure(context, 'PEER_TS_UNACCEPTABLE', tunnel.name, {
-      remote,
-      child,
+      remote: sa.remote.address,
+      child: tunnel.children.map(({ name }) => name).join(' or '),
       offered: selectorsText(asked),
-      configured,
+      configured: tunnel.children.map((child) => selectorsText(child.selectors)).join(' or '),
     });
     return { refusal: NOTIFY.TS_UNACCEPTABLE };
   }
   const { template, selectors } = narrowed;
-  const unfit = whyNot(sa, template, payloads);
-  if (unfit) {
-    reportFailure(context, unfit[0], tunnel.name, { remote, ...unfit[1] });
-    return { refusal: NOTIFY.NO_PROPOSAL_CHOSEN };
-  }
   const protocol = wireProtocol(template.protocol);
   const chosen = choose(template.proposals, saPayload.proposals, protocol, { keyExchange });
   const spiOut = chosen && spiNumber(chosen.proposal.spi);
-  if (!chosen || !spiOut) {
-    const offered = saPayload.proposals.map(proposalText).join(' or ');
-    const configured = template.proposals.map(templateText).join(' or ');
-    reportFailure(context, 'PEER_NO_PROPOSAL', tunnel.name, {
-      remote,
-      what: `child ${template.name}`,
-      offered,
-      configured,
-    });
+  const unfit = whyNot(sa, template, payloads);
+  if (unfit || !chosen || !spiOut) {
+    const [code, detail] = unfit ?? noProposal(template, saPayload.proposals);
+    reportFailure(context, code, tunnel.name, { remote: sa.remote.address, ...detail });
     return { refusal: NOTIFY.NO_PROPOSAL_CHOSEN };
   }
   const more = [...modePayloads(template), ...othersPossible(tunnel, template, asked)];
   return { template, chosen, selectors, spiOut, more };
+}
+
+/** The child that the selectors mean, rather one of the protocol and the mode that are asked for. */
+function meantChild(
+  { children }: Tunnel,
+  asked: SelectorSet,
+  payloads: readonly Payload[],
+  rekeyed: string | undefined,
+): ReturnType<typeof narrowTo> {
+  const same = children.filter(({ name }) => name === rekeyed);
+  const meant = children.filter((child) => isAskedFor(child, payloads));
+  return narrowTo(same, asked) ?? narrowTo(meant, asked) ?? narrowTo(children, asked);
+}
+
+function noProposal({ name, proposals }: ChildTemplate, theirs: readonly Proposal[]): Refusal {
+  const offered = theirs.map(proposalText).join(' or ');
+  const configured = proposals.map(templateText).join(' or ');
+  return ['PEER_NO_PROPOSAL', { what: `child ${name}`, offered, configured }];
 }
 
 /** What is wrong with a request for this child, whatever its algorithms and selectors are. */

@@ -555,9 +555,10 @@ napi_value jsSendEcho(napi_env env, napi_callback_info info) {
   Plane* plane = arguments.plane();
   const Address source = arguments.address(), destination = arguments.address();
   const Bytes message = arguments.bytes();
+  const bool whole = arguments.flag();
   if (!arguments.ok()) return nullptr;
   int64_t sentAt = 0;
-  const std::string failed = plane->echo.send(source, destination, message.data, message.length, sentAt);
+  const std::string failed = plane->echo.send(source, destination, message.data, message.length, whole, sentAt);
   return failed.empty() ? toNumber(env, double(sentAt)) : toText(env, failed);
 }
 

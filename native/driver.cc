@@ -258,7 +258,7 @@ void checkEcho() {
   std::vector<uint8_t> request = {8, 0, 0, 0, 0x12, 0x34, 0, 7};
   put16(request.data() + 2, foldSum(sumBytes(request.data(), request.size(), 0)));
   int64_t sentAt = 0;
-  const std::string failed = echo.send(address("127.0.0.1"), address("127.0.0.1"), request.data(), request.size(), sentAt);
+  const std::string failed = echo.send(address("127.0.0.1"), address("127.0.0.1"), request.data(), request.size(), false, sentAt);
   if (!failed.empty()) fail(failed.c_str());
   for (int attempt = 0; attempt < 1000; attempt++, usleep(1000)) {
     const std::vector<EchoSockets::Reply> replies = echo.take();

@@ -111,7 +111,14 @@ export interface Addon {
   /** One counter a cause in the order of `dropNames`: outbound, then inbound. */
   drops(plane: Plane): BigUint64Array;
   /** An ICMP echo request from an address of ours; when it was sent, microseconds of wall time, or why it was not. */
-  sendEcho(plane: Plane, source: Uint8Array, destination: Uint8Array, message: Uint8Array): number | string;
+  sendEcho(
+    plane: Plane,
+    source: Uint8Array,
+    destination: Uint8Array,
+    message: Uint8Array,
+    /** Or not at all: never in fragments. */
+    whole: boolean,
+  ): number | string;
   /** Three elements an echo reply: source, bytes (over IPv4 with the IP header), microseconds of wall time. */
   takeEchoes(plane: Plane): (Uint8Array | number)[];
   /**

@@ -17,8 +17,8 @@ namespace isthmus {
 namespace {
 
 constexpr size_t MOST_REPLIES = 4096;
-/** Longer replies are not to our probes. */
-constexpr size_t ROOM = 512;
+/** The largest IP packet. */
+constexpr size_t ROOM = 65536;
 
 int64_t microseconds(const timespec& time) { return int64_t(time.tv_sec) * 1'000'000 + time.tv_nsec / 1000; }
 
@@ -41,6 +41,19 @@ int64_t arrivalOf(msghdr& message) {
     return microseconds(time);
   }
   return 0;
+}
+
+/** Whole: with DF set, and whatever was said before of the path (PMTUDISC_PROBE); else as the kernel likes. */
+void setWhole(int fd, int family, bool whole) {
+  const int discover4 = whole ? IP_PMTUDISC_PROBE : IP_PMTUDISC_WANT;
+  const int discover6 = whole ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_WANT;
+  const int dontFragment = whole ? 1 : 0;
+  if (family == 4) {
+    setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover4, sizeof discover4);
+  } else {
+    setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &discover6, sizeof discover6);
+    setsockopt(fd, IPPROTO_IPV6, IPV6_DONTFRAG, &dontFragment, sizeof dontFragment);
+  }
 }
 
 }  // namespace
@@ -71,9 +84,10 @@ std::string EchoSockets::open(int family) {
   return "";
 }
 
-std::string EchoSockets::send(const Address& source, const Address& destination, const uint8_t* bytes, size_t length, int64_t& sentAt) {
+std::string EchoSockets::send(const Address& source, const Address& destination, const uint8_t* bytes, size_t length, bool whole, int64_t& sentAt) {
   const std::string failed = open(destination.family);
   if (!failed.empty()) return failed;
+  setWhole(destination.family == 4 ? fd4_ : fd6_, destination.family, whole);
   sockaddr_in to4{};
   sockaddr_in6 to6{};
   iovec piece{const_cast<uint8_t*>(bytes), length};
@@ -115,11 +129,11 @@ std::vector<EchoSockets::Reply> EchoSockets::take() {
 }
 
 void EchoSockets::takeFrom(int fd, int family, std::vector<Reply>& replies) {
-  uint8_t room[ROOM];
+  std::vector<uint8_t> room(fd >= 0 ? ROOM : 0);
   for (size_t count = 0; fd >= 0 && count < MOST_REPLIES; count++) {
     sockaddr_storage from{};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(timespec))] = {};
-    iovec piece{room, sizeof room};
+    iovec piece{room.data(), room.size()};
     msghdr message{};
     message.msg_name = &from;
     message.msg_namelen = sizeof from;
@@ -136,7 +150,7 @@ void EchoSockets::takeFrom(int fd, int family, std::vector<Reply>& replies) {
       memcpy(reply.source.bytes.data(), &reinterpret_cast<const sockaddr_in&>(from).sin_addr, 4);
     else
       memcpy(reply.source.bytes.data(), &reinterpret_cast<const sockaddr_in6&>(from).sin6_addr, 16);
-    reply.bytes.assign(room, room + got);
+    reply.bytes.assign(room.begin(), room.begin() + got);
     reply.receivedAt = arrivalOf(message);
   }
 }

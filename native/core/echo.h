@@ -26,8 +26,8 @@ class EchoSockets {
   EchoSockets(const EchoSockets&) = delete;
   EchoSockets& operator=(const EchoSockets&) = delete;
 
-  /** Never waits. Empty, or why it was not sent. */
-  std::string send(const Address& source, const Address& destination, const uint8_t* bytes, size_t length, int64_t& sentAt);
+  /** Never waits. Empty, or why it was not sent. `whole`: or not at all, here and on the way. */
+  std::string send(const Address& source, const Address& destination, const uint8_t* bytes, size_t length, bool whole, int64_t& sentAt);
   /** What waits, at most some thousand. */
   std::vector<Reply> take();
 

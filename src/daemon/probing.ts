@@ -5,40 +5,73 @@ import type { Addon, Plane } from '../native.ts';
 import type { Instant } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import { addressBytes, familyOf, formatAddress, type IpAddress } from '../wire/address.ts';
-import { decodeEchoReply, encodeEchoRequest } from '../wire/icmp.ts';
+import { decodeEchoReply, type Echo, encodeEchoRequest } from '../wire/icmp.ts';
+import { createPathMtus, type DueSize, type PathMtus, type PathMtuTarget } from './path-mtu.ts';
 import { createProbes, type DueProbe, type Probes, type ProbesOptions } from './probes.ts';
 
 export interface ProbingOptions extends ProbesOptions {
   addon: Addon;
   plane: Plane;
   clock: () => Instant;
+  /** What fits through the tunnel is another size than before. */
+  resized: (tunnel: string) => void;
 }
 
 export interface Probing {
-  configure(tunnels: readonly Tunnel[], own: readonly IpAddress[]): void;
+  /** `mtuOf`: bytes of the largest packet that may go into the tunnel, as configured. */
+  configure(tunnels: readonly Tunnel[], own: readonly IpAddress[], mtuOf: (tunnel: Tunnel) => number): void;
   /** Answers that wait are taken first. */
   look(): void;
   of: Probes['of'];
+  pathMtus: Pick<PathMtus, 'of'>;
   stop(): void;
 }
 
 /** Of each request: who sent it and to which target, so that nobody off the path can answer. */
 const TOKEN = 16;
+/** Behind it which target is probed; what follows only makes it larger. */
+const LEAST = TOKEN + 4;
+/** Of the number of a target: it is probed for its size. */
+const SIZED = 0x8000_0000;
+const IP_HEADER = { 4: 20, 6: 40 };
+const ICMP_HEADER = 8;
+const NEVER = Number.POSITIVE_INFINITY;
+/** RFC 791 §3.2: what every host takes; RFC 8200 §5: what every link carries. */
+const FLOOR = { 4: 576, 6: 1280 };
 
 export function createProbing(options: ProbingOptions): Probing {
   const { addon, plane, clock, log } = options;
   const probes = createProbes(options);
+  const sizes = createPathMtus({
+    upSince: options.upSince,
+    probe: (policy, now) => probes.of(policy, now),
+    log,
+    changed: options.resized,
+  });
   const token = randomBytes(TOKEN);
   const identifier = token.readUInt16BE();
   let timer: NodeJS.Timeout | undefined;
   let complaint = '';
 
-  function send({ target, sequence, source, destination }: DueProbe): void {
-    const data = new Uint8Array(TOKEN + 4);
+  function sendEcho(probe: DueProbe, target: number, length: number): number | string {
+    const { sequence, source, destination } = probe;
+    const data = new Uint8Array(length);
     data.set(token);
     new DataView(data.buffer).setUint32(TOKEN, target);
     const message = encodeEchoRequest(familyOf(destination), { identifier, sequence, data });
-    const sent = addon.sendEcho(plane, addressBytes(source), addressBytes(destination), message);
+    return addon.sendEcho(plane, addressBytes(source), addressBytes(destination), message, length > LEAST);
+  }
+
+  function sendSized(due: DueSize): void {
+    const { target, sequence, destination, size } = due;
+    const length = size - IP_HEADER[familyOf(destination)] - ICMP_HEADER;
+    const sent = sendEcho(due, (target | SIZED) >>> 0, length);
+    if (typeof sent === 'string') sizes.refused(target, sequence, clock());
+  }
+
+  function send(due: DueProbe): void {
+    const { target, sequence, destination } = due;
+    const sent = sendEcho(due, target, LEAST);
     if (typeof sent === 'number') return probes.sent(target, sequence, sent);
     // Said once, not with every probe.
     if (sent !== complaint)
@@ -53,32 +86,55 @@ export function createProbing(options: ProbingOptions): Probing {
     for (let i = 0; i < replies.length; i += 3) {
       const [from, packet, at] = replies.slice(i, i + 3) as [Uint8Array, Uint8Array, number];
       const reply = decodeEchoReply(from.length === 4 ? 4 : 6, packet);
-      if (reply?.data.length !== TOKEN + 4 || !token.equals(reply.data.subarray(0, TOKEN))) continue;
-      const target = new DataView(reply.data.buffer, reply.data.byteOffset).getUint32(TOKEN);
       const age = Math.max(0, Math.floor((wallNow - at) / 1000));
-      probes.answered({ target, sequence: reply.sequence, source: formatAddress(from), at }, now - age);
+      if (reply && isOurs(reply)) answered(reply, formatAddress(from), at, now - age);
     }
+  }
+
+  function isOurs({ data }: Echo): boolean {
+    return data.length >= LEAST && token.equals(data.subarray(0, TOKEN));
+  }
+
+  function answered({ sequence, data }: Echo, source: IpAddress, at: number, now: Instant): void {
+    const target = new DataView(data.buffer, data.byteOffset).getUint32(TOKEN);
+    if (target >= SIZED) sizes.answered({ target: target - SIZED, sequence, source }, now);
+    else probes.answered({ target, sequence, source, at }, now);
   }
 
   function run(): void {
     take();
-    for (const probe of probes.due(clock())) send(probe);
+    for (const due of probes.due(clock())) send(due);
+    for (const due of sizes.due(clock())) sendSized(due);
     arm();
   }
 
   function arm(): void {
     clearTimeout(timer);
-    const next = probes.next();
-    if (next !== undefined) timer = setTimeout(run, Math.max(0, next - clock()));
+    const next = Math.min(probes.next() ?? NEVER, sizes.next() ?? NEVER);
+    if (next !== NEVER) timer = setTimeout(run, Math.max(0, next - clock()));
   }
 
   return {
-    configure(tunnels, own) {
+    configure(tunnels, own, mtuOf) {
       probes.configure(tunnels, own, clock());
+      sizes.configure(targetsOf(tunnels, mtuOf), clock());
       arm();
     },
     look: take,
     of: probes.of,
+    pathMtus: sizes,
     stop: () => clearTimeout(timer),
   };
+}
+
+/** In transport mode the path is that of the hosts themselves, whose kernels look after it. */
+function targetsOf(tunnels: readonly Tunnel[], mtuOf: (tunnel: Tunnel) => number): PathMtuTarget[] {
+  return tunnels.flatMap((tunnel) =>
+    tunnel.children.flatMap(({ name, probe, mode }) => {
+      if (!probe || mode === 'transport') return [];
+      const ceiling = mtuOf(tunnel);
+      const floor = Math.min(ceiling, FLOOR[familyOf(probe.to)]);
+      return [{ policy: `${tunnel.name}/${name}`, tunnel: tunnel.name, child: name, floor, ceiling }];
+    }),
+  );
 }

@@ -120,6 +120,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     log,
     upSince: core.carriedSince,
     silent: (tunnel) => daemon.feed({ type: 'silence', tunnel }),
+    resized: () => {},
   });
 
   addon.start(plane, () => {
@@ -132,7 +133,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     changes: config.tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })),
   });
   void daemon.changed().then(chosen.settle);
-  probing.configure(config.tunnels, host.addresses());
+  probing.configure(config.tunnels, host.addresses(), ceiling(config));
   port.know(core.takeSpiChanges());
   if (options.exportKeys !== undefined) report(log, 'KEYS_EXPORTED', { folder: options.exportKeys });
   report(log, 'DAEMON_READY', {
@@ -149,7 +150,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     const snapshot = await daemon.refresh();
     traffic.update(snapshot);
     probing.look();
-    const proofs = { traffic, probes: probing };
+    const proofs = { traffic, probes: probing, pathMtus: probing.pathMtus };
     const now = addon.bootTime();
     const failures = core.failures();
     const stopped = host.stopped();
@@ -191,7 +192,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     filesChanged = watchFiles(config.keyring.files);
     for (const { changes } of plan) daemon.feed({ type: 'configure', changes });
     applyHost(host, next, [next]);
-    probing.configure(next.tunnels, host.addresses());
+    probing.configure(next.tunnels, host.addresses(), ceiling(next));
     for (const { tunnel, effect } of plan) {
       if (effect !== 'untouched') log({ code: 'CONFIG_RELOADED', tunnel, detail: { effect } });
       if (effect === 'rekey') void daemon.command('rekey', tunnel);
@@ -210,7 +211,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       own = now;
       daemon.feed({ type: 'addresses', local: now });
       applyHost(host, config, [config]);
-      probing.configure(config.tunnels, now);
+      probing.configure(config.tunnels, now, ceiling(config));
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
       report(log, 'HOST_REFUSED', { message: error.message });
@@ -332,6 +333,11 @@ function mtuOf({ mtu, tunnels }: Config): number {
     children.map(({ proposals, mode }) => innerMtu(mtu, familyOf(local.address), proposals, mode)),
   );
   return Math.min(mtu, ...each);
+}
+
+function ceiling(config: Config): () => number {
+  const mtu = mtuOf(config);
+  return () => mtu;
 }
 
 function familiesOf({ tunnels }: Config): Set<4 | 6> {

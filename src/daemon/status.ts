@@ -6,6 +6,7 @@ import type { InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import type { Ending } from './expiry.ts';
 import { type ChildProof, whyNotPassing } from './passing.ts';
+import type { PathMtuStatus, PathMtus } from './path-mtu.ts';
 import type { ProbeStatus, Probes } from './probes.ts';
 import { type Report, sentenceOf } from './report.ts';
 
@@ -41,6 +42,8 @@ export interface ChildStatus {
   in: Flow;
   out: Flow;
   probe?: ProbeStatus;
+  /** The largest packet that passes, where it is probed. */
+  pathMtu?: PathMtuStatus;
   /** Why it is not passing, and which side to look at. */
   why?: string;
 }
@@ -100,6 +103,8 @@ export interface Status {
 export interface Proofs {
   traffic: Pick<Traffic, 'of'>;
   probes?: Pick<Probes, 'of'>;
+  /** And of what size. */
+  pathMtus?: Pick<PathMtus, 'of'>;
 }
 
 /** Counters of policies over the rekeys of their SAs. */
@@ -198,12 +203,13 @@ function statusOfChild(
   { ikeSa }: TunnelView,
   tunnel: Tunnel,
   child: ChildView,
-  { traffic, probes }: Proofs,
+  { traffic, probes, pathMtus }: Proofs,
   now: Instant,
 ): ChildStatus {
   const policy = `${tunnel.name}/${child.name}`;
   const [into, out] = [traffic.of(policy, 'in', now), traffic.of(policy, 'out', now)];
   const probe = probes?.of(policy, now);
+  const pathMtu = pathMtus?.of(policy, now);
   const { name, spiIn, spiOut, algorithms, transport, local, remote } = child;
   const proof: ChildProof = {
     into,
@@ -230,6 +236,7 @@ function statusOfChild(
     in: into,
     out,
     ...(probe ? { probe } : {}),
+    ...(pathMtu ? { pathMtu } : {}),
     ...(why === undefined ? {} : { why }),
   };
 }

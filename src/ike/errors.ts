@@ -304,6 +304,15 @@ export const REPORTS = {
     sentence:
       '{child} does not pass: {to} has not answered for {seconds} s; isthmus status says where to look',
   },
+  PATH_MTU: {
+    fault: 'info',
+    sentence: 'packets of up to {mtu} bytes pass through {child}, of {wanted} that are configured',
+  },
+  PATH_BLACK_HOLE: {
+    fault: 'peer',
+    sentence:
+      'packets of more than {mtu} bytes vanish in {child} without a word, while smaller ones pass: something on the path drops what is too big, or fragments; packets are kept to {mtu} bytes until larger ones pass',
+  },
   DAEMON_READY: { fault: 'info', sentence: '{name} listens on {addresses}, {tunnels} tunnels' },
   DATAPLANE_CHOSEN: { fault: 'info', sentence: 'data plane: {name}, because {why}' },
   KEYS_EXPORTED: {

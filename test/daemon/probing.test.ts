@@ -13,17 +13,31 @@ const PROBED = tunnel('a', {
 });
 
 /** The machine's sockets: what was sent comes back changed as `answer` has it, two milliseconds later. */
-function machine(t: TestContext, answer: (reply: Uint8Array) => Uint8Array | undefined, failure?: string) {
+function machine(
+  t: TestContext,
+  answer: (reply: Uint8Array) => Uint8Array | undefined,
+  failure?: string,
+  longest = 1400,
+) {
   const waiting: (Uint8Array | number)[] = [];
   const sent: Uint8Array[] = [];
+  const sizes: number[] = [];
   const reports: Report[] = [];
   let now = 5000;
   const wall = () => Date.now() * 1000;
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
   const addon = {
-    sendEcho(_plane: Plane, _source: Uint8Array, destination: Uint8Array, message: Uint8Array) {
+    sendEcho(
+      _plane: Plane,
+      _source: Uint8Array,
+      destination: Uint8Array,
+      message: Uint8Array,
+      whole: boolean,
+    ) {
       if (failure !== undefined) return failure;
-      sent.push(message);
+      if (whole) sizes.push(message.length + 20);
+      else sent.push(message);
+      if (message.length + 20 > longest) return 'Message too long';
       const reply = answer(Uint8Array.of(0, ...message.subarray(1)));
       if (reply)
         waiting.push(destination, Uint8Array.of(0x45, ...new Uint8Array(19), ...reply), wall() + 2000);
@@ -38,6 +52,7 @@ function machine(t: TestContext, answer: (reply: Uint8Array) => Uint8Array | und
     log: (report) => void reports.push(report),
     upSince: () => 1000,
     silent: () => {},
+    resized: () => {},
   });
   const run = (seconds: number) => {
     for (let i = 0; i < seconds; i++) {
@@ -46,8 +61,16 @@ function machine(t: TestContext, answer: (reply: Uint8Array) => Uint8Array | und
     }
     probing.look();
   };
-  probing.configure([PROBED], ['10.1.0.1']);
-  return { probing, sent, reports, run, status: () => probing.of('t/net', now)! };
+  probing.configure([PROBED], ['10.1.0.1'], () => 1400);
+  return {
+    probing,
+    sent,
+    sizes,
+    reports,
+    mtu: () => probing.pathMtus.of('t/net', now)?.mtu,
+    run,
+    status: () => probing.of('t/net', now)!,
+  };
 }
 
 test('requests go out in their interval, and answers count with their time there and back', (t) => {
@@ -83,5 +106,22 @@ test('a machine that cannot send says so once', (t) => {
   assert.deepEqual(
     reports.filter(({ code }) => code === 'HOST_REFUSED').map(({ detail }) => detail?.message),
     ['a probe to 10.2.0.1: Operation not permitted'],
+  );
+});
+
+test('larger requests never go in fragments, and say how much passes', (t) => {
+  const { sizes, run, mtu } = machine(t, (reply) => reply);
+  run(5);
+  assert.deepEqual([sizes[0], mtu()], [1400, 1400]);
+});
+
+test('what is too large to leave here is too large', (t) => {
+  const { sizes, run, mtu, reports } = machine(t, (reply) => reply, undefined, 1000);
+  run(30);
+  assert.equal(sizes[0], 1400);
+  assert.equal(mtu(), 1000);
+  assert.deepEqual(
+    reports.map(({ code }) => code),
+    ['PROBE_ANSWERED', 'PATH_MTU'],
   );
 });

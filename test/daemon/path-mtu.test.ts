@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createPathMtus, type PathMtuTarget } from '../../src/daemon/path-mtu.ts';
+import type { ProbeStatus } from '../../src/daemon/probes.ts';
+import type { Report } from '../../src/daemon/report.ts';
+
+const TARGET: PathMtuTarget = {
+  policy: 't/net',
+  tunnel: 't',
+  child: 'net',
+  floor: 576,
+  ceiling: 1400,
+};
+const SMALL: ProbeStatus = {
+  to: '10.2.0.1',
+  from: '10.1.0.1',
+  every: 1000,
+  verdict: 'answered',
+  sent: 1,
+  answered: 1,
+  rttSmoothed: 20,
+};
+
+/** A tunnel over a path that lets packets of up to `passes` through; larger ones vanish, or are refused here. */
+class Path {
+  passes = 1400;
+  refuses = Number.POSITIVE_INFINITY;
+  /** Answers to small probes, and to all. */
+  alive = true;
+  lossy: (sent: number) => boolean = () => false;
+  up: number | undefined = 500;
+  now = 1000;
+  sizes: number[] = [];
+  reports: Report[] = [];
+  resized = 0;
+  #lastSmall = 1000;
+  readonly mtus = createPathMtus({
+    upSince: () => this.up,
+    probe: (_policy, now): ProbeStatus => ({ ...SMALL, age: now - this.#lastSmall }),
+    log: (report) => void this.reports.push(report),
+    changed: () => void this.resized++,
+  });
+
+  constructor(target: Partial<PathMtuTarget> = {}) {
+    this.mtus.configure([{ ...TARGET, ...target }], this.now);
+  }
+
+  run(seconds: number): this {
+    const late: { at: number; target: number; sequence: number }[] = [];
+    for (const end = this.now + 1000 * seconds; this.now < end; this.now += 10) {
+      if (this.alive && this.now % 1000 === 0) this.#lastSmall = this.now;
+      for (const one of late.splice(0, late.findIndex(({ at }) => at > this.now) >>> 0))
+        this.mtus.answered({ ...one, source: SMALL.to }, this.now);
+      if ((this.mtus.next() ?? Number.POSITIVE_INFINITY) > this.now) continue;
+      for (const { target, sequence, size } of this.mtus.due(this.now)) {
+        this.sizes.push(size);
+        const isLost = !this.alive || this.lossy(this.sizes.length);
+        if (size > this.refuses) this.mtus.refused(target, sequence, this.now);
+        else if (size <= this.passes && !isLost) late.push({ at: this.now + 20, target, sequence });
+      }
+    }
+    return this;
+  }
+
+  get mtu(): number | undefined {
+    return this.mtus.of(TARGET.policy, this.now)?.mtu;
+  }
+
+  get codes(): string[] {
+    return this.reports.map(({ code }) => code);
+  }
+}
+
+test('a path that carries what is configured is found with one probe, and nothing is told', () => {
+  const path = new Path().run(5);
+  assert.deepEqual([path.mtu, path.sizes, path.codes, path.resized], [1400, [1400], [], 0]);
+});
+
+test('every size of a black hole is found to within four bytes, in a few seconds, and named', () => {
+  for (let passes = 576; passes < 1400; passes += 7) {
+    const path = new Path();
+    path.passes = passes;
+    path.run(15);
+    assert.ok(path.mtu! <= passes && path.mtu! > passes - 4, `${path.mtu} of ${passes}`);
+    assert.deepEqual([path.codes, path.resized], [['PATH_BLACK_HOLE'], 1]);
+    assert.deepEqual(path.reports[0]!.detail, { child: 'net', mtu: path.mtu, wanted: 1400 });
+  }
+});
+
+test('what does not leave here is no black hole, and costs no patience', () => {
+  const path = new Path();
+  path.refuses = 1000;
+  path.passes = 1000;
+  path.run(4);
+  assert.deepEqual([path.mtu, path.codes], [1000, ['PATH_MTU']]);
+});
+
+test('the floor is taken for what passes, and nothing smaller is asked', () => {
+  const path = new Path({ floor: 1280 });
+  path.passes = 1000;
+  path.run(10);
+  assert.deepEqual([path.mtu, Math.min(...path.sizes) > 1280], [1280, true]);
+});
+
+test('a lost packet is not a size that is too large', () => {
+  const path = new Path();
+  path.lossy = (sent) => sent % 3 !== 0;
+  path.run(60);
+  assert.deepEqual([path.mtu, path.codes], [1400, []]);
+});
+
+test('where nothing passes at all, no size is given up', () => {
+  const path = new Path().run(5);
+  path.alive = false;
+  path.run(40);
+  assert.deepEqual([path.mtu, path.codes], [1400, []]);
+  path.alive = true;
+  path.run(40);
+  assert.deepEqual([path.mtu, path.codes], [1400, []]);
+});
+
+test('large packets cease to pass: noticed within a minute; they pass again: found after ten', () => {
+  const path = new Path().run(30);
+  path.passes = 1200;
+  path.run(60);
+  assert.deepEqual([path.mtu, path.codes, path.resized], [1200, ['PATH_BLACK_HOLE'], 1]);
+  path.passes = 1400;
+  path.run(500);
+  assert.equal(path.mtu, 1200);
+  path.run(200);
+  assert.deepEqual([path.mtu, path.codes.at(-1), path.resized], [1400, 'PATH_MTU', 2]);
+});
+
+test('a tunnel that comes up again is looked at anew, and until then nothing is known of it', () => {
+  const path = new Path();
+  path.passes = 900;
+  path.run(15);
+  assert.equal(path.mtu, 900);
+  path.up = undefined;
+  path.run(15);
+  assert.deepEqual([path.mtu, path.resized], [undefined, 2]);
+  path.passes = 1400;
+  path.up = path.now;
+  path.run(5);
+  assert.equal(path.mtu, 1400);
+});
+
+test('an answer from somewhere else, or to something else, is none', () => {
+  const path = new Path();
+  const [asked] = path.mtus.due(path.now);
+  path.mtus.answered({ ...asked!, source: '10.2.0.9' }, path.now);
+  path.mtus.answered({ ...asked!, sequence: asked!.sequence + 1, source: SMALL.to }, path.now);
+  path.passes = 0;
+  path.run(10);
+  assert.equal(path.mtu, 576);
+});
+
+test('a large packet now and then: so many bytes are spent on a tunnel whose size is known', () => {
+  const path = new Path().run(600);
+  assert.ok(path.sizes.length <= 62, `${path.sizes.length} probes in ten minutes`);
+  path.mtus.configure([], path.now);
+  assert.equal(path.mtus.next(), undefined);
+});

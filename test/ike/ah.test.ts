@@ -424,6 +424,42 @@ for (const childless of ['allow', 'prefer'] as const) {
   });
 }
 
+test('with further key exchanges (RFC 9370) what was asked first still counts: the mode, and no padding', () => {
+  const twice = (more: Partial<Tunnel>): Partial<Tunnel> => ({
+    ...more,
+    childless: 'prefer',
+    children: more.children!.map((child) => ({
+      ...child,
+      proposals: child.proposals.map((one) => ({ ...one, additionalKeyExchange: [['ecp-256' as const]] })),
+    })),
+  });
+  const padding = sites(1, twice(padded('a')), twice(padded('b')));
+  const asked = rewriting(padding, padding.a, EXCHANGE.CREATE_CHILD_SA, (payloads) => [
+    ...payloads,
+    notify(NOTIFY.ESP_TFC_PADDING_NOT_SUPPORTED),
+  ]);
+  padding.command(padding.a, 'up', 't');
+  run(padding, 1000);
+  assert.equal(asked.count, 1);
+  assert.ok(padding.ladder().includes('IKE_FOLLOWUP_KE'), padding.ladder());
+  assert.equal([...padding.b.outbound.values()][0]!.padTo, undefined);
+  assert.equal([...padding.a.outbound.values()][0]!.padTo, 1400);
+  const between = established(sites(1, twice(transport('a', 'ah')), twice(transport('b', 'ah'))));
+  assert.ok([...sas(between.a), ...sas(between.b)].every(({ mode }) => mode === 'transport'));
+  agree(between);
+});
+
+test('both sides prove anew who they are: children of AH in transport mode go over like any other', () => {
+  const pair = established(sites(1, transport('a', 'ah'), transport('b', 'ah')));
+  pair.command(pair.a, 'reauthenticate', 't');
+  pair.run(20_000);
+  assert.ok(pair.a.reports.includes('IKE_REAUTHENTICATED'), pair.ladder());
+  for (const sa of sas(pair.a)) assert.deepEqual([sa.protocol, sa.mode], ['ah', 'transport']);
+  pair.command(pair.b, 'rekey', 't');
+  pair.run(2000);
+  agree(pair);
+});
+
 test('we take padding: nothing is said, and both sides pad', () => {
   const pair = sites(1, padded('a'), padded('b'));
   let said = false;

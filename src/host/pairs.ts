@@ -10,15 +10,15 @@ import type { ProtectedPair } from './wanted.ts';
  */
 export function pairsOf({ selectors, mode }: Pick<ChildTemplate, 'selectors' | 'mode'>): ProtectedPair[] {
   if (mode === 'tunnel') return [selectors];
-  const pairs = selectors.local.flatMap((local) =>
+  const pairs: ProtectedPair[] = selectors.local.flatMap((local) =>
     selectors.remote.flatMap((remote) => {
       const only = commonProtocol(local, remote);
       if (only === undefined) return [];
-      return [{ local: [local], remote: [remote], ...(only === 0 ? {} : { only }) }];
+      return [{ local: [local], remote: [remote], hosts: true, ...(only === 0 ? {} : { only }) }];
     }),
   );
   // Where everything goes inside, nothing is let alone.
-  return pairs.some(({ only }) => only === undefined) ? [selectors] : pairs;
+  return pairs.some(({ only }) => only === undefined) ? [{ ...selectors, hosts: true }] : pairs;
 }
 
 /** 0 is any; undefined where no packet fits both. */

@@ -30,8 +30,10 @@ const FIRST_METRIC = 100;
 /** Who protects packets: a program behind the device, or the kernel on their way to the network. */
 export type PlaneName = 'engine' | 'xfrm';
 
-/** `only`: packets of other protocols between the same addresses are let alone. */
 export interface ProtectedPair extends SelectorSet {
+  /** The two ends of a child in transport mode. */
+  hosts?: true;
+  /** Packets of other protocols between the same addresses are let alone. */
   only?: number;
 }
 
@@ -51,12 +53,14 @@ export function wantedFor(
   mtu: number,
   plane: PlaneName = 'engine',
 ): Wanted {
+  // In transport mode the kernel sends by the route of the packet itself: the device, which nobody reads, would be its end.
+  const routed = plane === 'xfrm' ? protectedPairs.filter(({ hosts }) => !hosts) : protectedPairs;
   return {
     plane,
     device: OURS.device,
     mtu,
-    routes: distinct(protectedPairs.flatMap((pair) => routesOf(pair, own))),
-    rules: distinct(protectedPairs.flatMap(rulesOf)),
+    routes: distinct(routed.flatMap((pair) => routesOf(pair, own))),
+    rules: distinct(routed.flatMap(rulesOf)),
     guards: [...protectedPairs],
   };
 }

@@ -80,6 +80,17 @@ test('GRE in transport mode: tables and rules of that protocol alone, so that no
   );
 });
 
+test("the kernel's transport mode has no routes of ours: it sends by those that the packets have", () => {
+  const selectors = { local: [host('192.0.2.1', 0)], remote: [host('198.51.100.1', 0)] };
+  const pairs = [...pairsOf({ mode: 'transport', selectors }), pair('10.1.0.0/16', '10.2.0.0/16')];
+  const { routes, rules, guards } = wantedFor(pairs, ['192.0.2.1'], 1400, 'xfrm');
+  assert.ok(routes.every(({ destination }) => destination.address === '10.2.0.0'));
+  assert.ok(routes.length > 0 && rules.length > 0);
+  assert.equal(guards.length, 2);
+  const { routes: withEngine } = wantedFor(pairs, ['192.0.2.1'], 1400, 'engine');
+  assert.ok(withEngine.some(({ destination }) => destination.address === '198.51.100.1'));
+});
+
 test('everything in transport mode, and one protocol in tunnel mode: no packet is let alone', () => {
   const whole = {
     local: [host('192.0.2.1', 0)],

@@ -281,7 +281,7 @@ export const REPORTS = {
   PEER_BUNDLE: {
     fault: 'config',
     sentence:
-      '{remote} asks for {child} by AH and ESP in one: RFC 4301 has no such bundles any more, and ESP alone does what they did. Give the peer one of the two, the same as protocol here',
+      '{remote} asks for {child} by AH and ESP in one: RFC 4301 §4.3 has no such bundles any more, and ESP alone does what they did. Give the peer one of the two, the same as protocol here',
   },
   CHILD_UNPADDED: {
     fault: 'info',

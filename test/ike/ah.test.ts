@@ -194,7 +194,7 @@ test('nor where it only may be asked for such a child: who asks is not known yet
 
 // What the peer may not ask
 
-test('AH and ESP in one proposal, as IKEv1 bundles were: refused, and why (RFC 4301 §4.1)', () => {
+test('AH and ESP in one proposal, as IKEv1 bundles were: refused, and why (RFC 4301 §4.3)', () => {
   const pair = pairOfAh();
   rewriting(pair, pair.a, EXCHANGE.IKE_AUTH, (payloads) =>
     payloads.map((one) => {
@@ -211,7 +211,7 @@ test('AH and ESP in one proposal, as IKEv1 bundles were: refused, and why (RFC 4
   pair.command(pair.a, 'up', 't');
   run(pair, 500);
   assert.equal(pair.b.gateway.failures()[0]!.code, 'PEER_BUNDLE', pair.ladder());
-  assert.match(REPORTS.PEER_BUNDLE.sentence, /RFC 4301 has no such bundles/);
+  assert.match(REPORTS.PEER_BUNDLE.sentence, /RFC 4301 §4\.3 has no such bundles/);
   assert.ok(pair.a.reports.includes('PEER_REFUSED_PROPOSAL'), 'NO_PROPOSAL_CHOSEN');
   assert.equal(pair.b.inbound.size, 0);
 });

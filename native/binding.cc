@@ -135,6 +135,11 @@ class Arguments {
     check(napi_get_value_external(env_, next(), &data));
     return static_cast<Plane*>(data);
   }
+  NetlinkExchange* dump() {
+    void* data = nullptr;
+    check(napi_get_value_external(env_, next(), &data));
+    return static_cast<NetlinkExchange*>(data);
+  }
   /** False, and an exception waits in JavaScript, when anything was of the wrong kind. */
   bool ok() {
     if (!ok_) napi_throw_type_error(env_, nullptr, "isthmus.node: argument of the wrong kind");
@@ -229,15 +234,45 @@ napi_value jsNetlink(napi_env env, napi_callback_info info) {
   return failed.empty() ? toBytes(env, answer.data(), answer.size()) : toText(env, failed);
 }
 
+/** A request whose answer comes in pieces; it goes away with the object. */
+napi_value jsDump(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const int family = arguments.integer();
+  const Bytes request = arguments.bytes();
+  if (!arguments.ok()) return nullptr;
+  auto* dump = new NetlinkExchange();
+  const std::string failed = dump->send(family, request.data, request.length, 1);
+  if (!failed.empty()) {
+    delete dump;
+    return toText(env, failed);
+  }
+  napi_value result;
+  napi_create_external(
+      env, dump, [](napi_env, void* data, void*) { delete static_cast<NetlinkExchange*>(data); }, nullptr, &result);
+  return result;
+}
+
+/** The next piece: nothing in it after the last. */
+napi_value jsDumped(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  NetlinkExchange* dump = arguments.dump();
+  const uint32_t enough = arguments.number();
+  if (!arguments.ok()) return nullptr;
+  std::vector<uint8_t> answer;
+  const std::string failed = dump->receive(enough, answer);
+  return failed.empty() ? toBytes(env, answer.data(), answer.size()) : toText(env, failed);
+}
+
 /** From `start` on the groups of the family are heard. */
 napi_value jsListen(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
   const int family = arguments.integer();
   const uint32_t groups = arguments.number();
+  const int room = arguments.integer();
   if (!arguments.ok()) return nullptr;
   plane->kernelEsp = true;
-  return toText(env, plane->kernel.open(family, groups));
+  return toText(env, plane->kernel.open(family, groups, room));
 }
 
 /** What the kernel said, and whether some of it was lost. */
@@ -666,7 +701,7 @@ napi_value jsInboundPackets(napi_env env, napi_callback_info info) {
 
 napi_value init(napi_env env, napi_value exports) {
   const std::pair<const char*, napi_callback> functions[] = {
-      {"bootTime", jsBootTime}, {"netlink", jsNetlink},           {"dropNames", jsDropNames}, {"create", jsCreate},
+      {"bootTime", jsBootTime}, {"netlink", jsNetlink},           {"dump", jsDump}, {"dumped", jsDumped},           {"dropNames", jsDropNames}, {"create", jsCreate},
       {"openPort", jsOpenPort}, {"openLink", jsOpenLink}, {"closeLink", jsCloseLink}, {"start", jsStart},         {"stop", jsStop},
       {"send", jsSend},         {"take", jsTake},                 {"know", jsKnow},           {"addPolicy", jsAddPolicy},
       {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},

@@ -6,14 +6,21 @@ import { fileURLToPath } from 'node:url';
 /** One daemon's sockets and engine. */
 export type Plane = { readonly __brand: 'isthmus plane' };
 
+/** An answer that comes in pieces. */
+export type Dump = { readonly __brand: 'isthmus dump' };
+
 /** Addresses are 4 or 16 bytes; texts that may be empty say what failed. */
 export interface Addon {
   /** Milliseconds of CLOCK_BOOTTIME. */
   bootTime(): number;
   /** The answer of a family of the kernel to netlink messages, of which `answers` end one, or why there is none. */
   netlink(family: number, request: Uint8Array, answers: number): Uint8Array | string;
-  /** From `start` on, groups of a netlink family are heard, a bit each. */
-  listen(plane: Plane, family: number, groups: number): string;
+  /** The same for one dump, whose answer is taken in pieces; or why there is none. */
+  dump(family: number, request: Uint8Array): Dump | string;
+  /** Whole messages, not many more than so many bytes; none after the last. Or why there are none. */
+  dumped(dump: Dump, bytes: number): Uint8Array | string;
+  /** From `start` on, groups of a netlink family are heard, a bit each. `room`: bytes that may wait, 0 for the usual. */
+  listen(plane: Plane, family: number, groups: number, room: number): string;
   /** What was heard since the last call, and whether some of it was lost. */
   heard(plane: Plane): [messages: Uint8Array, lost: boolean];
   /** Commands for nftables, UTF-8; whether they were carried out, and the JSON answer or the complaint. */

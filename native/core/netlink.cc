@@ -38,32 +38,41 @@ int countEnds(const uint8_t* bytes, size_t length) {
 
 }  // namespace
 
-std::string netlinkRequest(int family, const uint8_t* bytes, size_t length, int answers, std::vector<uint8_t>& answer) {
-  const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family);
-  if (fd < 0) return std::string("netlink socket: ") + strerror(errno);
-  const auto fail = [fd](const char* what) {
-    const std::string why = std::string("netlink ") + what + ": " + strerror(errno);
-    close(fd);
-    return why;
-  };
+NetlinkExchange::~NetlinkExchange() {
+  if (fd_ >= 0) close(fd_);
+}
+
+std::string NetlinkExchange::send(int family, const uint8_t* bytes, size_t length, int answers) {
+  missing_ = answers;
+  fd_ = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family);
+  if (fd_ < 0) return std::string("netlink socket: ") + strerror(errno);
   const int on = 1;
-  setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
-  setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof on);
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &PATIENCE, sizeof PATIENCE);
-  (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &ANSWERS_BUFFER, sizeof ANSWERS_BUFFER);
+  setsockopt(fd_, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+  setsockopt(fd_, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof on);
+  setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &PATIENCE, sizeof PATIENCE);
+  (void)setsockopt(fd_, SOL_SOCKET, SO_RCVBUFFORCE, &ANSWERS_BUFFER, sizeof ANSWERS_BUFFER);
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  if (sendto(fd, bytes, length, 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) < 0) return fail("send");
+  const ssize_t sent = sendto(fd_, bytes, length, 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel);
+  return sent < 0 ? std::string("netlink send: ") + strerror(errno) : "";
+}
+
+std::string NetlinkExchange::receive(size_t enough, std::vector<uint8_t>& answer) {
   std::vector<uint8_t> room(ROOM);
-  for (int ends = 0; ends < answers;) {
-    const ssize_t got = recv(fd, room.data(), room.size(), 0);
+  while (missing_ > 0 && answer.size() < enough) {
+    const ssize_t got = recv(fd_, room.data(), room.size(), 0);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail("receive");
-    ends += countEnds(room.data(), size_t(got));
+    if (got < 0) return std::string("netlink receive: ") + strerror(errno);
+    missing_ -= countEnds(room.data(), size_t(got));
     answer.insert(answer.end(), room.begin(), room.begin() + got);
   }
-  close(fd);
   return "";
+}
+
+std::string netlinkRequest(int family, const uint8_t* bytes, size_t length, int answers, std::vector<uint8_t>& answer) {
+  NetlinkExchange exchange;
+  const std::string failed = exchange.send(family, bytes, length, answers);
+  return failed.empty() ? exchange.receive(SIZE_MAX, answer) : failed;
 }
 
 NetlinkListener::~NetlinkListener() {
@@ -72,10 +81,11 @@ NetlinkListener::~NetlinkListener() {
   if (stopFd_ >= 0) close(stopFd_);
 }
 
-std::string NetlinkListener::open(int family, uint32_t groups) {
+std::string NetlinkListener::open(int family, uint32_t groups, int room) {
   fd_ = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family);
   if (fd_ < 0) return std::string("netlink socket: ") + strerror(errno);
-  (void)setsockopt(fd_, SOL_SOCKET, SO_RCVBUFFORCE, &LISTEN_BUFFER, sizeof LISTEN_BUFFER);
+  const int buffer = room > 0 ? room : LISTEN_BUFFER;
+  (void)setsockopt(fd_, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer);
   sockaddr_nl name{};
   name.nl_family = AF_NETLINK;
   name.nl_groups = groups;

@@ -18,6 +18,25 @@ namespace isthmus {
  */
 std::string netlinkRequest(int family, const uint8_t* bytes, size_t length, int answers, std::vector<uint8_t>& answer);
 
+/** The same with the answer piece by piece: a dump of thousands is not waited for in one go. */
+class NetlinkExchange {
+ public:
+  NetlinkExchange() = default;
+  ~NetlinkExchange();
+  NetlinkExchange(const NetlinkExchange&) = delete;
+  NetlinkExchange& operator=(const NetlinkExchange&) = delete;
+
+  /** Empty, or why nothing was sent. Once. */
+  std::string send(int family, const uint8_t* bytes, size_t length, int answers);
+  /** Whole messages, until there are so many bytes or all; nothing where all were received before. Empty, or why there is none. */
+  std::string receive(size_t enough, std::vector<uint8_t>& answer);
+
+ private:
+  int fd_ = -1;
+  /** Ends of answers that are still to come. */
+  int missing_ = 0;
+};
+
 /** Hears the multicast groups of a family on a thread of its own. */
 class NetlinkListener {
  public:
@@ -26,8 +45,8 @@ class NetlinkListener {
   NetlinkListener(const NetlinkListener&) = delete;
   NetlinkListener& operator=(const NetlinkListener&) = delete;
 
-  /** `groups`: a bit a group. Empty, or why it cannot listen. */
-  std::string open(int family, uint32_t groups);
+  /** `groups`: a bit a group; `room`: bytes that may wait in the kernel, 0 for the usual. Empty, or why it cannot listen. */
+  std::string open(int family, uint32_t groups, int room);
   /** `wake` is called from the listening thread when messages wait. */
   void start(void (*wake)(void*), void* context);
   void stop();

@@ -1,10 +1,18 @@
 // What the kernel tells by itself, and what of it stands in a dump where messages were lost.
 
 import type { DataPlaneEvent, PacketHeader } from '../policy/sad.ts';
-import { fromXfrmAddress, type XfrmMessage, type XfrmSa, type XfrmSelector } from '../wire/xfrm.ts';
+import {
+  decodeXfrm,
+  fromXfrmAddress,
+  getSas,
+  type XfrmMessage,
+  type XfrmSa,
+  type XfrmSelector,
+} from '../wire/xfrm.ts';
 import { isOurReqid } from './xfrm-kernel.ts';
 import { saId } from './xfrm-sa.ts';
 import { type Known, keyOf, placeOf, type Tables, usersOf } from './xfrm-tables.ts';
+import { eachPiece } from './xfrm-work.ts';
 
 /** What follows from what is heard. */
 export interface Hearing {
@@ -31,21 +39,56 @@ export function heard(tables: Tables, message: XfrmMessage, hearing: Hearing): v
     case 'result':
     case 'sa':
     case 'policy':
+    case 'count':
   }
 }
 
-/** Messages were lost. A moved peer is told of again by itself, with its next packet. */
-export function recover(tables: Tables, hearing: Hearing): void {
-  const standing = tables.kernel.sas();
-  const places = new Map(standing.map((one) => [placeOf(one.info.id), one]));
-  for (const sa of tables.sas.values()) {
-    const found = places.get(placeOf(saId(sa)));
-    if (!found) expired(tables, sa, true, hearing);
-    else if (isAtSoftLimit(found.info)) expired(tables, sa, false, hearing);
+export interface Recovery {
+  /** Messages were lost: what they told is looked up. */
+  ask(): void;
+}
+
+/** One look at a time; what is asked for meanwhile is a further one. */
+export function createRecovery(tables: Tables, hearing: Hearing): Recovery {
+  let looking = false;
+  let again = false;
+  async function look(): Promise<void> {
+    looking = true;
+    do {
+      again = false;
+      await recover(tables, hearing).catch(() => {}); // a kernel that does not answer is told of by the next snapshot
+    } while (again);
+    looking = false;
   }
-  // What an unanswered acquire left: an SA without an SPI, for the packet that asked.
-  for (const { info } of standing)
-    if (info.id.spi === 0) acquired(tables, info.reqid, info.selector, hearing);
+  return {
+    ask() {
+      again = true;
+      if (!looking) void look();
+    },
+  };
+}
+
+/** A moved peer is told of again by itself, with its next packet. */
+async function recover(tables: Tables, hearing: Hearing): Promise<void> {
+  const before = [...tables.sas.values()];
+  const places = new Map<string, XfrmSa['info']>();
+  const questions: XfrmSa['info'][] = [];
+  await eachPiece(tables.kernel, getSas(), (piece) => {
+    for (const one of decodeXfrm(piece)) {
+      if (one.type !== 'sa') continue;
+      // What an unanswered acquire left: an SA without an SPI, for the packet that asked.
+      if (one.sa.info.id.spi === 0) questions.push(one.sa.info);
+      else places.set(placeOf(one.sa.info.id), one.sa.info);
+    }
+  });
+  for (const sa of before) {
+    const found = places.get(placeOf(saId(sa)));
+    // What was removed or moved meanwhile is no loss.
+    if (tables.sas.get(keyOf(sa.direction, sa.spi)) !== sa) continue;
+    if (!found) expired(tables, sa, true, hearing);
+    else if (isAtSoftLimit(found)) expired(tables, sa, false, hearing);
+  }
+  for (const { reqid, selector } of questions) acquired(tables, reqid, selector, hearing);
 }
 
 function isAtSoftLimit({ counters, limits }: XfrmSa['info']): boolean {

@@ -47,7 +47,12 @@ export interface Kernel {
   demand(request: Uint8Array, what: string, ...expected: number[]): number;
   sas(): XfrmSa[];
   policies(): XfrmPolicy[];
+  /** The answer to a dump, whole messages at a time. Throws DataPlaneError. */
+  pieces(request: Uint8Array): Iterable<Uint8Array>;
 }
+
+/** Of a dump: the kernel fills no more in one go. */
+const PIECE_BYTES = 32_768;
 
 /** Of requests in one piece; a socket's buffer holds them, and that of the answers as many. */
 const MOST_BYTES = 65_536;
@@ -79,6 +84,16 @@ export function createKernel(addon: Addon, batch = MOST_REQUESTS): Kernel {
       return errno;
     },
     sas: () => dumped(getSas()).flatMap((one) => (one.type === 'sa' ? one.sa : [])),
+    *pieces(request) {
+      const dump = addon.dump(NETLINK.XFRM, request);
+      if (typeof dump === 'string') throw new DataPlaneError('refused', dump);
+      for (;;) {
+        const piece = addon.dumped(dump, PIECE_BYTES);
+        if (typeof piece === 'string') throw new DataPlaneError('refused', piece);
+        if (piece.length === 0) return;
+        yield piece;
+      }
+    },
     policies: () => dumped(getPolicies()).flatMap((one) => (one.type === 'policy' ? one.policy : [])),
   };
 }

@@ -80,3 +80,16 @@ export function newBreath(): () => Promise<void> {
     since = performance.now();
   };
 }
+
+/** Each piece of a dump, with pauses for the event loop. */
+export async function eachPiece(
+  kernel: Kernel,
+  request: Uint8Array,
+  take: (piece: Uint8Array) => void,
+): Promise<void> {
+  const breath = newBreath();
+  for (const piece of kernel.pieces(request)) {
+    take(piece);
+    await breath();
+  }
+}

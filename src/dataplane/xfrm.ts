@@ -2,46 +2,21 @@
 // Own objects only: known by their reqids and by the journal.
 
 import type { Addon, Plane } from '../native.ts';
-import type {
-  Capabilities,
-  DataPlaneEvent,
-  InstalledSa,
-  Instant,
-  LinkKind,
-  Snapshot,
-} from '../policy/sad.ts';
+import type { Capabilities, DataPlaneEvent, Instant, LinkKind } from '../policy/sad.ts';
 import { WireError } from '../wire/codec.ts';
 import { NETLINK } from '../wire/netlink.ts';
-import { decodeXfrm, deleteSa, XFRM_GROUPS, type XfrmSa } from '../wire/xfrm.ts';
+import { decodeXfrm, deleteSa, XFRM_GROUPS } from '../wire/xfrm.ts';
 import { type DataPlane, DataPlaneError } from './dataplane.ts';
 import { applyChanges, subjectsOf } from './xfrm-changes.ts';
-import { type Hearing, heard, recover } from './xfrm-events.ts';
+import { createRecovery, type Hearing, heard } from './xfrm-events.ts';
 import { openJournal } from './xfrm-journal.ts';
-import {
-  createKernel,
-  demand,
-  ERRNO,
-  findLeftovers,
-  isOurReqid,
-  removePolicies,
-  removeSas,
-} from './xfrm-kernel.ts';
-import { policyKey, samePolicy } from './xfrm-policies.ts';
+import { createKernel, demand, ERRNO, findLeftovers, removePolicies, removeSas } from './xfrm-kernel.ts';
 import { probe } from './xfrm-probe.ts';
 import { createQueue } from './xfrm-queue.ts';
 import { saId } from './xfrm-sa.ts';
+import { installedSas, type Looks, readStanding, wholePolicies } from './xfrm-snapshot.ts';
 import { dropsSince, kernelDrops } from './xfrm-statistics.ts';
-import {
-  dropLeftovers,
-  forget,
-  type Known,
-  keyOf,
-  newTables,
-  placeOf,
-  restate,
-  stopUsing,
-  type Tables,
-} from './xfrm-tables.ts';
+import { dropLeftovers, forget, newTables, restate, stopUsing, type Tables } from './xfrm-tables.ts';
 import { together, type Work } from './xfrm-work.ts';
 
 export interface XfrmPlane extends DataPlane {
@@ -60,6 +35,8 @@ export interface XfrmOptions {
   links?: LinkKind;
   /** Of the journal. */
   folder?: string;
+  /** Bytes of what the kernel tells that may wait for us; 0: as usual. */
+  room?: number;
 }
 
 /**
@@ -69,18 +46,19 @@ export interface XfrmOptions {
 export function createXfrm(
   addon: Addon,
   plane: Plane,
-  { mark, clock, links, folder }: XfrmOptions,
+  { mark, clock, links, folder, room = 0 }: XfrmOptions,
 ): XfrmPlane {
   const kernel = createKernel(addon);
   const journal = openJournal(folder);
   const left = findLeftovers(kernel, journal);
   removeSas(kernel, left.sas);
-  const failed = addon.listen(plane, NETLINK.XFRM, XFRM_GROUPS);
+  const failed = addon.listen(plane, NETLINK.XFRM, XFRM_GROUPS, room);
   if (failed !== '') throw new DataPlaneError('refused', failed);
   const capabilities = { ...probe(kernel), links: links !== undefined };
   const tables = newTables(kernel, journal, left.policies, links);
   const dropsBefore = kernelDrops();
-  const activity: Activity = new Map();
+  const looks: Looks = { activity: new Map() };
+  let overflows = 0n;
   const queue = createQueue(kernel);
   let listener: (event: DataPlaneEvent) => void = () => {};
   const hearing: Hearing = {
@@ -94,6 +72,8 @@ export function createXfrm(
         .catch(() => {}),
   };
 
+  const recovery = createRecovery(tables, hearing);
+
   return {
     name: 'xfrm',
     capabilities,
@@ -104,11 +84,13 @@ export function createXfrm(
       );
     },
     async snapshot() {
-      readStanding(tables);
+      const now = clock();
+      await readStanding(tables, looks, now);
+      const drops = dropsSince(dropsBefore);
       return {
-        policies: wholePolicies(tables),
-        sas: installedSas(tables, activity, clock()),
-        drops: dropsSince(dropsBefore),
+        policies: await wholePolicies(tables),
+        sas: await installedSas(tables, looks, now),
+        drops: overflows === 0n ? drops : { ...drops, 'events-lost': overflows },
       };
     },
     onEvent(next) {
@@ -116,7 +98,10 @@ export function createXfrm(
     },
     deliver() {
       const [messages, lost] = addon.heard(plane);
-      if (lost || !told(tables, messages, hearing)) recover(tables, hearing);
+      const understood = told(tables, messages, hearing);
+      if (!lost && understood) return;
+      overflows++;
+      recovery.ask();
     },
     settle: () => queue.add(everything, () => dropLeftovers(tables)),
     async close({ guards } = { guards: 'keep' }) {
@@ -179,53 +164,3 @@ function portions<T>(all: readonly T[]): T[][] {
 }
 
 const everything = () => undefined;
-
-/** What others removed is not there any more: the next change puts it back. */
-function readStanding(tables: Tables): void {
-  const found = new Map(tables.kernel.policies().map((policy) => [policyKey(policy), policy]));
-  for (const key of [...tables.standing.keys()]) {
-    const policy = found.get(key);
-    if (policy) tables.standing.set(key, policy);
-    else tables.standing.delete(key);
-  }
-}
-
-/** Those that stand in the kernel with all that they need there. */
-function wholePolicies(tables: Tables): Snapshot['policies'] {
-  const broken = new Set<string>();
-  for (const [key, [winner]] of tables.claims.byKey) {
-    const standing = tables.standing.get(key);
-    if (winner && (!standing || !samePolicy(standing, winner.policy))) broken.add(winner.owner);
-  }
-  return [...tables.policies.values()].filter(({ id }) => !broken.has(id));
-}
-
-/** The kernel does not say when an SA passed its last packet: the time of the last look that found more than before. */
-type Activity = Map<string, { packets: bigint; last: Instant }>;
-
-function installedSas(tables: Tables, activity: Activity, now: Instant): InstalledSa[] {
-  const ours = tables.kernel.sas().filter(({ info }) => isOurReqid(info.reqid) && info.id.spi !== 0);
-  const rows = ours.map((sa) => installedSa(tables, tables.places.get(placeOf(sa.info.id)), sa));
-  const before = new Map(activity);
-  activity.clear();
-  return rows.map((row) => {
-    const key = keyOf(row.direction, row.spi);
-    const old = before.get(key) ?? { packets: 0n, last: 0 };
-    const last = row.packets > old.packets ? now : old.last;
-    activity.set(key, { packets: row.packets, last });
-    return last === 0 ? row : { ...row, last };
-  });
-}
-
-/** An SA that is not known here has an unknown policy: somebody else's, or of an address that was left. */
-function installedSa({ uses }: Tables, known: Known | undefined, { info }: XfrmSa): InstalledSa {
-  const direction = known?.direction ?? 'in';
-  return {
-    spi: info.id.spi,
-    direction,
-    policy: known?.policy ?? '?',
-    inUse: direction === 'in' || uses.get(known!.policy) === info.id.spi,
-    packets: info.counters.packets,
-    bytes: info.counters.bytes,
-  };
-}

@@ -28,6 +28,8 @@ const TYPE = {
   EXPIRE: 0x18,
   UPDPOLICY: 0x19,
   UPDSA: 0x1a,
+  NEWSPDINFO: 0x24,
+  GETSPDINFO: 0x25,
   MAPPING: 0x26,
 };
 /** Bits of the groups ACQUIRE, EXPIRE and MAPPING. */
@@ -232,6 +234,16 @@ const policyAttributes = attributes({
 });
 const policy = struct({ info: policyInfo, attributes: policyAttributes });
 
+/** struct xfrmu_spdinfo; the policies of sockets stand apart. */
+const spdCounts = struct({
+  incoming: host32,
+  outgoing: host32,
+  forwarded: host32,
+  _sockets: reserved(12),
+});
+const spdInfo = struct({ flags: host32, attributes: attributes({ counts: [1, spdCounts] }) });
+const NONE = { incoming: 0, outgoing: 0, forwarded: 0 };
+
 /** struct xfrm_userpolicy_id. */
 const policyId = struct({
   selector,
@@ -326,12 +338,18 @@ export function getPolicies(): Uint8Array {
   return message(TYPE.GETPOLICY, FLAG.DUMP, struct({}), {});
 }
 
+/** How many policies there are, whosever. */
+export function countPolicies(): Uint8Array {
+  return message(TYPE.GETSPDINFO, FLAG.ACK, host32, 0);
+}
+
 // Answers
 
 export type XfrmMessage =
   | { type: 'result'; errno: number }
   | { type: 'sa'; sa: XfrmSa }
   | { type: 'policy'; policy: XfrmPolicy }
+  | { type: 'count'; policies: number }
   | { type: 'expire'; info: XfrmSa['info']; hard: boolean }
   | { type: 'acquire'; acquire: Of<typeof acquire> }
   | { type: 'mapping'; mapping: Of<typeof mapping> };
@@ -357,6 +375,10 @@ function xfrmMessage(one: NetlinkMessage): XfrmMessage | undefined {
       return { type: 'sa', sa: decode(sa, one.body, 'sa') };
     case TYPE.NEWPOLICY:
       return { type: 'policy', policy: decode(policy, one.body, 'policy') };
+    case TYPE.NEWSPDINFO: {
+      const { incoming, outgoing, forwarded } = decode(spdInfo, one.body, 'spd').attributes.counts ?? NONE;
+      return { type: 'count', policies: incoming + outgoing + forwarded };
+    }
     case TYPE.EXPIRE: {
       const { info: expired, hard } = decode(expire, one.body, 'expire');
       return { type: 'expire', info: expired, hard: hard !== 0 };
@@ -367,6 +389,36 @@ function xfrmMessage(one: NetlinkMessage): XfrmMessage | undefined {
       return { type: 'mapping', mapping: decode(mapping, one.body, 'mapping') };
   }
   return undefined;
+}
+
+/** What of an SA changes as packets pass, and what it is known by. */
+export interface SaGlance {
+  id: Pick<XfrmSa['info']['id'], 'destination' | 'spi' | 'protocol'>;
+  reqid: number;
+  packets: bigint;
+  bytes: bigint;
+}
+
+/** Where they stand in struct xfrm_usersa_info. */
+const PLACE = { destination: 56, spi: 72, protocol: 76, bytes: 160, packets: 168, reqid: 208, end: 224 };
+
+/** The SAs of a dump; of thousands every second there is no time to read everything. Throws WireError. */
+export function glanceAtSas(received: Uint8Array): SaGlance[] {
+  return messagesOf(received).flatMap(({ type, body }) => {
+    if (type !== TYPE.NEWSA || body.length < PLACE.end) return [];
+    const view = new DataView(body.buffer, body.byteOffset, body.length);
+    const id = {
+      destination: body.subarray(PLACE.destination, PLACE.spi),
+      spi: view.getUint32(PLACE.spi),
+      protocol: view.getUint8(PLACE.protocol),
+    };
+    return {
+      id,
+      reqid: view.getUint32(PLACE.reqid, true),
+      packets: view.getBigUint64(PLACE.packets, true),
+      bytes: view.getBigUint64(PLACE.bytes, true),
+    };
+  });
 }
 
 // Addresses

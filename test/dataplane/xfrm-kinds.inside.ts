@@ -279,7 +279,7 @@ test('xfrm: a policy between the outer addresses stops everything but IKE', asyn
   const native = addon.create(1, 0);
   const addresses = [addressBytes(OUTER[4][0]), addressBytes(OUTER[6][0])];
   assert.equal(addon.openPort(native, addresses, 500, 4500, OURS.mark, true, true), '');
-  assert.equal(addon.listen(native, NETLINK.XFRM, 0), '');
+  assert.equal(addon.listen(native, NETLINK.XFRM, 0, 0), '');
   addon.start(native, () => {});
   try {
     await withPlane(async (plane) => {

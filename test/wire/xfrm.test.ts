@@ -11,6 +11,7 @@ import {
   deletePolicy,
   deleteSa,
   fromXfrmAddress,
+  glanceAtSas,
   setPolicy,
   toXfrmAddress,
   type XfrmMessage,
@@ -180,6 +181,27 @@ test('an SA is named for deletion as the kernel’s header lays it out', () => {
   assert.equal(body(deleteSa(named)), body(samples.get('delete-sa')!));
 });
 
+test('a glance at an SA sees what reading all of it sees', () => {
+  const named = [...samples].filter(([, bytes]) => decodeXfrm(bytes).some(({ type }) => type === 'sa'));
+  assert.ok(named.length > 0);
+  for (const [name, bytes] of named) {
+    const [message] = decodeXfrm(bytes);
+    const { info } = (message as Extract<XfrmMessage, { type: 'sa' }>).sa;
+    const { spi, protocol } = info.id;
+    const seen = glanceAtSas(bytes)[0]!;
+    assert.deepEqual(
+      { ...seen, id: { ...seen.id, destination: [...seen.id.destination] } },
+      {
+        id: { destination: [...info.id.destination], spi, protocol },
+        reqid: info.reqid,
+        packets: info.counters.packets,
+        bytes: info.counters.bytes,
+      },
+      name,
+    );
+  }
+});
+
 test('addresses of both families fit into sixteen bytes', () => {
   assert.equal(fromXfrmAddress(toXfrmAddress('192.0.2.1'), 2), '192.0.2.1');
   assert.equal(fromXfrmAddress(toXfrmAddress('2001:db8::1'), 10), '2001:db8::1');
@@ -193,6 +215,7 @@ for (const [name, bytes] of samples) {
     for (const piece of [...pieces, ...damaged]) {
       try {
         decodeXfrm(piece);
+        glanceAtSas(piece);
       } catch (error) {
         if (!(error instanceof WireError)) throw error;
       }

@@ -15,6 +15,8 @@ const MODULES: Record<string, string> = {
   xfrm_user: 'the netlink family',
   esp4: 'ESP over IPv4, plain and in UDP',
   esp6: 'ESP over IPv6',
+  esp4_offload: 'ESP by an interface, and its segments at once',
+  esp6_offload: 'the same over IPv6',
   ah4: 'AH over IPv4',
   ah6: 'AH over IPv6',
   ip_vti: 'interfaces of route-based tunnels over IPv4',

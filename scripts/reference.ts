@@ -69,6 +69,9 @@ ${table(z.toJSONSchema(childShape) as JsonSchema)}
 ## tunnels.NAME.probe
 
 ${table(defaults!.properties!.probe!)}
+## tunnels.NAME.xfrm
+
+${table(defaults!.properties!.xfrm!)}
 ## tunnels.NAME.retransmit
 
 ${table(defaults!.properties!.retransmit!)}

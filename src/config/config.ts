@@ -33,6 +33,7 @@ import {
 import { type Complaint, complain, type Path, type Source } from './complaint.ts';
 import { DEFAULTS, POST_QUANTUM_SUITES, RETRANSMIT } from './defaults.ts';
 import { milliseconds } from './duration.ts';
+import { kernelOf, misfit } from './kernel.ts';
 import { firstOverlaps } from './overlaps.ts';
 import { aimless, probeOf } from './probe.ts';
 import { type Ends, hostSelectors, idleSuites, protectionAsked, protectionOf } from './protection.ts';
@@ -90,6 +91,8 @@ export function resolveConfig(
     const size = file.gateway.mtu ?? DEFAULTS.mtu;
     const tunnel = resolveTunnel(name, merged, addresses, size, auth, at, order);
     if (tunnel) idleSuites(entry, tunnel, at);
+    const wrong = tunnel && misfit(tunnel, file.gateway.dataplane ?? DEFAULTS.dataplane);
+    if (wrong) at(['xfrm', ...wrong.key], wrong.problem);
     order += tunnel?.children.length ?? 0;
     return tunnel ?? [];
   });
@@ -160,6 +163,7 @@ function resolveTunnel(
     keepalive: keepalive ?? 0,
     ...(fragmentation === 'off' ? {} : { fragmentation }),
     ...ppkOf(authParts),
+    ...kernelOf(entry, at),
     ...metByIke(entry),
   };
 }
@@ -531,12 +535,14 @@ function reauthenticationOf(entry: TunnelEntry, at: Complain): { reauthenticatio
 /** Enough is left for a renewal that has to be tried again. */
 const LEAST_PROOF = 300_000;
 
-/** The kernel copies DSCP, and copies or clears DF. */
+/** The kernel copies DSCP or leaves it 0, and copies or clears DF. */
 function beyondKernel(tunnels: readonly Tunnel[], entries: readonly Entry[]): Complaint[] {
   const byName = new Map(tunnels.map((tunnel) => [tunnel.name, tunnel]));
   return entries.flatMap(({ name, source }) => {
     const children = byName.get(name)?.children ?? [];
-    const strange = children.find(({ outer }) => outer.df === 'set' || outer.dscp !== 'copy');
+    const strange = children.find(
+      ({ outer }) => outer.df === 'set' || (outer.dscp !== 'copy' && outer.dscp !== 0),
+    );
     const nonced = children.find(
       ({ protocol, proposals }) => protocol === 'ah' && proposals.every(takesNonce),
     );
@@ -546,7 +552,7 @@ function beyondKernel(tunnels: readonly Tunnel[], entries: readonly Entry[]): Co
             complain(
               source,
               ['tunnels', name],
-              `${strange.name}: with dataplane: xfrm, dscp can only be copy, and df clear or copy; leave them out or use dataplane: engine`,
+              `${strange.name}: with dataplane: xfrm, dscp can only be copy or 0, and df clear or copy; leave them out or use dataplane: engine`,
             ),
           ]
         : []),

@@ -52,6 +52,8 @@ export const DEFAULTS = {
   mtu: 1500,
   /** Needs no ESP in the kernel, and waits for an SA instead of dropping. */
   dataplane: 'engine',
+  /** Hardware with faults of its own is for those who name it. */
+  offload: 'off',
   /** Fragments arrive where a path is narrower than we think; nobody finds out how narrow yet. */
   df: 'clear',
   /** RFC 4301 §5.1.2: copied, so that voice stays voice on the way. */

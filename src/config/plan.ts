@@ -77,13 +77,14 @@ function sameKeys({ auth }: Tunnel, before: Config, after: Config): boolean {
 }
 
 /** What an established IKE SA was made with and cannot change: who, where, and which packets. */
-function mustStay({ local, remote, auth, encapsulation, fragmentation, children }: Tunnel): unknown {
+function mustStay({ local, remote, auth, encapsulation, fragmentation, kernel, children }: Tunnel): unknown {
   return {
     local,
     remote,
     auth,
     encapsulation,
     fragmentation,
+    kernel,
     children: children.map(({ name, protocol, mode, selectors }) => ({ name, protocol, mode, selectors })),
   };
 }

@@ -134,6 +134,23 @@ export const childShape = z.strictObject({
   ...outer,
 });
 
+const mark = z.union([text, z.number().int().min(0).max(0xffffffff)]);
+
+export const xfrmShape = z.strictObject({
+  mark: mark
+    .optional()
+    .describe('`VALUE` or `VALUE/MASK`: only packets with this mark; what comes out of the tunnel gets it'),
+  'output-mark': mark
+    .optional()
+    .describe('`VALUE` or `VALUE/MASK`: on the outer packets, for rules that choose their way'),
+  offload: z
+    .enum(['off', 'crypto', 'packet', 'auto'])
+    .optional()
+    .describe(
+      'what the network interface does: nothing, encryption, all of IPsec, or encryption where it can; the tunnel fails where it cannot do what is written',
+    ),
+});
+
 /** What may stand in a tunnel and in `defaults`. */
 const tunnelShape = {
   peer: oneOrMore
@@ -234,6 +251,9 @@ const tunnelShape = {
     })
     .optional()
     .describe('how a request without an answer is sent again'),
+  xfrm: xfrmShape
+    .optional()
+    .describe('what only the IPsec of the kernel knows of, with `dataplane: xfrm`; see below'),
   keepalive: text.optional().describe('keep a NAT open with a byte after this time without traffic'),
   fragmentation: z
     .union([z.enum(['auto', 'off']), z.number().int().min(256).max(9000)])

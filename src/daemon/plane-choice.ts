@@ -14,7 +14,7 @@ export interface Choosing {
   dataplane: PlaneName;
   /** `dataplane: auto` stands in the file. */
   automatic: boolean;
-  tunnels: readonly Pick<Tunnel, 'name' | 'children'>[];
+  tunnels: readonly Pick<Tunnel, 'name' | 'children' | 'kernel'>[];
 }
 
 export interface Choice {
@@ -48,12 +48,20 @@ function chooseFreely(config: Choosing, ask: () => Capabilities): Choice {
     kernel = ask();
   } catch (error) {
     if (!(error instanceof DataPlaneError)) throw error;
-    return { name: 'engine', why: error.message, lost: [] };
+    return engineInstead(config, error.message);
   }
   const unable = firstUnable(config, kernel);
-  if (unable) return { name: 'engine', why: unable, lost: [] };
+  if (unable) return engineInstead(config, unable);
   const why = 'the kernel can do all that the tunnels ask for';
   return { name: 'xfrm', why, lost: lostBy(config, kernel) };
+}
+
+/** Not where a tunnel would lose what it says of the kernel: which packets are its own, and how they leave. */
+function engineInstead({ tunnels }: Choosing, why: string): Choice {
+  const bound = tunnels.find(({ kernel }) => kernel && (kernel.mark ?? kernel.outputMark));
+  if (bound)
+    throw new HostError('HOST_IPSEC', `${why}; ${bound.name} has marks, which need the kernel's IPsec`);
+  return { name: 'engine', why, lost: [] };
 }
 
 function demanded(ask: () => Capabilities): Capabilities {

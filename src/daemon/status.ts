@@ -21,6 +21,8 @@ export interface Flow {
   bytes: number;
   /** Milliseconds since the last packet. */
   age?: number;
+  /** Of the SA in use, where it was asked for: what the network interface does, and why not more. */
+  offload?: NonNullable<InstalledSa['offload']>;
 }
 
 export interface ChildStatus {
@@ -137,10 +139,12 @@ export function createTraffic(): Traffic {
       const present = alive.get(key) ?? [];
       const before = gone.get(key) ?? { packets: 0n, bytes: 0n, last: 0 };
       const last = Math.max(before.last, ...present.map((sa) => sa.last ?? 0));
+      const offload = present.find((sa) => sa.inUse && sa.offload)?.offload;
       return {
         packets: Number(present.reduce((sum, sa) => sum + sa.packets, before.packets)),
         bytes: Number(present.reduce((sum, sa) => sum + sa.bytes, before.bytes)),
         ...(last === 0 ? {} : { age: Math.max(0, now - last) }),
+        ...(offload ? { offload } : {}),
       };
     },
   };

@@ -4,6 +4,7 @@ import type { Change, Policy, SaParameters } from '../policy/sad.ts';
 import { addSa, deleteSa, toXfrmAddress, updateSa, type XfrmSa } from '../wire/xfrm.ts';
 import { DataPlaneError } from './dataplane.ts';
 import { demand, ERRNO, isOurReqid, standingSa } from './xfrm-kernel.ts';
+import { withOffload } from './xfrm-offload.ts';
 import { type KernelSide, kernelSa, saId, sameSa, withPorts } from './xfrm-sa.ts';
 import {
   forget,
@@ -139,12 +140,16 @@ function* install(tables: Tables, sa: SaParameters, mark: number): Work {
   const key = keyOf(sa.direction, sa.spi);
   const known = tables.sas.get(key);
   if (known && known.remote !== sa.remote) throw taken();
-  const lookup = known?.lookup ?? lookupIn(tables, tables.policies.get(sa.policy));
-  const wanted = wantedSa(sa, { reqid: reqidOf(tables, sa.policy), mark, lookup });
+  const policy = tables.policies.get(sa.policy);
+  const lookup = known?.lookup ?? lookupIn(tables, policy);
+  const side = { reqid: reqidOf(tables, sa.policy), mark, lookup, wishes: policy?.kernel };
   const { encryption: _keys, integrity: _more, ...parameters } = sa;
   const added: Known = { ...parameters, lookup, softTold: false, stopped: false };
-  if (yield* isThere(added, wanted, known !== undefined)) return;
-  remember(tables, added);
+  const place = (offload?: KernelSide['offload']) =>
+    isThere(added, wantedSa(sa, { ...side, ...(offload ? { offload } : {}) }), known !== undefined);
+  const placed = yield* withOffload(added, policy?.kernel?.offload ?? 'off', place);
+  if (placed === 'before') return;
+  remember(tables, { ...added, ...(placed ? { offload: placed } : {}) });
   if (sa.direction === 'in') yield* restate(tables, sa.policy);
 }
 

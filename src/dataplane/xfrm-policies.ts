@@ -5,7 +5,14 @@
 // which SA sends. Policies that stand in the kernel are guards as well: what matches one without an SA is dropped, in both
 // directions, whether or not a process of ours lives.
 
-import { type LinkKind, type Policy, type SaParameters, type SelectorSet, vtiKey } from '../policy/sad.ts';
+import {
+  type LinkKind,
+  type Offload,
+  type Policy,
+  type SaParameters,
+  type SelectorSet,
+  vtiKey,
+} from '../policy/sad.ts';
 import { contains, prefixesOf, type Selector, selectorOf } from '../policy/selector.ts';
 import { familyOf, type IpAddress } from '../wire/address.ts';
 import { FAMILY } from '../wire/netlink.ts';
@@ -13,6 +20,7 @@ import {
   DIRECTION,
   IPSEC,
   MODE,
+  OFFLOAD_FLAG,
   POLICY_ACTION,
   toXfrmAddress,
   UNLIMITED,
@@ -31,11 +39,19 @@ export interface Spd {
   /** Of no SA: a template with it finds none and asks for one. */
   acquireReqid: number;
   /** The outbound SA in use, as long as it may send. */
-  outbound?: Carrier & { spi: number; local: IpAddress; remote: IpAddress };
+  outbound?: Carrier & { spi: number; local: IpAddress; remote: IpAddress; offload?: OffloadVerdict };
   /** An SA that reached its hard limit is in use: nothing is sent, nothing is asked for. */
   stopped: boolean;
   /** What inbound SAs may carry. */
   inbound: Carrier[];
+}
+
+/** What the network interface does for an SA; which one that is. */
+export interface OffloadVerdict {
+  by: Offload;
+  link?: number;
+  /** Why it does not do more. */
+  reason?: string;
 }
 
 type Carrier = Pick<SaParameters, 'protocol' | 'mode' | 'selectors'>;
@@ -47,8 +63,8 @@ export interface Lookup {
 }
 
 /** `links`: what they are made of; throws RangeError where the policy has one and there is nothing for it. */
-export function lookupOf({ link }: Policy, links: LinkKind | undefined): Lookup {
-  if (!link) return {};
+export function lookupOf({ link, kernel }: Policy, links: LinkKind | undefined): Lookup {
+  if (!link) return kernel?.mark ? { mark: kernel.mark } : {};
   switch (links) {
     case 'xfrm':
       return { ifId: link.id };
@@ -81,12 +97,15 @@ export function samePolicy(a: XfrmPolicy, b: XfrmPolicy): boolean {
   return effectOf(a) === effectOf(b);
 }
 
-function effectOf({ info: { priority, action }, attributes: { templates = [] } }: XfrmPolicy): string {
+function effectOf({
+  info: { priority, action },
+  attributes: { templates = [], offload },
+}: XfrmPolicy): string {
   const parts = templates.map(({ id, family, source, reqid, mode, optional }) => {
     const addresses = [id.destination, source].map((address) => Buffer.from(address).toString('hex'));
     return [...addresses, id.spi, id.protocol, family, reqid, mode, optional];
   });
-  return JSON.stringify([priority, action, parts]);
+  return JSON.stringify([priority, action, parts, offload?.link ?? 0]);
 }
 
 /** What the kernel tells policies apart by. */
@@ -132,12 +151,23 @@ function plainPolicies(entry: Spd): XfrmPolicy[] {
     ...(policy.link ? [] : outward(neighbours(claimed, 'local'), at('bypass'), 'allow')),
     ...(policy.link ? [] : inward(neighbours(claimed, 'remote'), at('bypass'), 'allow')),
     ...(outbound
-      ? outward(pairsOf(outbound.selectors), at('carried'), 'allow', templateOf(outbound, reqid))
+      ? outward(pairsOf(outbound.selectors), at('carried'), 'allow', templateOf(outbound, reqid)).map((one) =>
+          withLink(one, outbound.offload),
+        )
       : []),
     ...inbound.flatMap((sa) => inward(pairsOf(sa.selectors), at('carried'), 'allow', anySa(reqid, sa))),
     ...claimedOutward(entry, claimed, at('claimed')),
     ...inward(claimed, at('claimed'), 'block'),
   ];
+}
+
+/** An SA that is all the interface's is found only by a policy that is so as well. */
+function withLink(
+  { info, attributes }: XfrmPolicy,
+  { by, link }: OffloadVerdict = { by: 'off' },
+): XfrmPolicy {
+  if (by !== 'packet' || link === undefined) return { info, attributes };
+  return { info, attributes: { ...attributes, offload: { link, flags: OFFLOAD_FLAG.PACKET } } };
 }
 
 /** What finds no SA in use: asked for where the policy wants it and no SA is in use, dropped in any case. */

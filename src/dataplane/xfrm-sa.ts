@@ -1,13 +1,14 @@
 // From our SA to the kernel's, and back as far as a comparison needs it.
 
 import { encryptionRow, integrityRow } from '../crypto/suites.ts';
-import type { SaParameters } from '../policy/sad.ts';
+import type { KernelWishes, Offload, SaParameters } from '../policy/sad.ts';
 import { familyOf } from '../wire/address.ts';
 import { FAMILY } from '../wire/netlink.ts';
 import {
   espInUdp,
   IPSEC,
   MODE,
+  OFFLOAD_FLAG,
   SA_EXTRA_FLAG,
   SA_FLAG,
   toXfrmAddress,
@@ -29,10 +30,14 @@ export interface KernelSide {
   /** On what it sends, so that our own rules leave it alone. */
   mark: number;
   lookup: Lookup;
+  /** Asked of the network interface that leads to the peer. */
+  offload?: Exclude<Offload, 'off'>;
+  wishes?: KernelWishes | undefined;
 }
 
 /** Throws RangeError where the kernel cannot do what the SA asks. */
-export function kernelSa(sa: SaParameters, { reqid, mark, lookup }: KernelSide): XfrmSa {
+export function kernelSa(sa: SaParameters, side: KernelSide): XfrmSa {
+  const { reqid, lookup, offload } = side;
   const inbound = sa.direction === 'in';
   const selector = selectorOfSa(sa);
   if (!inbound) demandOuter(sa);
@@ -67,10 +72,29 @@ export function kernelSa(sa: SaParameters, { reqid, mark, lookup }: KernelSide):
         window,
         bitmap: new Uint8Array(window / 8),
       },
-      ...(inbound ? {} : { ...outboundOnly(sa), outputMark: mark, outputMask: mark }),
+      ...(inbound ? {} : outboundOnly(sa)),
+      ...markSet(inbound, side),
       ...lookupOfSa(sa.direction, lookup),
+      ...(offload ? { offload: { link: 0, flags: offloadFlags(sa, offload) } } : {}),
     },
   };
+}
+
+/** Outer packets carry ours beside what was asked for; what comes out inbound is what the policy of that mark is for. */
+function markSet(inbound: boolean, { mark, wishes }: KernelSide): Partial<XfrmSa['attributes']> {
+  const asked = inbound ? wishes?.mark : wishes?.outputMark;
+  const own = inbound ? 0 : mark;
+  if (inbound && !asked) return {};
+  const { value, mask } = asked ?? { value: 0, mask: 0 };
+  return { outputMark: (own | value) >>> 0, outputMask: (own | mask) >>> 0 };
+}
+
+function offloadFlags({ direction, local }: SaParameters, offload: Offload): number {
+  return (
+    (familyOf(local) === 6 ? OFFLOAD_FLAG.IPV6 : 0) |
+    (direction === 'in' ? OFFLOAD_FLAG.INBOUND : 0) |
+    (offload === 'packet' ? OFFLOAD_FLAG.PACKET : 0)
+  );
 }
 
 /** An inbound SA is found by its SPI, whatever mark the network's packet has; the policy behind it looks at the mark. */

@@ -12,7 +12,7 @@ import {
   type XfrmPolicy,
 } from '../wire/xfrm.ts';
 import { isOurReqid } from './xfrm-kernel.ts';
-import { policyKey, samePolicy } from './xfrm-policies.ts';
+import { type OffloadVerdict, policyKey, samePolicy } from './xfrm-policies.ts';
 import { keyOf, placeOf, type Tables } from './xfrm-tables.ts';
 import { eachPiece, newBreath } from './xfrm-work.ts';
 
@@ -94,8 +94,13 @@ function installedSa({ uses, places }: Tables, { id, packets, bytes }: SaGlance)
     spi: id.spi,
     direction,
     policy: known?.policy ?? '?',
+    ...(known?.offload ? { offload: offloadOf(known.offload) } : {}),
     inUse: direction === 'in' || uses.get(known!.policy) === id.spi,
     packets,
     bytes,
   };
+}
+
+function offloadOf({ by, reason }: OffloadVerdict): NonNullable<InstalledSa['offload']> {
+  return { by, ...(reason === undefined ? {} : { reason }) };
 }

@@ -7,7 +7,14 @@ import { DataPlaneError } from './dataplane.ts';
 import { type Claims, claim, newClaims, winnerOf } from './xfrm-claims.ts';
 import { type Journal, OUR_REQIDS } from './xfrm-journal.ts';
 import { ERRNO, type Kernel, refusalOf } from './xfrm-kernel.ts';
-import { type Lookup, lookupOf, policyKey, type Spd, samePolicy } from './xfrm-policies.ts';
+import {
+  type Lookup,
+  lookupOf,
+  type OffloadVerdict,
+  policyKey,
+  type Spd,
+  samePolicy,
+} from './xfrm-policies.ts';
 import { saId } from './xfrm-sa.ts';
 import type { Work } from './xfrm-work.ts';
 
@@ -18,6 +25,8 @@ const FOREIGN = 'another program has a policy with these selectors: ip xfrm poli
 /** An SA of ours: what is needed to find it again, no keys. */
 export type Known = Omit<SaParameters, 'encryption' | 'integrity'> & {
   lookup: Lookup;
+  /** Where it was asked for. */
+  offload?: OffloadVerdict;
   softTold: boolean;
   /** The kernel removed it at its hard limit. */
   stopped: boolean;

@@ -50,6 +50,7 @@ export function configure(context: Context, change: ConfigChange): void {
         selectors: child.selectors,
         acquire: tunnel.start !== 'wait',
         ...(tunnel.link ? { link: { name: tunnel.link.name, id: tunnel.link.id } } : {}),
+        ...(tunnel.kernel ? { kernel: tunnel.kernel } : {}),
       },
     })),
   );

@@ -67,7 +67,26 @@ export interface Policy {
   acquire: boolean;
   /** Only packets that are routed to this interface, and what comes in by its SAs leaves there. */
   link?: Link;
+  kernel?: KernelWishes;
 }
+
+/** What only the kernel's IPsec knows of. */
+export interface KernelWishes {
+  /** Of the packets that are meant; what comes out of the SAs gets it. */
+  mark?: Mark;
+  /** What outer packets get. */
+  outputMark?: Mark;
+  /** What the network interface does: nothing, encryption, all of IPsec, or encryption where it can. */
+  offload: Offload | 'auto';
+}
+
+/** A packet has it when its mark under the mask is the value. */
+export interface Mark {
+  value: number;
+  mask: number;
+}
+
+export type Offload = 'off' | 'crypto' | 'packet';
 
 /** The interface of a route-based tunnel. */
 export interface Link {
@@ -155,6 +174,8 @@ export interface InstalledSa {
   direction: 'in' | 'out';
   policy: string;
   inUse: boolean;
+  /** Only where it was asked for: what the network interface does, and why not more. */
+  offload?: { by: Offload; reason?: string };
   packets: bigint;
   bytes: bigint;
   /** Time of the last packet that passed, or undefined. */

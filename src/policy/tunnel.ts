@@ -3,7 +3,7 @@
 import type { IpAddress } from '../wire/address.ts';
 import type { ProposalTemplate } from './proposal.ts';
 import type { Quirk } from './quirks.ts';
-import type { Link, OuterHeader, SelectorSet } from './sad.ts';
+import type { KernelWishes, Link, OuterHeader, SelectorSet } from './sad.ts';
 
 /** One PAD entry (RFC 4301 §4.4.3) with the SPD entries it may negotiate. Durations in milliseconds. */
 export interface Tunnel {
@@ -42,6 +42,8 @@ export interface Tunnel {
   rehearsal: boolean;
   /** NAT keepalive interval (RFC 3948 §4). */
   keepalive: number;
+  /** Only where the kernel protects packets. */
+  kernel?: KernelWishes;
   /** Route-based: packets are chosen by routes to an interface of the tunnel's own. */
   link?: TunnelLink;
   /** Fragments of IKE messages (RFC 7383): sizes of our choice, or IP packets of so many bytes at most; absent: none. */

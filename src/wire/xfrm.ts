@@ -42,6 +42,8 @@ export const POLICY_ACTION = { allow: 0, block: 1 } as const;
 export const SA_FLAG = { NOPMTUDISC: 4, AF_UNSPEC: 32, ALIGN4: 64, ESN: 128 };
 /** XFRM_SA_XFLAG: more of them. */
 export const SA_EXTRA_FLAG = { DONT_ENCAP_DSCP: 1 };
+/** XFRM_OFFLOAD. */
+export const OFFLOAD_FLAG = { IPV6: 1, INBOUND: 2, PACKET: 4 };
 /** XFRM_INF. */
 export const UNLIMITED = 2n ** 64n - 1n;
 /** UDP_ENCAP_ESPINUDP. */
@@ -175,6 +177,9 @@ const replay: Codec<Of<typeof replayNumbers> & { bitmap: Uint8Array }> = {
 /** struct xfrm_mark: of packets whose mark has that value under the mask. */
 const mark = struct({ value: host32, mask: host32 });
 
+/** struct xfrm_user_offload. Link 0: that of the route to the other end. */
+const offload = struct({ link: hostSigned32, flags: u8, _pad: reserved(3) });
+
 const saAttributes = attributes({
   encryption: [2, algorithm],
   encapsulation: [4, encapsulation],
@@ -189,6 +194,7 @@ const saAttributes = attributes({
   padTo: [22, host32],
   extraFlags: [24, host32],
   ifId: [31, host32],
+  offload: [28, offload],
 });
 
 const sa = struct({ info, attributes: saAttributes });
@@ -231,6 +237,7 @@ const policyAttributes = attributes({
   templates: [5, list(template, 6)],
   mark: [21, mark],
   ifId: [31, host32],
+  offload: [28, offload],
 });
 const policy = struct({ info: policyInfo, attributes: policyAttributes });
 

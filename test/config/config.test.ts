@@ -341,7 +341,7 @@ for (const [what, gateway, complaint] of [
 test('what the kernel cannot do with outer headers is refused, with the way out', (t) => {
   const text = `gateway: { name: a, address: 192.0.2.1, dataplane: xfrm }\ntunnels:\n  t: { ${TUNNEL}, local: 10.1.0.0/16, remote: 10.2.0.0/16, dscp: 46 }\n`;
   assert.deepEqual(complaints(t, text), [
-    'isthmus.yaml:3:6: t: with dataplane: xfrm, dscp can only be copy, and df clear or copy; leave them out or use dataplane: engine',
+    'isthmus.yaml:3:6: t: with dataplane: xfrm, dscp can only be copy or 0, and df clear or copy; leave them out or use dataplane: engine',
   ]);
 });
 

@@ -28,6 +28,8 @@ export interface KernelGateway {
 
 export interface Left {
   esp?: Uint8Array;
+  /** The same with its outer headers. */
+  outer?: Uint8Array;
   /** Where the ESP packet goes; port 0 where it is not in UDP. */
   to?: { address: string; port: number };
   /** Packets that are neither ESP nor IKE. */
@@ -115,7 +117,7 @@ function leftOf(packets: Uint8Array[]): Left {
   const left: Left = { clear: [] };
   for (const packet of packets) {
     const esp = espIn(packet);
-    if (esp) Object.assign(left, { esp, to: destinationOf(packet) });
+    if (esp) Object.assign(left, { esp, outer: packet, to: destinationOf(packet) });
     else if (!isOfLink(packet)) left.clear.push(packet);
   }
   return left;

@@ -9,12 +9,24 @@ import { integrityRow } from '../../src/crypto/suites.ts';
 import type { XfrmPlane } from '../../src/dataplane/xfrm.ts';
 import { OURS } from '../../src/host/wanted.ts';
 import type { Plane } from '../../src/native.ts';
-import { type SaParameters, vtiKey } from '../../src/policy/sad.ts';
+import { type DataPlaneEvent, type Policy, type SaParameters, vtiKey } from '../../src/policy/sad.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
 import { addressBytes, familyOf } from '../../src/wire/address.ts';
+import { checksum, viewOf } from '../../src/wire/ip.ts';
 import { NETLINK } from '../../src/wire/netlink.ts';
 import { inboundSa, outboundSa, policy, SITE_A, SITE_B } from './packets.ts';
-import { ANYWHERE, addon, CHOICE, gateway, ip, peerOf, towards, withPlane } from './xfrm-guest.ts';
+import {
+  ANYWHERE,
+  addon,
+  CHOICE,
+  gateway,
+  ip,
+  PACKET,
+  peerOf,
+  sending,
+  towards,
+  withPlane,
+} from './xfrm-guest.ts';
 
 test('xfrm: VTIs of the same selectors, and a policy beside them: each packet goes the way it is routed', () => {
   const links = [1, 2].map((id) => ({ name: `vti${id}`, id, remote: `198.51.100.${id}`, to: 20 + id }));
@@ -159,6 +171,7 @@ function ourSas(kind: Kind): { sent: SaParameters; received: SaParameters } {
 function setUpPeer(kind: Kind, align4 = true): void {
   const [far, here] = OUTER[kind.outside];
   const { words } = keysOf(kind);
+  clearPeer();
   const flags = [
     ...(kind.esn ? ['esn'] : []),
     ...(kind.mode === 'tunnel' ? ['af-unspec'] : []),
@@ -189,9 +202,9 @@ function clearPeer(): void {
 }
 
 /** Whether an echo request from us to that address is answered. */
-function answers(to: string, from: string): boolean {
+function answers(to: string, from: string, ...more: string[]): boolean {
   try {
-    execFileSync('ping', ['-n', '-c', '1', '-w', '1', '-I', from, to], { stdio: 'ignore' });
+    execFileSync('ping', [...more, '-n', '-c', '1', '-w', '1', '-I', from, to], { stdio: 'ignore' });
     return true;
   } catch {
     return false;
@@ -202,10 +215,10 @@ function pairOf({ mode, outside, inside }: Kind): readonly [string, string] {
   return mode === 'transport' ? OUTER[outside] : INNER[inside];
 }
 
-async function connect(plane: XfrmPlane, kind: Kind): Promise<void> {
+async function connect(plane: XfrmPlane, kind: Kind, more: Partial<Policy> = {}): Promise<void> {
   const { sent, received } = ourSas(kind);
   await plane.apply([
-    { type: 'add-policy', policy: policy('t/net', { selectors: selectorsOf(kind) }) },
+    { type: 'add-policy', policy: policy('t/net', { selectors: selectorsOf(kind), ...more }) },
     { type: 'add-inbound', sa: received },
     { type: 'add-outbound', sa: sent },
     { type: 'use-outbound', policy: 't/net', spi: sent.spi, remote: sent.remote },
@@ -308,4 +321,180 @@ async function taken(native: Plane): Promise<Uint8Array | undefined> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   return undefined;
+}
+
+const PLAIN: Kind = { protocol: 'esp', algorithm: 'gcm', esn: false, mode: 'tunnel', outside: 4, inside: 4 };
+const [NEAR, FAR] = INNER[4];
+
+test('xfrm: a tunnel with a mark is for packets with that mark; what comes out of it has the mark', () =>
+  withPlane(async (plane) => {
+    await connect(plane, PLAIN, { kernel: { mark: { value: 0x70, mask: 0xf0 }, offload: 'off' } });
+    setUpPeer(PLAIN);
+    assert.ok(answers(FAR, NEAR, '-m', `${0x75}`));
+    assert.equal(answers(FAR, NEAR), false, 'in the clear, which the peer does not take');
+    assert.match(ip('xfrm policy list dir in'), /mark 0x70\/0xf0/);
+    const { policies, sas } = await plane.snapshot();
+    assert.deepEqual([policies.length, sas.map(({ packets }) => packets)], [1, [1n, 1n]]);
+    await disconnect(plane);
+    assert.doesNotMatch(ip('xfrm policy list') + ip('xfrm state'), /mark|10\.61/);
+  }));
+
+test('xfrm: outer packets have the output mark beside ours, and rules of the host choose their way by it', () =>
+  withPlane(async (plane) => {
+    const outputMark = { value: 0x80000000, mask: 0xf0000000 };
+    await connect(plane, PLAIN, { kernel: { outputMark, offload: 'off' } });
+    setUpPeer(PLAIN);
+    assert.ok(answers(FAR, NEAR));
+    assert.match(ip('xfrm state'), /output-mark 0x82d00000\/0xf2d00000/);
+    for (const [mark, passes] of [
+      ['0x80000000/0xf0000000', false],
+      ['0x90000000/0xf0000000', true],
+      ['0x2d00000/0x2d00000', false],
+    ] as const) {
+      ip(`rule add fwmark ${mark} priority 9 unreachable`);
+      assert.equal(answers(FAR, NEAR), passes, mark);
+      ip('rule delete priority 9');
+    }
+    await disconnect(plane);
+  }));
+
+test('xfrm: VTIs over each family carry each family', () =>
+  withPlane(
+    async (plane) => {
+      for (const [outside, type] of [
+        [4, 'vti'],
+        [6, 'vti6'],
+      ] as const) {
+        const link = { name: type, id: outside };
+        const [local, remote] = OUTER[outside];
+        ip(`link add ${type} type ${type} local ${local} remote ${remote} key ${vtiKey(link)}`);
+        ip(`link set dev ${type} up`);
+        for (const inside of [4, 6] as const) {
+          const kind = { ...PLAIN, outside, inside };
+          const [near, far] = INNER[inside];
+          ip(`-${inside} route replace ${far} dev ${type} src ${near}`);
+          await connect(plane, kind, { link });
+          setUpPeer(kind);
+          assert.ok(answers(far, near), `IPv${inside} in IPv${outside}`);
+          ip(`-${inside} route replace ${far} dev wire src ${near}`);
+          assert.equal(answers(far, near), false, 'what is not routed to the link does not go into it');
+          await disconnect(plane);
+        }
+        ip(`link delete ${type}`);
+      }
+    },
+    addon,
+    'vti',
+  ));
+
+const VOICE = 0xb8 | 1;
+
+test('xfrm: DSCP is copied or 0, congestion bits always come along, and what the kernel cannot do is refused in a sentence', () =>
+  withPlane(async (plane) => {
+    const packet = withTrafficClass(VOICE);
+    for (const [dscp, outer] of [
+      ['copy', VOICE],
+      [0, VOICE & 3],
+    ] as const) {
+      await plane.apply(sending(outboundSa(1000, CHOICE, { outer: { df: 'clear', dscp } })));
+      assert.equal((await gateway.fromHost(packet)).outer?.[1], outer);
+      await plane.apply([{ type: 'remove', direction: 'out', spi: 1000 }]);
+    }
+    for (const [outer, sentence] of [
+      [{ df: 'clear', dscp: 46 }, 'the kernel copies DSCP or leaves it 0, and cannot set it to 46'],
+      [{ df: 'set', dscp: 'copy' }, 'the kernel copies DF or clears it, and cannot set it always'],
+    ] as const)
+      await assert.rejects(plane.apply(sending(outboundSa(1000, CHOICE, { outer }))), { message: sentence });
+  }));
+
+test('xfrm: packets are padded up to a size, and larger ones are not', () =>
+  withPlane(async (plane) => {
+    await plane.apply(sending(outboundSa(1000, CHOICE, { padTo: 600 })));
+    const sizes = [];
+    for (const packet of [PACKET, withPayload(300), withPayload(900)])
+      sizes.push((await gateway.fromHost(packet)).esp!.length);
+    // SPI, sequence number, IV and ICV; two bytes of trailer.
+    const whole = 8 + 8 + 16 + 2;
+    assert.ok(sizes[0]! >= 600 + whole && sizes[0]! < 600 + whole + 4);
+    assert.equal(sizes[1], sizes[0]);
+    assert.ok(sizes[2]! >= 928 + whole && sizes[2]! < 928 + whole + 4);
+  }));
+
+test('xfrm: limits of an inbound SA are told once each, and at the hard one nothing comes in', () =>
+  withPlane(async (plane) => {
+    const events: DataPlaneEvent[] = [];
+    plane.onEvent((event) => events.push(event));
+    await connect(plane, PLAIN);
+    await plane.apply([
+      { type: 'remove', direction: 'in', spi: 5001 },
+      {
+        type: 'add-inbound',
+        sa: { ...ourSas(PLAIN).received, lifetime: { softPackets: 2n, hardPackets: 3n } },
+      },
+    ]);
+    setUpPeer(PLAIN);
+    const passed = [1, 2, 3, 4].map(() => answers(FAR, NEAR));
+    assert.deepEqual(passed, [true, true, true, false]);
+    for (let attempt = 0; attempt < 400 && events.length < 2; attempt++) {
+      plane.deliver();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    assert.deepEqual(
+      events.map((event) => (event.type === 'expire' ? [event.direction, event.hard] : event.type)),
+      [
+        ['in', false],
+        ['in', true],
+      ],
+    );
+    await disconnect(plane);
+  }));
+
+test('xfrm: where the interface does not encrypt, auto goes on without and says so, and the rest fails', () =>
+  withPlane(async (plane) => {
+    await connect(plane, PLAIN, { kernel: { offload: 'auto' } });
+    setUpPeer(PLAIN);
+    assert.ok(answers(FAR, NEAR));
+    const reason = 'the interface that leads to the peer does not encrypt';
+    const { sas } = await plane.snapshot();
+    assert.deepEqual(
+      sas.map(({ offload }) => offload),
+      [
+        { by: 'off', reason },
+        { by: 'off', reason },
+      ],
+    );
+    await disconnect(plane);
+    for (const [offload, kind, sentence] of [
+      ['crypto', PLAIN, `offload: crypto: ${reason}`],
+      ['packet', PLAIN, /^offload: packet: /],
+      [
+        'crypto',
+        { ...PLAIN, protocol: 'ah', algorithm: 'hmac-sha2-256-128' },
+        'offload: crypto: interfaces do ESP only',
+      ],
+    ] as const) {
+      await assert.rejects(connect(plane, kind, { kernel: { offload } }), { message: sentence });
+      assert.deepEqual((await plane.snapshot()).sas, []);
+      await disconnect(plane);
+    }
+  }));
+
+function withTrafficClass(octet: number): Uint8Array {
+  const packet = PACKET.slice();
+  packet[1] = octet;
+  return summed(packet);
+}
+
+function withPayload(length: number): Uint8Array {
+  const packet = new Uint8Array(28 + length);
+  packet.set(PACKET.subarray(0, 28));
+  viewOf(packet).setUint16(2, packet.length);
+  viewOf(packet).setUint16(24, 8 + length);
+  return summed(packet);
+}
+
+function summed(packet: Uint8Array): Uint8Array {
+  viewOf(packet).setUint16(10, 0);
+  viewOf(packet).setUint16(10, checksum(packet.subarray(0, 20)));
+  return packet;
 }

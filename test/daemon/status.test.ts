@@ -37,6 +37,17 @@ test('keys alone are negotiated, packets both ways are passing, one way is degra
   }
 });
 
+test('what the network interface does is told of the SA in use', () => {
+  const pair = established(sites());
+  const offload = { by: 'off', reason: 'it does not encrypt' } as const;
+  const old: InstalledSa = { ...installed('out', 1, 999), inUse: false, offload: { by: 'crypto' } };
+  const [child] = statusOf(
+    pair,
+    proofs(old, { ...installed('out', 1), offload }, installed('in', 1)),
+  ).children;
+  assert.deepEqual([child!.out.offload, child!.in.offload], [offload, undefined]);
+});
+
 test('counters go on over a rekey, and prove nothing once the tunnel broke', () => {
   const pair = established(sites());
   const { upSince } = viewOf(pair).ikeSa!;

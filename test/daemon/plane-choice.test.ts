@@ -133,3 +133,14 @@ function acknowledgement(request: Uint8Array, errno: number): Uint8Array {
   answer.set(request.subarray(0, 16), 20);
   return answer;
 }
+
+test('auto: a tunnel with marks is not carried out by the engine, which knows none', (t) => {
+  const config = configured(t, 'auto');
+  const [first, ...others] = config.tunnels;
+  const marked = { ...first!, kernel: { mark: { value: 7, mask: 255 }, offload: 'off' } as const };
+  assert.throws(
+    () => choose({ ...config, tunnels: [marked, ...others] }, notHere),
+    (error) => error instanceof HostError && /has marks, which need the kernel/.test(error.message),
+  );
+  assert.equal(choose(config, notHere).name, 'engine');
+});

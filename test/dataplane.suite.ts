@@ -20,6 +20,7 @@ import { viewOf } from '../src/wire/ip.ts';
 import {
   inboundSa,
   mirrored,
+  outboundAh,
   outboundSa,
   policy,
   range,
@@ -36,8 +37,11 @@ export interface UnderTest {
   outbound(packet: Uint8Array): Promise<Uint8Array | undefined>;
   /** The network brings an ESP packet: what reaches the hosts, or nothing. */
   inbound(esp: Uint8Array, from?: { address: string; port: number }): Promise<Uint8Array | undefined>;
-  /** The network brings a whole packet, which it says who sent: AH, or ESP in transport mode. */
-  inboundPacket?(packet: Uint8Array): Promise<Uint8Array | undefined>;
+  /** The same of whole packets: AH, and what travels in transport mode, has an IP header that is part of it. */
+  whole: {
+    outbound(packet: Uint8Array): Promise<Uint8Array | undefined>;
+    inbound(packet: Uint8Array): Promise<Uint8Array | undefined>;
+  };
   /** The same with the number of a link: the device that a packet comes from, and the one that it reaches. */
   links?: {
     outbound(packet: Uint8Array, link: number): Promise<Uint8Array | undefined>;
@@ -149,6 +153,68 @@ export function testDataPlane(name: string, open: Open, { cannot = {}, rounds = 
       await close(plane);
     },
   );
+
+  contract(
+    'AH in tunnel mode, with and without extended numbers: both ways, and once only',
+    async (under) => {
+      const { plane, whole } = under;
+      const names = (['hmac-sha2-256-128', 'hmac-sha1-96', 'aes-cmac-96'] as const).filter((one) =>
+        plane.capabilities.authentication.includes(one),
+      );
+      assert.ok(names.length > 0, 'the plane does AH');
+      await plane.apply(both.slice(0, 1));
+      for (const [index, changes] of [{}, { esn: true, replayWindow: 4096 }].entries()) {
+        for (const [more, name] of names.entries()) {
+          const spi = 5000 + 100 * index + 2 * more;
+          const sent = outboundAh(spi, name, changes);
+          const received: SaParameters = { ...outboundAh(spi + 1, name, changes), direction: 'in' };
+          await plane.apply([...addBoth(sent, received)]);
+          const peer = await peerOf(sent, received);
+          for (const packet of [PACKET, PACKET_V6])
+            assert.deepEqual(peer.inboundPacket((await whole.outbound(packet))!), packet, name);
+          const reply = peer.outbound(REPLY)!;
+          assert.deepEqual(await whole.inbound(reply), REPLY, name);
+          assert.equal(await whole.inbound(reply), undefined, name);
+          assert.equal(await whole.inbound(damaged(peer.outbound(REPLY)!)), undefined, name);
+        }
+      }
+      await close(plane);
+    },
+  );
+
+  for (const protocol of ['esp', 'ah'] as const) {
+    contract(
+      `${protocol.toUpperCase()} in transport mode: between the outer addresses themselves, both ways, and nobody else`,
+      async (under) => {
+        const { plane, whole } = under;
+        const [sent, received] = hostSas(protocol, OUTERMOST);
+        await plane.apply([
+          { type: 'add-policy', policy: policy('t/net', { selectors: OUTERMOST }) },
+          ...addBoth(sent, received),
+        ]);
+        const peer = await peerOf(sent, received, { local: OUTERMOST.remote, remote: OUTERMOST.local });
+        const packet = await whole.outbound(GRE);
+        assert.deepEqual(peer.inboundPacket(packet!), GRE);
+        const reply = peer.outbound(GRE_REPLY)!;
+        assert.deepEqual(await whole.inbound(reply), GRE_REPLY);
+        assert.equal(await whole.inbound(reply), undefined);
+        assert.equal(await whole.outbound(PACKET), undefined);
+        await close(plane);
+      },
+    );
+  }
+
+  contract('transport mode carries no packets of hosts behind, whatever its selectors say', async (under) => {
+    const { plane, whole } = under;
+    const [sent, received] = hostSas('esp', NETWORKS);
+    await plane.apply([
+      { type: 'add-policy', policy: policy('t/net', { selectors: NETWORKS }) },
+      ...addBoth(sent, received),
+    ]);
+    assert.ok(await whole.outbound(GRE));
+    assert.equal(await whole.outbound(PACKET), undefined);
+    await close(plane);
+  });
 
   contract('applying the same changes again does nothing', async ({ plane, outbound }) => {
     await plane.apply([...both, useFirst]);
@@ -534,7 +600,7 @@ const HOSTS = {
 
 /** Each once, with what it has to count and to tell: the first packet in, the limit out, the same number again. */
 async function wholePackets(under: UnderTest, family: 4 | 6): Promise<void> {
-  const { plane, outbound, inboundPacket } = under;
+  const { plane, whole } = under;
   const events = eventsOf(plane);
   const hosts = HOSTS[family];
   const between = { local: [range(hosts.local, hosts.local)], remote: [range(hosts.remote, hosts.remote)] };
@@ -553,11 +619,15 @@ async function wholePackets(under: UnderTest, family: 4 | 6): Promise<void> {
     const peer = await peerOf(sent, received, { local: selectors.remote, remote: selectors.local });
     const what = `${protocol} in ${mode} mode`;
     const [there, back] = inTunnel ? [PACKET, REPLY] : betweenHosts(family);
-    assert.deepEqual(withoutIds(peer.inboundPacket((await outbound(there))!)!), withoutIds(there), what);
-    assert.equal(await outbound(there), undefined, `${what}: no more than its limit`);
+    assert.deepEqual(
+      withoutIds(peer.inboundPacket((await whole.outbound(there))!)!),
+      withoutIds(there),
+      what,
+    );
+    assert.equal(await whole.outbound(there), undefined, `${what}: no more than its limit`);
     const reply = peer.outbound(back)!;
-    assert.deepEqual(withoutIds((await inboundPacket!(reply))!), withoutIds(back), what);
-    assert.equal(await inboundPacket!(reply), undefined, `${what}: once`);
+    assert.deepEqual(withoutIds((await whole.inbound(reply))!), withoutIds(back), what);
+    assert.equal(await whole.inbound(reply), undefined, `${what}: once`);
     await told(under, () => events.length >= 2);
     assert.deepEqual(events.splice(0), [
       { type: 'expire', direction: 'out', spi: sent.spi, hard: true },
@@ -642,6 +712,39 @@ const KINDS: readonly { choice: SaChoice; changes: Partial<SaParameters>; plain:
   { choice: GCM, changes: {}, plain: true },
   { choice: CBC, changes: { esn: true }, plain: true },
 ];
+
+/** GRE with four bytes in it, from our outer address to the peer's, and the other way. */
+const GRE = fromHex('4500001c12340000402f7c49c0000201c6336401000008000a0b0c0d');
+const GRE_REPLY = fromHex('4500001c12340000402f7c49c6336401c0000201000008000a0b0c0d');
+const OUTERMOST: SelectorSet = { local: [range('192.0.2.1', '192.0.2.1')], remote: [range(PEER, PEER)] };
+const NETWORKS: SelectorSet = {
+  local: [range('10.1.0.0', '10.1.255.255'), ...OUTERMOST.local],
+  remote: [range('10.2.0.0', '10.2.255.255'), ...OUTERMOST.remote],
+};
+
+/** An SA in each direction, in transport mode. */
+function hostSas(protocol: 'esp' | 'ah', selectors: SelectorSet): [SaParameters, SaParameters] {
+  const changes = { mode: 'transport', selectors } as const;
+  const make = (spi: number): SaParameters => {
+    if (protocol === 'ah') return outboundAh(spi, 'hmac-sha2-256-128', changes);
+    const { udp, ...sa } = outboundSa(spi, GCM, changes);
+    return sa;
+  };
+  return [make(8000), { ...make(8001), direction: 'in' }];
+}
+
+function addBoth(sent: SaParameters, received: SaParameters): Change[] {
+  return [
+    { type: 'add-inbound', sa: received },
+    { type: 'add-outbound', sa: sent },
+    { ...useFirst, spi: sent.spi },
+  ];
+}
+
+function damaged(packet: Uint8Array): Uint8Array {
+  packet[packet.length - 1]! ^= 1;
+  return packet;
+}
 
 const ELSEWHERE: SelectorSet = {
   local: [range('10.5.0.0', '10.5.255.255')],

@@ -24,7 +24,10 @@ testDataPlane(
       plane,
       outbound: async (packet) => plane.outbound(packet),
       inbound: async (esp, from) => plane.inbound(esp, from),
-      inboundPacket: async (packet) => plane.inboundPacket(packet),
+      whole: {
+        outbound: async (packet) => plane.outbound(packet),
+        inbound: async (packet) => plane.inboundPacket(packet),
+      },
       links: {
         outbound: async (packet, link) => plane.outbound(packet, link),
         async inbound(esp) {
@@ -66,9 +69,13 @@ testDataPlane(
         const [frame] = addon.inbound(native, [esp], 0, addressBytes(from.address), from.port);
         return (frame as Uint8Array | undefined)?.subarray(OFFLOAD_HEADER);
       },
-      async inboundPacket(packet) {
-        const [frame] = addon.inboundPackets(native, [packet]);
-        return (frame as Uint8Array | undefined)?.subarray(OFFLOAD_HEADER);
+      whole: {
+        outbound: async (packet) =>
+          addon.outbound(native, [plainFrame(packet)], 0)[0] as Uint8Array | undefined,
+        async inbound(packet) {
+          const [frame] = addon.inboundPackets(native, [packet]);
+          return (frame as Uint8Array | undefined)?.subarray(OFFLOAD_HEADER);
+        },
       },
       links: {
         outbound: async (packet, link) =>

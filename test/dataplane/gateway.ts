@@ -7,8 +7,10 @@ import { addressBytes, formatAddress } from '../../src/wire/address.ts';
 import { checksum, viewOf } from '../../src/wire/ip.ts';
 
 const BRIDGE = new URL('./tun-bridge.py', import.meta.url).pathname;
-const [LAN, WAN, NOTHING] = [0, 1, 255];
+const [LAN, WAN, ITSELF, NOTHING] = [0, 1, 2, 255];
+const REACHED = [LAN, ITSELF];
 const ESP = 50;
+const AH = 51;
 const UDP = 17;
 
 /** Our outer address and the peer's; networks as in packets.ts. */
@@ -19,7 +21,7 @@ export interface KernelGateway {
   fromHost(packet: Uint8Array): Promise<Left>;
   /** The network brings an ESP packet, in UDP from that port or plain (port 0): what reaches the hosts. */
   fromPeer(esp: Uint8Array, from: { address: string; port: number }): Promise<Uint8Array | undefined>;
-  /** The network brings a packet as it is: what reaches the hosts. */
+  /** The network brings a packet as it is: what reaches the hosts, or as GRE over IPv4 the gateway itself. */
   fromNetwork(packet: Uint8Array): Promise<Uint8Array | undefined>;
   /** The network brings a packet for the gateway itself, or nothing: what the gateway has sent to the network. */
   fromItself(packet?: Uint8Array): Promise<Uint8Array[]>;
@@ -28,11 +30,11 @@ export interface KernelGateway {
 
 export interface Left {
   esp?: Uint8Array;
-  /** The same with its outer headers. */
-  outer?: Uint8Array;
+  /** The packet that ESP or AH is in, with all its headers. */
+  whole?: Uint8Array;
   /** Where the ESP packet goes; port 0 where it is not in UDP. */
   to?: { address: string; port: number };
-  /** Packets that are neither ESP nor IKE. */
+  /** Packets that are neither ESP nor AH nor IKE. */
   clear: Uint8Array[];
 }
 
@@ -43,8 +45,8 @@ export async function openKernelGateway(): Promise<KernelGateway> {
   const exchange = exchangeWith(bridge);
   const reaching = async (packet: Uint8Array) => {
     const sent = await exchange(WAN, packet);
-    const inner = sent.find((one) => one.device === LAN && !isOfLink(one.packet));
-    return inner && withHops(inner.packet, 1);
+    const inner = sent.find((one) => REACHED.includes(one.device) && !isOfLink(one.packet));
+    return inner && withHops(inner.packet, inner.device === LAN ? 1 : 0);
   };
   return {
     async fromHost(packet) {
@@ -73,6 +75,8 @@ function configure(): void {
   for (const line of commands.trim().split('\n')) execFileSync('ip', line.trim().split(' '));
   const settings = [
     'net.ipv4.ip_forward=1',
+    // What the gateway itself would send comes from the device of its hosts.
+    'net.ipv4.conf.lan.accept_local=1',
     'net.ipv6.conf.all.forwarding=1',
     'net.ipv6.conf.lan.router_solicitations=0',
     'net.ipv6.conf.wan.router_solicitations=0',
@@ -117,10 +121,17 @@ function leftOf(packets: Uint8Array[]): Left {
   const left: Left = { clear: [] };
   for (const packet of packets) {
     const esp = espIn(packet);
-    if (esp) Object.assign(left, { esp, outer: packet, to: destinationOf(packet) });
-    else if (!isOfLink(packet)) left.clear.push(packet);
+    if (isProtected(packet)) left.whole = packet;
+    if (esp) Object.assign(left, { esp, to: destinationOf(packet) });
+    else if (!isProtected(packet) && !isOfLink(packet)) left.clear.push(packet);
   }
   return left;
+}
+
+/** ESP or AH, or ESP in UDP. */
+function isProtected(packet: Uint8Array): boolean {
+  const protocol = packet[packet[0]! >> 4 === 4 ? 9 : 6]!;
+  return protocol === ESP || protocol === AH || espIn(packet) !== undefined;
 }
 
 /** Neighbour and multicast listener discovery: not a host's packet. */

@@ -1,6 +1,7 @@
 # Two TUN devices for a test: `lan` and `wan`. On stdin a packet: device (0 or 1), length (4 bytes, big-endian), bytes; it
-# arrives on that device. On stdout what the kernel then sends on either, in the same form, and device 255 behind it.
-import fcntl, os, select, struct, sys
+# arrives on that device. On stdout what the kernel then sends on either, or as GRE takes for itself (device 2), in the same
+# form, and device 255 behind it.
+import fcntl, os, select, socket, struct, sys
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
 
@@ -54,6 +55,9 @@ def is_marker(packet):
 MARKER, PATIENCE, GRACE = 253, 5, 0.05
 MARKERS = [marker((10, 9, 0, 1), (203, 0, 113, 1)), marker((203, 0, 113, 1), (10, 1, 255, 254))]
 fds = [device(b"lan"), device(b"wan")]
+itself = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_GRE)
+itself.setblocking(False)
+fds.append(itself.fileno())
 print("ready", file=sys.stderr, flush=True)
 while True:
     header = sys.stdin.buffer.read(5)

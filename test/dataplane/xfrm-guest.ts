@@ -38,6 +38,10 @@ export function open(through: Addon = addon, links?: LinkKind): UnderTest {
     plane,
     outbound: async (packet) => (await gateway.fromHost(packet)).esp,
     inbound: (esp, from = { address: '198.51.100.1', port: 4500 }) => gateway.fromPeer(esp, from),
+    whole: {
+      outbound: async (packet) => (await gateway.fromHost(packet)).whole,
+      inbound: gateway.fromNetwork,
+    },
     deliver: () => plane.deliver(),
     end: () => addon.stop(native),
     machine: machineOf(

@@ -397,7 +397,7 @@ test('xfrm: DSCP is copied or 0, congestion bits always come along, and what the
       [0, VOICE & 3],
     ] as const) {
       await plane.apply(sending(outboundSa(1000, CHOICE, { outer: { df: 'clear', dscp } })));
-      assert.equal((await gateway.fromHost(packet)).outer?.[1], outer);
+      assert.equal((await gateway.fromHost(packet)).whole?.[1], outer);
       await plane.apply([{ type: 'remove', direction: 'out', spi: 1000 }]);
     }
     for (const [outer, sentence] of [

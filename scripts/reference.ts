@@ -66,6 +66,9 @@ ${table(defaults!)}
 ## tunnels.NAME.children.NAME
 
 ${table(z.toJSONSchema(childShape) as JsonSchema)}
+## tunnels.NAME.interface
+
+${table(defaults!.properties!.interface!)}
 ## tunnels.NAME.probe
 
 ${table(defaults!.properties!.probe!)}

@@ -49,6 +49,7 @@ libstrongswan-extra-plugins /usr/lib/ipsec/plugins/libstrongswan-curve25519.so
 libstrongswan-standard-plugins /usr/lib/ipsec/plugins/libstrongswan-openssl.so
 libcharon-extra-plugins /usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so' ;;
   esac
+  [ "$goal" != routes ] || echo 'frr /usr/lib/frr/bgpd'
   [ "$goal" != bench ] || echo 'ethtool /usr/sbin/ethtool
 wireguard-go /usr/bin/wireguard-go
 wireguard-tools /usr/bin/wg'

@@ -48,6 +48,7 @@ function printTunnels({
     print(
       `certificate ${subject} ${days < 0 ? 'has ended' : `ends in ${days} days`} (${resting.slice(0, 5).join(', ')})`,
     );
+  for (const { name, interface: link } of tunnels) if (link) print(`${name}: ${linkText(link)}`);
   for (const { name, why } of tunnels) if (why) print(`${name}: ${why}`);
   for (const { name, children } of tunnels)
     for (const { rekey } of children) if (rekey.sentence) print(`${name}: rekey refused: ${rekey.sentence}`);
@@ -57,6 +58,11 @@ function printTunnels({
   for (const { name, count, fault, meaning, advice } of explained)
     print(`  ${name} ${count}: ${meaning} (${WHOSE[fault]}); ${advice}`);
   print(`data plane: ${dataplane}, because ${dataplaneWhy}`);
+}
+
+function linkText({ name, state, mtu, addresses }: NonNullable<TunnelStatus['interface']>): string {
+  const own = addresses.length > 0 ? `, ${addresses.join(', ')}` : '';
+  return `interface ${name} is ${state}, MTU ${mtu}${own}`;
 }
 
 function tunnelRow({ name, state, age, peer, vendor, algorithms }: TunnelStatus): string[] {

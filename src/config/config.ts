@@ -8,7 +8,7 @@ import { isPattern } from '../ike/authenticate.ts';
 import { mayBeClassical, mayBePostQuantum } from '../policy/post-quantum.ts';
 import { type ProposalTemplate, parseTemplate, type SuiteKind } from '../policy/proposal.ts';
 import { quirksOf } from '../policy/quirks.ts';
-import type { SelectorSet } from '../policy/sad.ts';
+import type { Link, SelectorSet } from '../policy/sad.ts';
 import { intersect, prefixLength, type Selector, selectorOf, selectorText } from '../policy/selector.ts';
 import {
   type Auth,
@@ -17,6 +17,7 @@ import {
   peerProof,
   type Retransmit,
   type Tunnel,
+  type TunnelLink,
 } from '../policy/tunnel.ts';
 import { canonicalAddress, familyOf, type IpAddress } from '../wire/address.ts';
 import {
@@ -34,6 +35,7 @@ import { type Complaint, complain, type Path, type Source } from './complaint.ts
 import { DEFAULTS, POST_QUANTUM_SUITES, RETRANSMIT } from './defaults.ts';
 import { milliseconds } from './duration.ts';
 import { kernelOf, misfit } from './kernel.ts';
+import { collisions, linksOf, tunnelLinkOf } from './link.ts';
 import { firstOverlaps } from './overlaps.ts';
 import { aimless, probeOf } from './probe.ts';
 import { type Ends, hostSelectors, idleSuites, protectionAsked, protectionOf } from './protection.ts';
@@ -79,24 +81,26 @@ export function resolveConfig(
   });
   const [keyring, files] = [createKeyring(), createFiles()];
   let order = 0;
-  const tunnels = entries.flatMap(({ name, entry, source: from }) => {
+  const merging = entries.map((one) => ({ ...one, merged: withDefaults(one.entry, file.defaults) }));
+  const links = linksOf(merging.map(({ name, merged }) => ({ name, entry: merged })));
+  const tunnels = merging.flatMap(({ name, entry, merged, source: from }) => {
     const at: Complain = (path, problem, level) => {
       const where = path[0] === 'defaults' ? path : ['tunnels', name, ...path];
       complaints.push(complain(from, where, problem, level ? { level } : {}));
     };
-    const merged = withDefaults(entry, file.defaults);
     // Paths are meant from the file that they stand in.
     const folder = dirname((entry.auth ? from : source).file);
     const auth: AuthParts = { tunnel: name, entry: merged, keyring, files: filesIn(files, folder), now, at };
     const size = file.gateway.mtu ?? DEFAULTS.mtu;
-    const tunnel = resolveTunnel(name, merged, addresses, size, auth, at, order);
+    const machine = { own: addresses, mtu: size, link: links.get(name) };
+    const tunnel = resolveTunnel(name, merged, machine, auth, at, order);
     if (tunnel) idleSuites(entry, tunnel, at);
     const wrong = tunnel && misfit(tunnel, file.gateway.dataplane ?? DEFAULTS.dataplane);
     if (wrong) at(['xfrm', ...wrong.key], wrong.problem);
     order += tunnel?.children.length ?? 0;
     return tunnel ?? [];
   });
-  complaints.push(...overlaps(tunnels, entries));
+  complaints.push(...overlaps(tunnels, entries), ...claimedTwice(tunnels, entries));
   if (file.gateway.dataplane === 'xfrm') complaints.push(...beyondKernel(tunnels, entries));
   const { name, mtu = DEFAULTS.mtu, dataplane = DEFAULTS.dataplane, engine = {} } = file.gateway;
   const { workers = DEFAULTS.workers, spin = DEFAULTS.spin } = engine;
@@ -125,8 +129,7 @@ function withDefaults(entry: TunnelEntry, defaults: TunnelEntry = {}): TunnelEnt
 function resolveTunnel(
   name: string,
   entry: TunnelEntry,
-  own: readonly IpAddress[],
-  mtu: number,
+  { own, mtu, link: named }: { own: readonly IpAddress[]; mtu: number; link: Link | undefined },
   authParts: AuthParts,
   at: Complain,
   order: number,
@@ -139,8 +142,9 @@ function resolveTunnel(
   const auth = resolveAuth(authParts);
   const remoteId = peerIdentity(entry, remotes, auth, at);
   const localId = local && auth && ownIdentity(entry, local, auth, at);
+  const link = tunnelLinkOf(entry, named, remotes?.addresses ?? [], at);
   const ends = { local, remote: remotes?.addresses ?? [] };
-  const children = childrenOf(name, entry, ends, mtu, order, at);
+  const children = childrenOf(name, entry, ends, mtu, order, at)?.map((child) => probedFrom(child, link));
   const ikeProposals = ikeSuitesOf(entry, at);
   const ikeLifetime = duration(entry, 'ike-lifetime', at);
   const { fragmentation = DEFAULTS.fragmentation } = entry;
@@ -162,6 +166,7 @@ function resolveTunnel(
     rehearsal: entry.rehearsal ?? DEFAULTS.rehearsal,
     keepalive: keepalive ?? 0,
     ...(fragmentation === 'off' ? {} : { fragmentation }),
+    ...(link ? { link } : {}),
     ...ppkOf(authParts),
     ...kernelOf(entry, at),
     ...metByIke(entry),
@@ -171,6 +176,14 @@ function resolveTunnel(
 function metByIke({ vendor, quirks }: TunnelEntry): Pick<Tunnel, 'quirks'> {
   const met = quirksOf(vendor, quirks).filter((quirk) => quirk === 'ah-deleted-by-zero');
   return met.length > 0 ? { quirks: met } : {};
+}
+
+/** What goes through the interface has its address, where it has one. */
+function probedFrom(child: ChildTemplate, link: TunnelLink | undefined): ChildTemplate {
+  const { probe } = child;
+  if (!probe || probe.from !== undefined) return child;
+  const own = link?.addresses.find(({ address }) => familyOf(address) === familyOf(probe.to));
+  return own ? { ...child, probe: { ...probe, from: own.address } } : child;
 }
 
 /** Grover's algorithm halves the bits of a secret (RFC 8784 §6). */
@@ -345,11 +358,17 @@ function pairByPair(children: readonly ChildTemplate[], order: number): ChildTem
     const { local, remote } = child.selectors;
     if (local.length * remote.length === 1) return [child];
     return local.flatMap((near, i) =>
-      remote.map((far, j) => ({
-        ...child,
-        name: `${child.name}.${i + 1}.${j + 1}`,
-        selectors: { local: [near], remote: [far] },
-      })),
+      remote.flatMap((far, j) =>
+        familyOf(near.start) === familyOf(far.start)
+          ? [
+              {
+                ...child,
+                name: `${child.name}.${i + 1}.${j + 1}`,
+                selectors: { local: [near], remote: [far] },
+              },
+            ]
+          : [],
+      ),
     );
   });
   return pairs.map((child, index) => ({ ...child, order: order + index }));
@@ -359,6 +378,9 @@ function usualEncapsulation({ vendor, quirks }: TunnelEntry): Tunnel['encapsulat
   return quirksOf(vendor, quirks).includes('esp-in-udp-only') ? 'udp' : DEFAULTS.encapsulation;
 }
 
+/** What a tunnel protects where routes choose the packets. */
+const EVERYTHING = ['0.0.0.0/0', '::/0'];
+
 interface DescribedChild {
   path: Path;
   value: Partial<ChildEntry>;
@@ -366,10 +388,12 @@ interface DescribedChild {
 
 function describedChildren(
   name: string,
-  { local, remote, children }: TunnelEntry,
+  { mode, children, ...given }: TunnelEntry,
   at: Complain,
 ): Record<string, DescribedChild> | undefined {
-  if (children && (local !== undefined || remote !== undefined))
+  const missing = mode === 'route' && !children ? EVERYTHING : undefined;
+  const { local = missing, remote = missing } = given;
+  if (children && (given.local !== undefined || given.remote !== undefined))
     return at(['children'], 'write local and remote either in the tunnel or in its children');
   if (children) {
     return Object.fromEntries(
@@ -573,10 +597,20 @@ function takesNonce({ integrity }: ProposalTemplate): boolean {
   return integrity.every((name) => integrityRow(name).ivBytes !== undefined);
 }
 
-/** Two children that claim the same packets: the first in the file gets them. */
+/** Interfaces and routes that two tunnels want. */
+function claimedTwice(tunnels: readonly Tunnel[], entries: readonly Entry[]): Complaint[] {
+  const sources = new Map(entries.map(({ name, source }) => [name, source]));
+  const links = tunnels.flatMap(({ name, link }) => (link ? [{ tunnel: name, link }] : []));
+  return collisions(links).map(({ tunnel, key, problem }) =>
+    complain(sources.get(tunnel)!, ['tunnels', tunnel, 'interface', key], problem),
+  );
+}
+
+/** Two children that claim the same packets: the first in the file gets them. An interface has a table of its own. */
 function overlaps(tunnels: readonly Tunnel[], entries: readonly Entry[]): Complaint[] {
   const sources = new Map(entries.map(({ name, source }) => [name, source]));
-  const all = tunnels.flatMap((tunnel) => tunnel.children.map((child) => ({ tunnel, child })));
+  const policyBased = tunnels.filter(({ link }) => !link);
+  const all = policyBased.flatMap((tunnel) => tunnel.children.map((child) => ({ tunnel, child })));
   return firstOverlaps(all.map(({ child }) => child.selectors)).flatMap((first, index) => {
     const { tunnel, child } = all[index]!;
     const source = sources.get(tunnel.name);

@@ -1,6 +1,9 @@
 // Every default in one table, with its reason.
 
 export const DEFAULTS = {
+  mode: 'policy',
+  /** Better than what a routing daemon finds (zebra's `kernel` routes), worse than what is written by hand without one. */
+  'route-metric': 100,
   start: 'now',
   encapsulation: 'auto',
   /** RFC 6023: few peers can, and those that begin so should be met. */

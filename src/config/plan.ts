@@ -28,7 +28,7 @@ export function planReload(before: Config, after: Config): Plan[] {
 function effectOn(next: Tunnel, before: Config, after: Config): Effect {
   const found = before.tunnels.find(({ name }) => name === next.name);
   if (!found) return 'new';
-  const [old, tunnel] = [withoutProbes(found), withoutProbes(next)];
+  const [old, tunnel] = [negotiated(found), negotiated(next)];
   if (!sameProof(tunnel, before, after)) return 'restart';
   if (textOf(old) === textOf(tunnel)) return sameKeys(tunnel, before, after) ? 'untouched' : 'renewed';
   const ours = { auth: undefined };
@@ -37,9 +37,13 @@ function effectOn(next: Tunnel, before: Config, after: Config): Effect {
   return textOf(mustStay(old)) === textOf(mustStay(tunnel)) ? 'rekey' : 'restart';
 }
 
-/** They look at a tunnel, and change nothing of it. */
-function withoutProbes(tunnel: Tunnel): Tunnel {
-  return { ...tunnel, children: tunnel.children.map(({ probe: _, ...child }) => child) };
+/** Probes look at a tunnel and change nothing of it; addresses and routes of its interface are the machine's. */
+function negotiated({ link, ...tunnel }: Tunnel): Tunnel {
+  return {
+    ...tunnel,
+    children: tunnel.children.map(({ probe: _, ...child }) => child),
+    ...(link ? { link: { name: link.name, id: link.id, addresses: [], routes: [], metric: 0 } } : {}),
+  };
 }
 
 /** What the peer must prove, and by which secrets. Revocation lists change daily and count from the next time on. */
@@ -77,8 +81,10 @@ function sameKeys({ auth }: Tunnel, before: Config, after: Config): boolean {
 }
 
 /** What an established IKE SA was made with and cannot change: who, where, and which packets. */
-function mustStay({ local, remote, auth, encapsulation, fragmentation, kernel, children }: Tunnel): unknown {
+function mustStay(tunnel: Tunnel): unknown {
+  const { local, remote, auth, encapsulation, fragmentation, kernel, children, link } = tunnel;
   return {
+    link: link && { name: link.name, id: link.id },
     local,
     remote,
     auth,

@@ -151,6 +151,31 @@ export const xfrmShape = z.strictObject({
     ),
 });
 
+export const interfaceShape = z.strictObject({
+  name: text.optional().describe('at most 15 bytes; the name of the tunnel when missing'),
+  address: oneOrMore
+    .optional()
+    .describe(
+      'inside addresses of the interface with prefix lengths, such as `10.255.0.1/30`; it needs none',
+    ),
+  routes: oneOrMore.optional().describe('networks behind the peer: routes to them lead to the interface'),
+  table: z
+    .number()
+    .int()
+    .min(1)
+    .max(0xffffffff)
+    .optional()
+    .describe('of the routes; the main one when missing'),
+  metric: z.number().int().min(1).max(3_999_999).optional().describe('of the routes: lower is better'),
+  mtu: z
+    .number()
+    .int()
+    .min(1280)
+    .max(9000)
+    .optional()
+    .describe('bytes; what fits into an outer packet when missing'),
+});
+
 /** What may stand in a tunnel and in `defaults`. */
 const tunnelShape = {
   peer: oneOrMore
@@ -167,6 +192,13 @@ const tunnelShape = {
     .describe(
       'how the peer calls itself; its address when missing; with certificates `*` may stand for a part',
     ),
+  mode: z
+    .enum(['policy', 'route'])
+    .optional()
+    .describe(
+      'what chooses packets: `local` and `remote`, or routes to an interface of the tunnel’s own; then both may be left out and mean everything',
+    ),
+  interface: interfaceShape.optional().describe('of a tunnel with `mode: route`; see below'),
   local: oneOrMore.optional().describe('networks on this side'),
   remote: oneOrMore.optional().describe('networks on the other side'),
   children: z

@@ -6,6 +6,7 @@ import { createXfrm, flushXfrm } from '../dataplane/xfrm.ts';
 import { HostError } from '../host/host.ts';
 import { OURS, type PlaneName } from '../host/wanted.ts';
 import type { Addon, Plane } from '../native.ts';
+import type { LinkKind } from '../policy/sad.ts';
 
 export interface ChosenPlane {
   plane: DataPlane;
@@ -15,11 +16,20 @@ export interface ChosenPlane {
   settle(): Promise<void>;
 }
 
-/** Throws HostError where this machine cannot. The sockets are open. */
-export function choosePlane(name: PlaneName, addon: Addon, native: Plane): ChosenPlane {
+/** Throws HostError where this machine cannot. The sockets are open. `links`: what the kernel has for links. */
+export function choosePlane(
+  name: PlaneName,
+  addon: Addon,
+  native: Plane,
+  links: LinkKind | undefined,
+): ChosenPlane {
   try {
     if (name === 'xfrm') {
-      const plane = createXfrm(addon, native, { mark: OURS.mark, clock: addon.bootTime });
+      const plane = createXfrm(addon, native, {
+        mark: OURS.mark,
+        clock: addon.bootTime,
+        ...(links ? { links } : {}),
+      });
       return { plane, deliver: plane.deliver, settle: plane.settle };
     }
     // Of a daemon that ran with the kernel's IPsec: its policies would stop the engine's packets.

@@ -8,15 +8,13 @@ import { createKeyExchanges } from '../crypto/node-key-exchange.ts';
 import { createNodeProvider } from '../crypto/node-provider.ts';
 import { askKernel, flushXfrm } from '../dataplane/xfrm.ts';
 import { explainDrops } from '../dataplane/xfrm-statistics.ts';
-import { createHost, type Host, HostError } from '../host/host.ts';
-import { pairsOf } from '../host/pairs.ts';
+import { createHost, HostError } from '../host/host.ts';
 import { holderOf, type Machine, preflight, thisMachine } from '../host/preflight.ts';
-import { OURS, wantedFor } from '../host/wanted.ts';
+import { OURS } from '../host/wanted.ts';
 import type { Action, Command } from '../ike/boundary.ts';
 import type { REPORTS, ReportCode } from '../ike/errors.ts';
 import { createGateway, type Gateway } from '../ike/gateway.ts';
 import { AddonError, loadAddon } from '../native.ts';
-import { innerMtu } from '../policy/overhead.ts';
 import type { Snapshot } from '../policy/sad.ts';
 import { familyOf } from '../wire/address.ts';
 import { watchFiles } from './credential-files.ts';
@@ -26,6 +24,7 @@ import { createFetch } from './fetch.ts';
 import { createJobs } from './jobs.ts';
 import { createJudge } from './judge.ts';
 import { createKeyExport, type KeyExport } from './key-export.ts';
+import { createLinks, type Links, type LinksOptions } from './links.ts';
 import { choosePlane } from './plane.ts';
 import { type Choice, choose } from './plane-choice.ts';
 import { IKE_PORT, NAT_PORT, openPort } from './port.ts';
@@ -78,12 +77,20 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   const host = createHost(addon);
   const machine = thisMachine(addon);
   demandNothing(addon.openLink(plane, OURS.device, 0), 'HOST_TUN');
-  applyHost(host, config, [config]);
+  const { dataplane } = config;
+  const kind = dataplane === 'xfrm' ? host.linkKind() : undefined;
+  const links = createLinks({
+    ...{ addon, plane, host, dataplane, kind, log },
+    upSince: (tunnel, child) => health?.upSince(tunnel, child),
+    probe: (policy) => health?.probe(policy),
+  });
+  let health: Pick<LinksOptions, 'upSince' | 'probe'> | undefined;
+  links.apply(config, [config]);
   // Whoever wants the keys reads captures, and Wireshark takes a train of packets for one.
   const trains = options.exportKeys === undefined;
   const port = openPort(addon, plane, config.addresses, OURS.mark, config.dataplane === 'xfrm', trains);
   if ('failed' in port) throw new HostError('HOST_SOCKET', explainSocket(machine, port.failed));
-  const chosen = choosePlane(config.dataplane, addon, plane);
+  const chosen = choosePlane(config.dataplane, addon, plane, kind);
   const provider = createNodeProvider();
   const core = createGateway({ provider, capabilities: chosen.plane.capabilities });
   const traffic = createTraffic();
@@ -110,19 +117,26 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     clock: addon.bootTime,
     log,
     usageInterval: () => usageInterval(config.tunnels),
-    ...(exportKeys ? { watch: (action) => exported(exportKeys, core, action) } : {}),
+    watch(action) {
+      if (exportKeys) exported(exportKeys, core, action);
+      if (action.type !== 'send') links.lookSoon(() => config);
+    },
   });
 
   const probing = createProbing({
     addon,
     plane,
     clock: addon.bootTime,
-    log,
+    log(report) {
+      log(report);
+      links.lookSoon(() => config);
+    },
     upSince: core.carriedSince,
     silent: (tunnel) => daemon.feed({ type: 'silence', tunnel }),
     resized: () => {},
   });
 
+  health = { upSince: core.carriedSince, probe: (policy) => probing.of(policy, addon.bootTime()) };
   addon.start(plane, () => {
     chosen.deliver();
     for (const datagram of port.take()) daemon.feed({ type: 'datagram', ...datagram });
@@ -133,7 +147,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     changes: config.tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })),
   });
   void daemon.changed().then(chosen.settle);
-  probing.configure(config.tunnels, host.addresses(), ceiling(config));
+  probing.configure(config.tunnels, host.addresses(), links.ceiling(config));
   port.know(core.takeSpiChanges());
   if (options.exportKeys !== undefined) report(log, 'KEYS_EXPORTED', { folder: options.exportKeys });
   report(log, 'DAEMON_READY', {
@@ -164,7 +178,11 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       tunnels: core.tunnels().flatMap((view) => {
         const tunnel = configured.get(view.name);
         const failure = failures.findLast((one) => one.tunnel === view.name);
-        return tunnel ? [statusOfTunnel(view, tunnel, proofs, failure, now)] : [];
+        if (!tunnel) return [];
+        const link = links.of(tunnel, config);
+        return [
+          { ...statusOfTunnel(view, tunnel, proofs, failure, now), ...(link ? { interface: link } : {}) },
+        ];
       }),
       certificates: endings(),
       drops: {
@@ -187,12 +205,14 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       throw new ConfigRefused([`${file}:1:1: gateway.engine changed: restart the daemon to use it`]);
     const plan = planReload(config, next);
     if (dryRun) return plan;
-    applyOrRestore(host, config, next);
+    applyOrRestore(links, config, next);
+    const before = config;
     config = next;
     filesChanged = watchFiles(config.keyring.files);
     for (const { changes } of plan) daemon.feed({ type: 'configure', changes });
-    applyHost(host, next, [next]);
-    probing.configure(next.tunnels, host.addresses(), ceiling(next));
+    links.apply(next, [next]);
+    links.close(before, next);
+    probing.configure(next.tunnels, host.addresses(), links.ceiling(next));
     for (const { tunnel, effect } of plan) {
       if (effect !== 'untouched') log({ code: 'CONFIG_RELOADED', tunnel, detail: { effect } });
       if (effect === 'rekey') void daemon.command('rekey', tunnel);
@@ -205,13 +225,14 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   /** Counters for the status; an address that came or went, for the core and for the routes' sources. */
   function sample(): void {
     traffic.update(daemon.snapshot());
+    links.look(config);
     try {
       const now = host.addresses();
       if (now.join() === own.join()) return;
       own = now;
       daemon.feed({ type: 'addresses', local: now });
-      applyHost(host, config, [config]);
-      probing.configure(config.tunnels, now, ceiling(config));
+      links.apply(config, [config]);
+      probing.configure(config.tunnels, now, links.ceiling(config));
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
       report(log, 'HOST_REFUSED', { message: error.message });
@@ -264,6 +285,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
       clearInterval(caring);
       probing.stop();
       await daemon.stop(GOODBYE);
+      links.stop(config);
       await chosen.plane.close();
       addon.stop(plane);
     },
@@ -310,34 +332,13 @@ function readConfig(file: string, log: Log): Config {
 }
 
 /** The machine takes the new configuration beside the old one, or stays with the old one. */
-function applyOrRestore(host: Host, config: Config, next: Config): void {
+function applyOrRestore(links: Links, config: Config, next: Config): void {
   try {
-    applyHost(host, next, [config, next]);
+    links.apply(next, [config, next]);
   } catch (error) {
-    applyHost(host, config, [config]);
+    links.apply(config, [config]);
     throw error instanceof HostError ? new ConfigRefused([error.message]) : error;
   }
-}
-
-/** What stands for all of the configurations, in the size of the first. */
-function applyHost(host: Host, size: Config, configs: readonly Config[]): void {
-  const pairs = configs.flatMap(({ tunnels }) =>
-    tunnels.flatMap(({ children }) => children.flatMap(pairsOf)),
-  );
-  host.apply(wantedFor(pairs, host.addresses(), mtuOf(size), size.dataplane));
-}
-
-/** Of the device that all tunnels share: the least of them. */
-function mtuOf({ mtu, tunnels }: Config): number {
-  const each = tunnels.flatMap(({ local, children }) =>
-    children.map(({ proposals, mode }) => innerMtu(mtu, familyOf(local.address), proposals, mode)),
-  );
-  return Math.min(mtu, ...each);
-}
-
-function ceiling(config: Config): () => number {
-  const mtu = mtuOf(config);
-  return () => mtu;
 }
 
 function familiesOf({ tunnels }: Config): Set<4 | 6> {

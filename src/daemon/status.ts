@@ -5,6 +5,7 @@ import type { ChildView, TunnelView } from '../ike/view.ts';
 import type { InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import type { Ending } from './expiry.ts';
+import type { InterfaceStatus } from './links.ts';
 import { type ChildProof, whyNotPassing } from './passing.ts';
 import type { PathMtuStatus, PathMtus } from './path-mtu.ts';
 import type { ProbeStatus, Probes } from './probes.ts';
@@ -66,6 +67,8 @@ export interface TunnelStatus {
   /** Why it is not passing. */
   why?: string;
   peer: string;
+  /** Of a route-based tunnel. */
+  interface?: InterfaceStatus;
   /** What the peer says it is. */
   vendor?: string;
   algorithms?: string;

@@ -1,6 +1,7 @@
 // Our link, routes and rules in the kernel, by netlink. Only what carries our protocol number is ever removed.
 
 import type { Addon } from '../native.ts';
+import type { LinkKind } from '../policy/sad.ts';
 import { NETLINK } from '../wire/netlink.ts';
 import {
   type Answer,
@@ -20,7 +21,8 @@ import {
   setLink,
 } from '../wire/rtnetlink.ts';
 import { HostError } from './host.ts';
-import { OURS, type Wanted } from './wanted.ts';
+import { chunks, createInterfaces, EEXIST, isOurs, joined, type Step } from './interfaces.ts';
+import { OURS, type Wanted, type WantedRoute } from './wanted.ts';
 
 const ERRNO: Record<number, string> = {
   1: 'not permitted: needs CAP_NET_ADMIN',
@@ -43,32 +45,47 @@ export interface Kernel {
   routes(): Route[];
   rules(): Rule[];
   apply(wanted: Wanted): void;
+  /** What routing daemons and routes go by: interfaces of route-based tunnels, their addresses and all our routes. */
+  steer(wanted: Pick<Wanted, 'device' | 'links' | 'routes'>): void;
+  /** Of the kernel's IPsec, what links can be made of here. */
+  linkKind(): LinkKind | undefined;
   /** Removes everything of ours. How many objects that were. */
   flush(): number;
 }
 
 export function createKernel(addon: Addon): Kernel {
-  const ask = (request: Uint8Array, what: string): Answer => {
-    const answer = addon.netlink(NETLINK.ROUTE, request, 1);
-    if (typeof answer === 'string') throw new HostError('HOST_NETLINK', `${what}: ${answer}`);
-    const decoded = decodeAnswer(answer);
-    const errno = Math.max(0, ...decoded.results);
-    if (errno !== 0) throw new HostError('HOST_NETLINK', `${what}: ${ERRNO[errno] ?? `error ${errno}`}`);
-    return decoded;
-  };
+  /** Several requests in one go; each that fails says what it was. */
+  const askAll = (requests: readonly Step[]): Answer[] =>
+    chunks(requests, MOST_AT_ONCE).map((some) => {
+      const what = some[0]!.what;
+      const answer = addon.netlink(NETLINK.ROUTE, joined(some.map(({ bytes }) => bytes)), some.length);
+      if (typeof answer === 'string') throw new HostError('HOST_NETLINK', `${what}: ${answer}`);
+      const decoded = decodeAnswer(answer);
+      const at = decoded.results.findIndex((errno) => errno !== 0);
+      if (at !== -1) throw refusal(some[at] ?? some[0]!, decoded.results[at]!);
+      return decoded;
+    });
+  const ask = (bytes: Uint8Array, what: string): Answer => askAll([{ bytes, what }])[0]!;
   const links = () => ask(getLinks(), 'listing links').links;
-  const routes = () =>
-    ask(getRoutes(), 'listing routes').routes.filter(({ protocol }) => protocol === OURS.protocol);
+  const addresses = () => ask(getAddresses(), 'listing addresses').addresses;
+  const everyRoute = () => ask(getRoutes(), 'listing routes').routes;
+  const routes = () => everyRoute().filter(({ protocol }) => protocol === OURS.protocol);
   const rules = () =>
     ask(getRules(), 'listing rules').rules.filter(({ protocol }) => protocol === OURS.protocol);
 
-  function applyRoutes(wanted: Wanted, link: number): void {
-    const target = wanted.routes.map(({ throughTunnel, ...route }) =>
-      throughTunnel ? { ...route, link } : route,
+  function applyRoutes(wanted: WantedRoute[], devices: readonly Link[]): void {
+    const target = wanted.map(({ through, ...route }) =>
+      through === undefined ? route : { ...route, link: indexOf(devices, through) },
     );
-    for (const route of missing(target, routes())) ask(addRoute(route), `route ${routeText(route)}`);
+    const standing = everyRoute();
+    refuseTaken(target, standing);
+    const ours = standing.filter(({ protocol }) => protocol === OURS.protocol);
+    askAll(
+      missing(target, ours).map((route) => ({ bytes: addRoute(route), what: `route ${routeText(route)}` })),
+    );
     // A route with another source but the same place has taken the place of the old one.
-    for (const route of missing(routes(), target)) ask(deleteRoute(route), `old route ${routeText(route)}`);
+    const old = missing(routes(), target);
+    askAll(old.map((route) => ({ bytes: deleteRoute(route), what: `old route ${routeText(route)}` })));
   }
 
   function applyRules(wanted: Wanted): void {
@@ -77,27 +94,69 @@ export function createKernel(addon: Addon): Kernel {
     for (const rule of missing(standing, wanted.rules)) ask(deleteRule(rule), `old rule ${ruleText(rule)}`);
   }
 
+  const interfaces = createInterfaces({ askAll, links, addresses });
+
+  function steer({
+    device,
+    links: wantedInterfaces,
+    routes: wantedRoutes,
+  }: Parameters<Kernel['steer']>[0]): void {
+    interfaces.apply(wantedInterfaces, device);
+    applyRoutes(wantedRoutes, links());
+    interfaces.operate(wantedInterfaces);
+  }
+
   return {
     links,
-    addresses: () => ask(getAddresses(), 'listing addresses').addresses,
+    addresses,
     routes,
     rules,
+    steer,
+    linkKind: interfaces.kind,
     apply(wanted) {
       const link = links().find(({ name }) => name === wanted.device);
       if (!link) throw new HostError('HOST_NETLINK', `the device ${wanted.device} is missing`);
       ask(setLink(link.index, wanted.mtu, OURS.alias), `device ${wanted.device}`);
-      applyRoutes(wanted, link.index);
+      steer(wanted);
       applyRules(wanted);
     },
     flush() {
       const [oldRules, oldRoutes] = [rules(), routes()];
       for (const rule of oldRules) ask(deleteRule(rule), `rule ${ruleText(rule)}`);
       for (const route of oldRoutes) ask(deleteRoute(route), `route ${routeText(route)}`);
-      const ours = links().filter(({ name, alias }) => name === OURS.device && alias === OURS.alias);
+      const ours = links().filter(isOurs);
       for (const link of ours) ask(deleteLink(link.index), `device ${link.name}`);
       return oldRules.length + oldRoutes.length + ours.length;
     },
   };
+}
+
+/** So many answers fit the socket's memory. */
+const MOST_AT_ONCE = 100;
+
+function refusal({ what, taken }: Step, errno: number): HostError {
+  return errno === EEXIST && taken !== undefined
+    ? new HostError('HOST_TAKEN', taken)
+    : new HostError('HOST_NETLINK', `${what}: ${ERRNO[errno] ?? `error ${errno}`}`);
+}
+
+function indexOf(devices: readonly Link[], name: string): number {
+  const found = devices.find((device) => device.name === name);
+  if (!found) throw new HostError('HOST_NETLINK', `the interface ${name} is missing`);
+  return found.index;
+}
+
+/** The kernel would replace a route of the same place and metric, whoever made it. */
+function refuseTaken(target: readonly Route[], standing: readonly Route[]): void {
+  const place = ({ table, destination, metric }: Route) =>
+    `${table} ${destination.address}/${destination.length} ${metric}`;
+  const foreign = new Set(standing.filter(({ protocol }) => protocol !== OURS.protocol).map(place));
+  const taken = target.find((route) => foreign.has(place(route)));
+  if (taken)
+    throw new HostError(
+      'HOST_TAKEN',
+      `a route to ${taken.destination.address}/${taken.destination.length} with metric ${taken.metric} stands in table ${taken.table} already and is not ours: remove it, or choose another interface.metric or interface.table`,
+    );
 }
 
 /** What stands in `all` and not in `others`. */

@@ -2,9 +2,11 @@
 
 import type { Addon } from '../native.ts';
 import type { SelectorSet } from '../policy/sad.ts';
-import { prefixesOf, type Selector } from '../policy/selector.ts';
+import { prefixesOf, type Selector, selectorOf } from '../policy/selector.ts';
 import { familyOf } from '../wire/address.ts';
+import type { Prefix } from '../wire/rtnetlink.ts';
 import { HostError } from './host.ts';
+import type { WantedLink } from './links.ts';
 import { OURS } from './wanted.ts';
 
 const TABLE = { family: 'inet', table: OURS.nftables };
@@ -15,15 +17,26 @@ const MANGLE = -150;
 
 type Expression = Record<string, unknown>;
 
-/** `mtu`: of the tunnel's device, bytes. */
-export function applyGuards(addon: Addon, pairs: readonly SelectorSet[], mtu: number): void {
+/** `mtu`: of the device that tunnels without an interface share, bytes. */
+export function applyGuards(
+  addon: Addon,
+  pairs: readonly SelectorSet[],
+  mtu: number,
+  links: readonly WantedLink[],
+): void {
+  const devices = [{ name: OURS.device, mtu }, ...links];
+  const names = devices.map(({ name }) => name);
   nft(addon, [
     ...replaceTable(),
     ...counters(),
     ...chains(),
-    ...outward(pairs),
-    ...inward(pairs),
-    ...clampSegments(mtu),
+    ...outward(pairs, names),
+    ...inward(pairs, names),
+    ...['forward', 'output'].flatMap((chain) =>
+      links.flatMap((link) => dropRouted(chain, link, 'daddr', 'out')),
+    ),
+    ...links.flatMap((link) => dropRouted('input', link, 'saddr', 'in')),
+    ...devices.flatMap(clampSegments),
   ]);
 }
 
@@ -65,7 +78,7 @@ function chains(): Expression[] {
 }
 
 /** TCP is told the size that fits both ways, whether or not "too big" messages get through (RFC 4459 §3.2). */
-function clampSegments(mtu: number): Expression[] {
+function clampSegments({ name, mtu }: { name: string; mtu: number }): Expression[] {
   const size = { 'tcp option': { name: 'maxseg', field: 'size' } };
   const syn = { match: { op: 'in', left: { payload: { protocol: 'tcp', field: 'flags' } }, right: 'syn' } };
   const headers = [
@@ -75,7 +88,7 @@ function clampSegments(mtu: number): Expression[] {
   return headers.flatMap(([family, bytes]) =>
     ['oifname', 'iifname'].map((key) =>
       rule('clamp', [
-        meta(key, OURS.device),
+        meta(key, name),
         meta('nfproto', family),
         syn,
         { match: { op: '>', left: size, right: mtu - bytes } },
@@ -85,8 +98,8 @@ function clampSegments(mtu: number): Expression[] {
   );
 }
 
-function outward(pairs: readonly SelectorSet[]): Expression[] {
-  const leaves = [meta('oifname', OURS.device), meta('oifname', 'lo')];
+function outward(pairs: readonly SelectorSet[], devices: readonly string[]): Expression[] {
+  const leaves = [...devices, 'lo'].map((device) => meta('oifname', device));
   return ['forward', 'output'].flatMap((chain) => [
     ...leaves.map((match) => rule(chain, [match, accept()])),
     rule(chain, [ourOwn(), accept()]),
@@ -94,9 +107,9 @@ function outward(pairs: readonly SelectorSet[]): Expression[] {
   ]);
 }
 
-function inward(pairs: readonly SelectorSet[]): Expression[] {
+function inward(pairs: readonly SelectorSet[], devices: readonly string[]): Expression[] {
   return [
-    ...[OURS.device, 'lo'].map((device) => rule('input', [meta('iifname', device), accept()])),
+    ...[...devices, 'lo'].map((device) => rule('input', [meta('iifname', device), accept()])),
     // Ours: outer packets, when the gateway's own address is protected too.
     rule('input', [payload('udp', 'dport', { set: [500, 4500] }), accept()]),
     rule('input', [
@@ -131,6 +144,21 @@ function dropPair(
       ),
     ];
   });
+}
+
+/** What an interface leads to comes and goes by it only, but for networks that this machine is in itself. */
+function dropRouted(
+  chain: string,
+  { guarded, near }: WantedLink,
+  far: string,
+  counter: string,
+): Expression[] {
+  const selectors = (prefixes: readonly Prefix[]) =>
+    prefixes.map(({ address, length }) => selectorOf(`${address}/${length}`)!);
+  return [
+    ...selectors(near).map((one) => rule(chain, [inRange(far, one), accept()])),
+    ...selectors(guarded).map((one) => rule(chain, [inRange(far, one), { counter }, { drop: null }])),
+  ];
 }
 
 /** Ports are left out on purpose: a fragment carries none, so the whole pair of that protocol is guarded. */

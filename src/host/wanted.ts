@@ -4,11 +4,14 @@ import type { SelectorSet } from '../policy/sad.ts';
 import { contains, intersect, prefixesOf, type Selector } from '../policy/selector.ts';
 import { familyOf, type IpAddress } from '../wire/address.ts';
 import type { Route, Rule } from '../wire/rtnetlink.ts';
+import type { WantedLink } from './links.ts';
 
 /** Marks of everything that is ours. */
 export const OURS = {
   device: 'isthmus0',
   alias: 'isthmus: packets for the tunnels',
+  /** What the alias of every device of ours begins with. */
+  aliasPrefix: 'isthmus: ',
   /** rtnetlink's protocol number of our routes and rules. */
   protocol: 45,
   /** What comes from protected networks looks here. */
@@ -24,7 +27,7 @@ export const OURS = {
 } as const;
 
 /** Behind every way through the tunnel: what cannot go there goes nowhere. */
-const LAST_METRIC = 4_000_000;
+export const LAST_METRIC = 4_000_000;
 const FIRST_METRIC = 100;
 
 /** Who protects packets: a program behind the device, or the kernel on their way to the network. */
@@ -41,10 +44,15 @@ export interface Wanted {
   plane: PlaneName;
   device: string;
   mtu: number;
-  routes: (Omit<Route, 'link'> & { throughTunnel: boolean })[];
+  routes: WantedRoute[];
   rules: Rule[];
   guards: SelectorSet[];
+  /** Interfaces of route-based tunnels. */
+  links: WantedLink[];
 }
+
+/** `through`: the device that it leads to. */
+export type WantedRoute = Omit<Route, 'link'> & { through?: string };
 
 /** `own`: the addresses of this machine, to give its own packets a source inside the local selector. */
 export function wantedFor(
@@ -62,6 +70,7 @@ export function wantedFor(
     routes: distinct(routed.flatMap((pair) => routesOf(pair, own))),
     rules: distinct(routed.flatMap(rulesOf)),
     guards: [...protectedPairs],
+    links: [],
   };
 }
 
@@ -96,10 +105,10 @@ function bothWays(selector: Selector, table: number, source: IpAddress | undefin
         ...common,
         type: 'unicast' as const,
         metric: FIRST_METRIC,
-        throughTunnel: true,
+        through: OURS.device,
         ...(fits ? { source } : {}),
       },
-      { ...common, type: 'unreachable' as const, metric: LAST_METRIC, throughTunnel: false },
+      { ...common, type: 'unreachable' as const, metric: LAST_METRIC },
     ];
   });
 }
@@ -114,7 +123,6 @@ function throwsOf(near: Selector, far: Selector, table: number): Wanted['routes'
     protocol: OURS.protocol,
     destination,
     metric: 0,
-    throughTunnel: false,
   }));
 }
 

@@ -1,7 +1,7 @@
 // Routing netlink (Linux include/uapi/linux/{rtnetlink,fib_rules,if_link}.h): links, addresses, routes, rules.
 
-import { addressBytes, formatAddress, type IpAddress } from './address.ts';
-import { type Codec, decode, map, reserved, rest, struct, u8 } from './codec.ts';
+import { addressBytes, familyOf, formatAddress, type IpAddress } from './address.ts';
+import { type Codec, decode, encode, map, reserved, rest, struct, u8, u32 } from './codec.ts';
 import {
   attributes,
   errnoOf,
@@ -20,6 +20,7 @@ const TYPE = {
   DELLINK: 17,
   GETLINK: 18,
   NEWADDR: 20,
+  DELADDR: 21,
   GETADDR: 22,
   NEWROUTE: 24,
   DELROUTE: 25,
@@ -29,7 +30,9 @@ const TYPE = {
   GETRULE: 34,
 };
 const IFF_UP = 1;
-const ROUTE_TYPE = { unicast: 1, unreachable: 7, throw: 9 } as const;
+const ROUTE_TYPE = { unicast: 1, blackhole: 6, unreachable: 7, prohibit: 8, throw: 9 } as const;
+/** RFC 2863's ifOperStatus; what was never said counts as up. */
+const OPERATION = { unknown: 0, dormant: 5, up: 6 };
 
 /** 4 or 16 bytes. */
 const address: Codec<IpAddress> = map(
@@ -44,8 +47,20 @@ const link = struct({
   index: hostSigned32,
   flags: host32,
   change: host32,
-  attributes: attributes({ name: [3, text], mtu: [4, host32], alias: [20, text] }),
+  attributes: attributes({
+    name: [3, text],
+    mtu: [4, host32],
+    operation: [16, u8],
+    info: [18, attributes({ kind: [1, text], data: [2, rest] })],
+    alias: [20, text],
+  }),
 });
+
+/** IFLA_XFRM_*. */
+const xfrmLink = attributes({ id: [2, host32] });
+
+/** IFLA_VTI_*; `vti6` has longer addresses. Keys are in network byte order. */
+const vtiLink = attributes({ input: [2, u32], output: [3, u32], local: [4, address], remote: [5, address] });
 
 /** struct ifaddrmsg. */
 const linkAddress = struct({
@@ -53,7 +68,7 @@ const linkAddress = struct({
   length: u8,
   _flags: reserved(2),
   link: host32,
-  attributes: attributes({ address: [1, address], local: [2, address] }),
+  attributes: attributes({ address: [1, address], local: [2, address], protocol: [11, u8] }),
 });
 
 /** struct rtmsg. */
@@ -107,13 +122,24 @@ export interface Link {
   name: string;
   mtu: number;
   up: boolean;
+  /** What routing daemons go by: it is neither without a carrier nor waits for something. */
+  running: boolean;
   alias?: string;
+  /** Where it is one for the kernel's IPsec. */
+  ipsec?: IpsecLink;
 }
+
+/** What the kernel's IPsec tells packets of one tunnel by: an `if_id`, or keys and outer addresses. */
+export type IpsecLink =
+  | { kind: 'xfrm'; id: number }
+  | { kind: 'vti' | 'vti6'; key: number; local: IpAddress; remote: IpAddress };
 
 export interface LinkAddress {
   link: number;
   address: IpAddress;
   length: number;
+  /** Who added it, as with routes; Linux 5.18 and later. */
+  protocol?: number;
 }
 
 /** `protocol` marks who made it (rtnetlink's RTPROT_*). */
@@ -153,12 +179,44 @@ export function setLink(index: number, mtu: number, alias: string): Uint8Array {
   return message(TYPE.NEWLINK, FLAG.ACK, link, up);
 }
 
+/** A device of that name comes into being, down; what has the name already is an error. */
+export function addLink(name: string, ipsec: IpsecLink): Uint8Array {
+  const info = { kind: ipsec.kind, data: dataOf(ipsec) };
+  const wanted = { index: 0, flags: 0, change: 0, attributes: { name, info } };
+  return message(TYPE.NEWLINK, FLAG.ACK | FLAG.CREATE | FLAG.EXCL, link, wanted);
+}
+
+function dataOf(ipsec: IpsecLink): Uint8Array {
+  if (ipsec.kind === 'xfrm') return encode(xfrmLink, { id: ipsec.id });
+  const { key, local, remote } = ipsec;
+  return encode(vtiLink, { input: key, output: key, local, remote });
+}
+
+/** RFC 2863: `dormant` waits for something and is not up for routing daemons, though packets pass. */
+export function setOperation(index: number, operation: 'up' | 'dormant'): Uint8Array {
+  const attributes = { operation: OPERATION[operation] };
+  return message(TYPE.NEWLINK, FLAG.ACK, link, { index, flags: 0, change: 0, attributes });
+}
+
 export function deleteLink(index: number): Uint8Array {
   return message(TYPE.DELLINK, FLAG.ACK, link, { index, flags: 0, change: 0, attributes: {} });
 }
 
 export function getAddresses(): Uint8Array {
   return message(TYPE.GETADDR, FLAG.DUMP, linkAddress, { family: 0, length: 0, link: 0, attributes: {} });
+}
+
+export function addAddress(wanted: LinkAddress): Uint8Array {
+  return message(TYPE.NEWADDR, FLAG.ACK | FLAG.CREATE | FLAG.REPLACE, linkAddress, addressToWire(wanted));
+}
+
+export function deleteAddress(old: LinkAddress): Uint8Array {
+  return message(TYPE.DELADDR, FLAG.ACK, linkAddress, addressToWire(old));
+}
+
+function addressToWire({ link: index, address: own, length, protocol }: LinkAddress) {
+  const family = FAMILY[familyOf(own)];
+  return { family, length, link: index, attributes: { address: own, local: own, protocol } };
 }
 
 export function getRoutes(): Uint8Array {
@@ -251,14 +309,48 @@ function addTo(answer: Answer, one: NetlinkMessage): void {
 
 function linkOf(body: Uint8Array): Link {
   const { index, flags, attributes: has } = decode(link, body, 'link');
-  const { name = '', mtu = 0, alias } = has;
-  return { index, name, mtu, up: (flags & IFF_UP) !== 0, ...(alias === undefined ? {} : { alias }) };
+  const { name = '', mtu = 0, alias, operation = OPERATION.unknown, info } = has;
+  const ipsec = info && ipsecOf(info);
+  return {
+    index,
+    name,
+    mtu,
+    up: (flags & IFF_UP) !== 0,
+    running: operation === OPERATION.up || operation === OPERATION.unknown,
+    ...(alias === undefined ? {} : { alias }),
+    ...(ipsec ? { ipsec } : {}),
+  };
 }
+
+function ipsecOf({
+  kind,
+  data,
+}: {
+  kind?: string | undefined;
+  data?: Uint8Array | undefined;
+}): IpsecLink | undefined {
+  if (!data) return undefined;
+  switch (kind) {
+    case 'xfrm':
+      return { kind, id: decode(xfrmLink, data, 'link').id ?? 0 };
+    case 'vti':
+    case 'vti6': {
+      const { input = 0, local, remote } = decode(vtiLink, data, 'link');
+      const any = ANY_ADDRESS[kind];
+      return { kind, key: input, local: local ?? any, remote: remote ?? any };
+    }
+  }
+  return undefined;
+}
+
+export const ANY_ADDRESS = { vti: '0.0.0.0', vti6: '::' };
 
 function addressOf(body: Uint8Array): LinkAddress[] {
   const { link: index, length, attributes: has } = decode(linkAddress, body, 'address');
   const own = has.local ?? has.address;
-  return own === undefined ? [] : [{ link: index, address: own, length }];
+  const { protocol } = has;
+  if (own === undefined) return [];
+  return [{ link: index, address: own, length, ...(protocol === undefined ? {} : { protocol }) }];
 }
 
 function routeOf(body: Uint8Array): Route[] {

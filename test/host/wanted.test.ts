@@ -50,7 +50,7 @@ test('everything as remote network: the local one stays local', () => {
 test('a range that is no network becomes the networks it is made of', () => {
   const range = { protocol: 0, startPort: 0, endPort: 65535, start: '10.2.0.1', end: '10.2.0.6' };
   const { routes } = wantedFor([{ local: [selectorOf('10.1.0.0/16')!], remote: [range] }], [], 1400);
-  const through = routes.filter(({ throughTunnel }) => throughTunnel);
+  const through = routes.filter(({ through }) => through === OURS.device);
   assert.deepEqual(
     through.map(({ destination: { address, length } }) => `${address}/${length}`),
     ['10.2.0.1/32', '10.2.0.2/31', '10.2.0.4/31', '10.2.0.6/32'],

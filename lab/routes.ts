@@ -1,0 +1,338 @@
+// Two sites by route-based tunnels: an interface on each side, routes to it, a peer that dies and comes back, a policy-based
+// tunnel beside it, and FRR's bgpd that exchanges routes through it. `npm run routes`; `-- --json` prints an array of
+// `{step, result, detail}`; with `--dataplane xfrm` the kernel's IPsec and its VTIs, in user-mode Linux.
+
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync } from 'node:fs';
+import { isolate } from './isolate.ts';
+import { build, run, runAsync } from './netns.ts';
+import { createRoutingDaemon, frrIsMissing } from './routing-daemon.ts';
+import { createSite, pause, type Site } from './site.ts';
+import { ping, tcpTransfer } from './traffic.ts';
+import { TWO_SITES } from './two-sites.ts';
+import { enterUml, insideUml } from './uml.ts';
+import { readWatch, startWatch } from './watch.ts';
+
+const at = process.argv.indexOf('--dataplane');
+const dataplane = at !== -1 && process.argv[at + 1] === 'xfrm' ? 'xfrm' : 'engine';
+const json = process.argv.includes('--json');
+const missing = frrIsMissing();
+if (missing) console.error(`${missing}; the steps with bgpd are left out`);
+if (dataplane === 'xfrm') await enterUml();
+if (insideUml()) findNetfilter();
+isolate();
+/** A guest of one processor is slow. */
+const PATIENCE = insideUml() ? 60_000 : 15_000;
+const TRANSFER = insideUml() ? 2 << 20 : 16 << 20;
+const PSK = randomBytes(24).toString('base64url');
+const results: { step: string; result: 'pass' | 'fail'; detail: string }[] = [];
+const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK, 'lab.psk': PSK })) as [
+  Site,
+  Site,
+];
+
+const ENDS = [
+  {
+    ...{ own: '192.0.2.1', peer: '198.51.100.1', inside: ['10.255.0.1', 'fd00:ff::1'], other: '10.255.0.2' },
+    ...{ routes: '[10.2.0.0/16, "fd02::/64"]', lab: ['10.91.0.0/24', '10.92.0.0/24'] },
+  },
+  {
+    ...{ own: '198.51.100.1', peer: '192.0.2.1', inside: ['10.255.0.2', 'fd00:ff::2'], other: '10.255.0.1' },
+    ...{ routes: '[10.1.0.0/16, "fd01::/64"]', lab: ['10.92.0.0/24', '10.91.0.0/24'] },
+  },
+] as const;
+
+function configure(index: 0 | 1, { name = 'to-peer', more = '' } = {}): void {
+  const { own, peer, inside, other, routes, lab } = ENDS[index];
+  const routed = more === '' ? routes : routes.replace(']', `, ${more}]`);
+  sites[
+    index
+  ].configure(`gateway: { name: ${sites[index].namespace}, address: ${own}, dataplane: ${dataplane} }
+tunnels:
+  office:
+    mode: route
+    peer: ${peer}
+    auth: { psk: { file: office.psk } }
+    interface: { name: ${name}, address: [${inside[0]}/30, "${inside[1]}/126"], routes: ${routed} }
+    probe: { to: ${other}, every: 200ms }
+    liveness: 1s
+    retransmit: { first: 200ms, sends: 4 }
+${dataplane === 'xfrm' ? '' : LAB(peer, index, lab)}`);
+}
+
+const LAB = (peer: string, index: number, [local, remote]: readonly string[]) => `  lab:
+    peer: ${peer}
+    id: lab-${index}.example
+    peer-id: lab-${1 - index}.example
+    auth: { psk: { file: lab.psk } }
+    local: ${local}
+    remote: ${remote}
+`;
+
+/** The family that the guards' netlink has; in the guest's own mounts, which `isolate` leaves. */
+function findNetfilter(): void {
+  if (existsSync('/run/modules')) execFileSync('modprobe', ['-d', '/run/modules', 'nfnetlink']);
+}
+
+/** User-mode Linux has no tables for guards, so they are left out there. */
+function leaveGuardsOut(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  execFileSync('gcc', ['-shared', '-fPIC', '-o', `${folder}/libnftables.so.1`, 'lab/no-guards.c']);
+  process.env.LD_LIBRARY_PATH = folder;
+}
+
+function demand(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new Error(what);
+}
+
+async function step(name: string, act: () => Promise<string>): Promise<void> {
+  let result: (typeof results)[number];
+  try {
+    result = { step: name, result: 'pass', detail: await act() };
+  } catch (error) {
+    result = { step: name, result: 'fail', detail: error instanceof Error ? error.message : String(error) };
+  }
+  results.push(result);
+  if (!json) console.log(`${result.result.padEnd(4)}  ${name.padEnd(44)}  ${result.detail.split('\n')[0]}`);
+}
+
+/** Milliseconds until it is so. */
+async function until(what: string, is: () => boolean | Promise<boolean>): Promise<number> {
+  const from = performance.now();
+  while (!(await is())) {
+    demand(performance.now() - from < PATIENCE, `not within ${PATIENCE / 1000} s: ${what}`);
+    await pause(50);
+  }
+  return Math.round(performance.now() - from);
+}
+
+interface Device {
+  operstate: string;
+  mtu: number;
+  ifalias?: string;
+  linkinfo?: { info_kind: string };
+}
+
+function device(namespace: string, name = 'to-peer'): Device | undefined {
+  const all: (Device & { ifname: string })[] = JSON.parse(run(namespace, 'ip', '-d', '-j', 'link', 'show'));
+  return all.find(({ ifname }) => ifname === name);
+}
+
+const isUp = (namespace: string) => ['UP', 'UNKNOWN'].includes(device(namespace)?.operstate ?? '');
+
+function routesTo(namespace: string, network: string): { dev?: string; type?: string; protocol: string }[] {
+  const family = network.includes(':') ? '-6' : '-4';
+  return JSON.parse(run(namespace, 'ip', family, '-d', '-j', 'route', 'show', network));
+}
+
+/** Of a ping with that source, how many of the others answered. */
+async function pingFrom(
+  namespace: string,
+  source: string,
+  destination: string,
+  count: number,
+): Promise<number> {
+  const { output } = await runAsync(
+    namespace,
+    ...['ping', '-n', '-c', String(count), '-i', '0.1', '-W', '2', '-I', source, destination],
+  );
+  return Number(/(\d+) received/.exec(output)?.[1] ?? 0);
+}
+
+/** Networks behind the hosts, for the tunnel beside and for what is announced. */
+function buildMore(): void {
+  for (const [side, network, length] of [
+    ['a', '10.91.0.', 24],
+    ['b', '10.92.0.', 24],
+    ['a', '10.93.0.', 24],
+    ['b', '10.94.0.', 24],
+    ['a', 'fd93::', 64],
+    ['b', 'fd94::', 64],
+  ] as const) {
+    run(`host-${side}`, 'ip', 'address', 'add', `${network}10/${length}`, 'dev', 'lo');
+    const via = `${length === 64 ? 'fd0' : '10.'}${side === 'a' ? 1 : 2}${length === 64 ? '::10' : '.0.10'}`;
+    run(`gw-${side}`, 'ip', 'route', 'add', `${network}${length === 64 ? '' : '0'}/${length}`, 'via', via);
+  }
+}
+
+async function passes(): Promise<string> {
+  const four = (await ping('host-a', '10.2.0.10', 10)) + (await ping('host-b', '10.1.0.10', 10));
+  const six = (await ping('host-a', 'fd02::10', 10)) + (await ping('host-b', 'fd01::10', 10));
+  demand(four === 20 && six === 20, `${four} of 20 by IPv4 and ${six} of 20 by IPv6`);
+  await tcpTransfer('host-a', 'host-b', '10.2.0.10', TRANSFER);
+  await tcpTransfer('host-a', 'host-b', 'fd02::10', TRANSFER, true);
+  return `20 of 20 pings by IPv4, 20 of 20 by IPv6, ${TRANSFER >> 20} MB by TCP there (IPv4) and back (IPv6)`;
+}
+
+async function bothUp(): Promise<number> {
+  return until('both interfaces are up', () => isUp('gw-a') && isUp('gw-b'));
+}
+
+async function sitesStart(): Promise<void> {
+  await step('interfaces up once it is negotiated', async () => {
+    await Promise.all(sites.map((site) => site.start()));
+    await bothUp();
+    const { mtu, ifalias, linkinfo } = device('gw-a')!;
+    const status = await sites[0].tunnel('office');
+    demand(
+      status.interface?.state === 'up' && status.interface.mtu === mtu,
+      JSON.stringify(status.interface),
+    );
+    demand(ifalias?.startsWith('isthmus: ') === true, `the alias is ${ifalias}`);
+    return `${linkinfo?.info_kind ?? 'tun'}, MTU ${mtu}, as isthmus status says`;
+  });
+  await step('ping and TCP', passes);
+  if (dataplane === 'engine') await step('a policy-based tunnel beside it', beside);
+}
+
+async function beside(): Promise<string> {
+  await until('it is negotiated', async () => (await sites[0].tunnel('lab')).children.length > 0);
+  const answered = await pingFrom('host-a', '10.91.0.10', '10.92.0.10', 10);
+  demand(answered === 10, `${answered} of 10 pings`);
+  return '10 of 10 pings between networks of its own';
+}
+
+async function peerDies(): Promise<void> {
+  await step('the peer dies: interface down, routes to the wall', async () => {
+    await sites[1].kill('SIGKILL');
+    const took = await until('the interface is down', () => !isUp('gw-a'));
+    const left = routesTo('gw-a', '10.2.0.0/16');
+    demand(left.length === 1 && left[0]!.type === 'unreachable', JSON.stringify(left));
+    const { output } = await runAsync('host-a', 'ping', '-n', '-c', '2', '-W', '1', '10.2.0.10');
+    demand(/Unreachable/.test(output), `the host is not told: ${output}`);
+    return `after ${took} ms; hosts are told that it is unreachable`;
+  });
+  await step('it comes back: up, routes restored', async () => {
+    await sites[1].start();
+    const took = await bothUp();
+    const [way, wall] = routesTo('gw-a', '10.2.0.0/16');
+    demand(way?.dev === 'to-peer' && wall?.type === 'unreachable', JSON.stringify([way, wall]));
+    const answered = await ping('host-a', '10.2.0.10', 10);
+    demand(answered === 10, `${answered} of 10 pings`);
+    return `${took} ms after its daemon runs again; 10 of 10 pings`;
+  });
+  await step('our own daemon is killed and started again', async () => {
+    await sites[0].kill('SIGKILL');
+    await ping('host-a', '10.2.0.10', 3);
+    await sites[0].start();
+    const took = await bothUp();
+    await until('traffic', async () => (await ping('host-a', '10.2.0.10', 1)) === 1);
+    return `up ${took} ms after it runs again`;
+  });
+}
+
+async function reloads(): Promise<void> {
+  const spis = async () => {
+    const { children } = await sites[0].tunnel('office');
+    return JSON.stringify(children.map(({ spiIn, spiOut }) => [spiIn, spiOut]));
+  };
+  await step('a further route by reload', async () => {
+    const before = await spis();
+    configure(0, { more: '10.8.0.0/16' });
+    const { status, output } = await sites[0].isthmus('reload');
+    demand(status === 0, output);
+    const [way] = routesTo('gw-a', '10.8.0.0/16');
+    demand(way?.dev === 'to-peer' && (await spis()) === before, JSON.stringify(way));
+    return 'it stands; the SAs are the same as before';
+  });
+  for (const [what, change, sentence] of [
+    ['a name that is taken', { name: 'lan' }, /not ours/],
+    ['a route that exists', { more: '10.7.0.0/16' }, /stands in table 254 already/],
+  ] as const) {
+    await step(`${what}, by reload: refused whole`, async () => {
+      if ('more' in change)
+        run('gw-a', 'ip', 'route', 'add', change.more, 'via', '10.1.0.10', 'metric', '100');
+      const before = await spis();
+      configure(0, change);
+      const { status, output } = await sites[0].isthmus('reload');
+      demand(status === 2 && sentence.test(output), `${status}: ${output}`);
+      demand((await spis()) === before, 'other SAs than before');
+      const answered = await ping('host-a', '10.2.0.10', 5);
+      demand(answered === 5, `${answered} of 5 pings`);
+      return output.trim().split('\n').at(-1)!;
+    });
+  }
+  configure(0);
+  const { status, output } = await sites[0].isthmus('reload');
+  demand(status === 0, output);
+}
+
+async function routingDaemons(): Promise<void> {
+  if (missing) return;
+  const speakers = [0, 1].map((index) =>
+    createRoutingDaemon(`gw-${index === 0 ? 'a' : 'b'}`, {
+      as: 65_001 + index,
+      id: ENDS[index]!.inside[0]!,
+      neighbors: ENDS[1 - index]!.inside,
+      peerAs: 65_002 - index,
+      networks: index === 0 ? ['10.93.0.0/24', 'fd93::/64'] : ['10.94.0.0/24', 'fd94::/64'],
+    }),
+  );
+  const learned = (namespace: string, network: string) =>
+    routesTo(namespace, network).some(({ dev, protocol }) => dev === 'to-peer' && protocol === 'bgp');
+  await step('bgpd exchanges routes through it', async () => {
+    await Promise.all(speakers.map((speaker) => speaker.start()));
+    const took = await until(
+      'both have the other’s network',
+      () =>
+        learned('gw-a', '10.94.0.0/24') && learned('gw-b', '10.93.0.0/24') && learned('gw-a', 'fd94::/64'),
+    );
+    const answered =
+      (await pingFrom('host-a', '10.93.0.10', '10.94.0.10', 10)) +
+      (await pingFrom('host-b', 'fd94::10', 'fd93::10', 10));
+    demand(answered === 20, `${answered} of 20 pings between the announced networks`);
+    return `after ${took} ms: 10.93.0.0/24, 10.94.0.0/24, fd93::/64, fd94::/64 by bgp; 20 of 20 pings between them`;
+  });
+  await step('bgpd notices that the peer died, and that it is back', async () => {
+    await sites[1].kill('SIGKILL');
+    const gone = await until('the route is gone', () => !learned('gw-a', '10.94.0.0/24'));
+    await sites[1].start();
+    const back = await until('the route is back', () => learned('gw-a', '10.94.0.0/24'));
+    const answered = await pingFrom('host-a', '10.93.0.10', '10.94.0.10', 5);
+    demand(answered === 5, `${answered} of 5 pings`);
+    return `gone after ${gone} ms, back ${back} ms after the daemon runs again; 5 of 5 pings`;
+  });
+  for (const speaker of speakers) await speaker.stop();
+}
+
+async function ends(baseline: number): Promise<void> {
+  await step('stopped and flushed: nothing of ours is left', async () => {
+    await Promise.all(sites.map((site) => site.kill('SIGTERM')));
+    demand(!isUp('gw-a'), 'the interface is up without a daemon');
+    await ping('host-a', '10.2.0.10', 2);
+    const cleartext = readWatch('internet').cleartext - baseline;
+    for (const site of sites) await site.isthmus('flush');
+    demand(device('gw-a') === undefined, 'the interface still stands');
+    demand(routesTo('gw-a', '10.2.0.0/16').length === 0, 'the wall still stands');
+    demand(cleartext === 0, `${cleartext} packets in the clear`);
+    return 'no packet in the clear from the first start to the flush';
+  });
+}
+
+try {
+  build(TWO_SITES);
+  buildMore();
+  if (insideUml()) leaveGuardsOut('/run/lab/no-guards');
+  startWatch('internet');
+  await ping('host-a', '10.2.0.10', 2);
+  const baseline = readWatch('internet').cleartext;
+  demand(baseline > 0, 'the watch does not see planted cleartext: it would prove nothing');
+  for (const index of [0, 1] as const) configure(index);
+  await sitesStart();
+  await peerDies();
+  await reloads();
+  await routingDaemons();
+  await ends(baseline);
+} catch (error) {
+  console.error(error instanceof Error ? error.stack : error, sites.map((site) => site.log()).join('\n'));
+  process.exit(1);
+}
+const failed = results.filter(({ result }) => result === 'fail').length;
+if (failed > 0 && process.argv.includes('--log')) console.error(sites.map((site) => site.log()).join('\n'));
+console.log(
+  json
+    ? JSON.stringify(results)
+    : `\n${results.length - failed} of ${results.length} steps as they should be, ${dataplane}`,
+);
+process.exit(failed === 0 ? 0 : 1);

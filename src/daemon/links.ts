@@ -1,0 +1,184 @@
+// The interfaces of route-based tunnels: opened for the engine, and up only while their tunnel carries packets.
+
+import type { Config } from '../config/config.ts';
+import { type Host, HostError } from '../host/host.ts';
+import { type LinkState, wantedLinks } from '../host/links.ts';
+import { pairsOf } from '../host/pairs.ts';
+import { wantedFor } from '../host/wanted.ts';
+import type { Addon, Plane } from '../native.ts';
+import { innerMtu } from '../policy/overhead.ts';
+import type { Instant, LinkKind } from '../policy/sad.ts';
+import type { Tunnel } from '../policy/tunnel.ts';
+import { familyOf } from '../wire/address.ts';
+import type { ProbeStatus } from './probes.ts';
+import type { Log } from './report.ts';
+
+export interface LinksOptions {
+  addon: Addon;
+  plane: Plane;
+  host: Host;
+  dataplane: Config['dataplane'];
+  /** Of the kernel's IPsec; undefined where it has nothing for links, or the engine protects. */
+  kind: LinkKind | undefined;
+  log: Log;
+  /** Since when a tunnel is up, while it has that child. */
+  upSince(tunnel: string, child: string): Instant | undefined;
+  probe(policy: string): ProbeStatus | undefined;
+}
+
+/** What an operator sees of an interface. */
+export interface InterfaceStatus {
+  name: string;
+  state: 'up' | 'down';
+  /** Bytes. */
+  mtu: number;
+  addresses: string[];
+}
+
+export interface Links {
+  /** What stands for all of the configurations, in the size of the first. Throws HostError. */
+  apply(size: Config, configs: readonly Config[]): void;
+  /** The engine lets go of what is in the first and not in the second. */
+  close(before: Config, after: Config): void;
+  /** Whether each is up or down is held against its tunnel, and against what stands. */
+  look(config: Config): void;
+  /** `look` a moment later, once for all that happens until then. */
+  lookSoon(config: () => Config): void;
+  /** All down, as nobody is behind them any more. */
+  stop(config: Config): void;
+  of(tunnel: Tunnel, config: Config): InterfaceStatus | undefined;
+  /** Bytes of the largest packet that may go into a tunnel, as configured. */
+  ceiling(config: Config): (tunnel: Tunnel) => number;
+}
+
+/** Milliseconds: a change of the data plane is in place by then. */
+const SOON = 20;
+
+export function createLinks(options: LinksOptions): Links {
+  const { addon, plane, host, dataplane, kind, log } = options;
+  let timer: NodeJS.Timeout | undefined;
+  let last = '';
+  let stopped = false;
+
+  function open(tunnel: Tunnel): void {
+    if (!tunnel.link) return;
+    if (dataplane === 'xfrm') {
+      if (!kind) throw new HostError('HOST_LINKS', NO_KIND);
+      return;
+    }
+    const { name, id } = tunnel.link;
+    const failed = addon.openLink(plane, name, id);
+    if (failed !== '') throw new HostError('HOST_TAKEN', `interface ${name}: ${failed}${hintOf(failed)}`);
+  }
+
+  function isUp({ name, start, children }: Tunnel): boolean {
+    if (stopped) return false;
+    if (children.some((child) => options.probe(`${name}/${child.name}`)?.verdict === 'lost')) return false;
+    // The first packet has to come by the interface.
+    return (
+      start === 'on-traffic' || children.some((child) => options.upSince(name, child.name) !== undefined)
+    );
+  }
+
+  const stateOf = (tunnel: Tunnel, config: Config): LinkState => ({
+    tunnel,
+    mtu: linkMtu(tunnel, config),
+    up: isUp(tunnel),
+  });
+
+  function wanted(size: Config, configs: readonly Config[]) {
+    const pairs = configs.flatMap(({ tunnels }) =>
+      tunnels.filter(({ link }) => !link).flatMap(({ children }) => children.flatMap(pairsOf)),
+    );
+    // Of two that want one name the later one is as it will be.
+    const routed = configs.flatMap((config) =>
+      config.tunnels.flatMap((tunnel) =>
+        tunnel.link ? [[tunnel.link.name, stateOf(tunnel, config)] as const] : [],
+      ),
+    );
+    const base = wantedFor(pairs, host.addresses(), sharedMtu(size), dataplane);
+    const { links, routes } = wantedLinks([...new Map(routed).values()], kind, host.near());
+    return { ...base, links, routes: [...base.routes, ...routes] };
+  }
+
+  function remember(config: Config): string {
+    return config.tunnels.flatMap((tunnel) => (tunnel.link && isUp(tunnel) ? tunnel.link.name : [])).join();
+  }
+
+  function look(config: Config): void {
+    const routed = config.tunnels.filter(({ link }) => link);
+    if (routed.length === 0) return;
+    const next = remember(config);
+    try {
+      const running = host.running();
+      const as = routed.every((tunnel) => running.has(tunnel.link!.name) === isUp(tunnel));
+      if (as && next === last) return;
+      host.steer(wanted(config, [config]));
+      last = next;
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      log({ code: 'HOST_REFUSED', detail: { message: error.message } });
+    }
+  }
+
+  return {
+    apply(size, configs) {
+      for (const { tunnels } of configs) for (const tunnel of tunnels) open(tunnel);
+      host.apply(wanted(size, configs));
+      last = remember(size);
+    },
+    close(before, after) {
+      const kept = new Set(after.tunnels.map(({ link }) => link?.id));
+      for (const { link } of before.tunnels)
+        if (link && !kept.has(link.id) && dataplane === 'engine') addon.closeLink(plane, link.id);
+    },
+    look,
+    lookSoon(config) {
+      if (stopped) return;
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        look(config());
+      }, SOON);
+    },
+    stop(config) {
+      clearTimeout(timer);
+      stopped = true;
+      look(config);
+    },
+    ceiling(config) {
+      const shared = sharedMtu(config);
+      return (tunnel) => (tunnel.link ? linkMtu(tunnel, config) : shared);
+    },
+    of(tunnel, config) {
+      const { link } = tunnel;
+      if (!link) return undefined;
+      const { mtu, up } = stateOf(tunnel, config);
+      const addresses = link.addresses.map(({ address, length }) => `${address}/${length}`);
+      return { name: link.name, state: up ? 'up' : 'down', mtu, addresses };
+    },
+  };
+}
+
+const NO_KIND =
+  'this kernel has neither XFRM interfaces nor VTIs for mode: route; load one of them (modprobe xfrm_interface, modprobe ip_vti), or use dataplane: engine';
+
+function hintOf(failed: string): string {
+  if (failed.includes('not ours')) return '; choose another interface.name';
+  if (failed.includes('busy')) return '; another isthmus daemon runs here: isthmus status';
+  return failed.includes('not permitted') ? '; run as root, or give CAP_NET_ADMIN' : '';
+}
+
+function linkMtu(tunnel: Tunnel, { mtu }: Config): number {
+  return tunnel.link?.mtu ?? mtuInside(tunnel, mtu);
+}
+
+/** The largest packet that fits whatever its children negotiate. */
+function mtuInside({ local, children }: Tunnel, outer: number): number {
+  const family = familyOf(local.address);
+  return Math.min(outer, ...children.map(({ proposals, mode }) => innerMtu(outer, family, proposals, mode)));
+}
+
+/** Of the device that tunnels without an interface share: the least of them. */
+function sharedMtu({ mtu, tunnels }: Config): number {
+  return Math.min(mtu, ...tunnels.filter(({ link }) => !link).map((tunnel) => mtuInside(tunnel, mtu)));
+}

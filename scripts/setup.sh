@@ -33,7 +33,7 @@ iputils-ping /bin/ping
 procps /sbin/sysctl
 user-mode-linux /usr/bin/linux.uml
 kmod /sbin/modprobe' ;;
-    test | bench | interop) echo 'nftables /usr/sbin/nft
+    test | routes | bench | interop) echo 'nftables /usr/sbin/nft
 iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3
 iputils-ping /bin/ping

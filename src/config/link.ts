@@ -58,7 +58,7 @@ const LARGEST_ID = 0xffffff;
 function hashOf(text: string): number {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  return ((hash ^ (hash >>> 24)) % LARGEST_ID) + 1;
+  return (((hash ^ (hash >>> 24)) >>> 0) % LARGEST_ID) + 1;
 }
 
 function complaintAbout(name: string): string | undefined {

@@ -1,13 +1,21 @@
 // Runs in the namespace that netlink.test.ts makes.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import type { WantedLink } from '../../src/host/links.ts';
 import { createKernel } from '../../src/host/netlink.ts';
 import { OURS, wantedFor } from '../../src/host/wanted.ts';
 import { loadAddon } from '../../src/native.ts';
 import type { SelectorSet } from '../../src/policy/sad.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
 
+const READER = `
+import fcntl, struct, os, time
+f = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(f, 0x400454ca, struct.pack("16sH22s", b"to-b", 0x1001, b""))
+print("ready", flush=True)
+time.sleep(60)
+`;
 const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' });
 const networks = (...texts: string[]) => texts.map((text) => selectorOf(text)!);
 const OWN = ['10.1.0.1', '10.1.1.1'];
@@ -52,4 +60,68 @@ applied(second, udp);
 assert.equal(kernel.rules().filter(({ ipProtocol }) => ipProtocol === 17).length, 2, 'once, however often');
 assert.equal(applied(second).length, 2);
 assert.equal(kernel.rules().filter(({ ipProtocol }) => ipProtocol === 17).length, 0, 'and gone');
+
+// Interfaces of route-based tunnels.
+
+const ALIAS = 'isthmus: packets for a tunnel';
+const show = (...args: string[]) => ip(...args).trim();
+const link = (more: Partial<WantedLink> = {}): WantedLink => ({
+  name: 'to-b',
+  addresses: [
+    { address: '10.255.0.1', length: 30 },
+    { address: 'fd00:ff::1', length: 126 },
+  ],
+  mtu: 1390,
+  up: true,
+  guarded: [],
+  near: [],
+  ...more,
+});
+
+/** Applied with a route to the interface while it is up, and a wall behind. */
+function steered(one: WantedLink, destination = { address: '10.8.0.0', length: 16 }): void {
+  const route = { family: 4 as const, table: 254, protocol: OURS.protocol, destination };
+  const way = { ...route, type: 'unicast' as const, metric: 100, through: one.name };
+  const wall = { ...route, type: 'unreachable' as const, metric: 4_000_000 };
+  const base = wantedFor([second], OWN, 1400);
+  kernel.apply({ ...base, links: [one], routes: [...base.routes, ...(one.up ? [way] : []), wall] });
+}
+
+ip('tuntap', 'add', 'dev', 'to-b', 'mode', 'tun');
+assert.throws(() => steered(link()), /there is an interface to-b already and it is not ours/);
+ip('link', 'set', 'dev', 'to-b', 'alias', ALIAS);
+// A reader, so that it has a carrier.
+const reader = spawn('python3', ['-c', READER], { stdio: ['ignore', 'pipe', 'inherit'] });
+await new Promise((resolve) => reader.stdout.once('data', resolve));
+
+for (const up of [true, false, true]) {
+  steered(link({ up }));
+  steered(link({ up }));
+  const ways = show('route', 'show', '10.8.0.0/16').split('\n');
+  assert.equal(ways.length, up ? 2 : 1, ways.join());
+  assert.match(show('link', 'show', 'to-b'), up ? /state (UP|UNKNOWN)/ : /state DORMANT/);
+  assert.match(show('link', 'show', 'to-b'), /mtu 1390/);
+  for (const address of ['10.255.0.1/30', 'fd00:ff::1/126'])
+    assert.match(show('address', 'show', 'to-b'), new RegExp(address));
+}
+steered(link({ addresses: [{ address: '10.255.0.5', length: 30 }], mtu: 1400 }));
+assert.doesNotMatch(show('address', 'show', 'to-b'), /10\.255\.0\.1\/|fd00:ff::1/);
+assert.match(show('address', 'show', 'to-b'), /10\.255\.0\.5\/30/);
+assert.match(show('link', 'show', 'to-b'), /mtu 1400/);
+
+// A route of somebody else.
+ip('route', 'add', '10.9.0.0/16', 'dev', 'end', 'metric', '100');
+assert.throws(
+  () => steered(link(), { address: '10.9.0.0', length: 16 }),
+  /a route to 10\.9\.0\.0\/16 with metric 100 stands in table 254 already and is not ours/,
+);
+assert.match(show('route', 'show', '10.9.0.0/16'), /dev end/);
+
+// What is not wanted any more goes, and what another program made stays.
+kernel.apply(wantedFor([second], OWN, 1400));
+assert.doesNotMatch(show('link', 'show'), /to-b/);
+assert.match(show('route', 'show', '10.9.0.0/16'), /dev end/);
+assert.ok([undefined, 'vti', 'xfrm'].includes(kernel.linkKind()));
+reader.kill();
 kernel.flush();
+assert.doesNotMatch(show('link', 'show'), /isthmus/);

@@ -57,6 +57,7 @@ tunnels:
     interface: { name: ${name}, address: [${inside[0]}/30, "${inside[1]}/126"], routes: ${routed} }
     probe: { to: ${other}, every: 200ms }
     liveness: 1s
+    rehearsal: false
     retransmit: { first: 200ms, sends: 4 }
 ${dataplane === 'xfrm' ? '' : LAB(peer, index, lab)}`);
 }

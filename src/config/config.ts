@@ -84,9 +84,13 @@ export function resolveConfig(
   const merging = entries.map((one) => ({ ...one, merged: withDefaults(one.entry, file.defaults) }));
   const links = linksOf(merging.map(({ name, merged }) => ({ name, entry: merged })));
   const tunnels = merging.flatMap(({ name, entry, merged, source: from }) => {
+    const told = new Set<string>();
     const at: Complain = (path, problem, level) => {
       const where = path[0] === 'defaults' ? path : ['tunnels', name, ...path];
-      complaints.push(complain(from, where, problem, level ? { level } : {}));
+      // What stands in the tunnel is wrong once, however many children it is wrong for.
+      const key = `${where.join('/')}: ${problem}`;
+      if (!told.has(key)) complaints.push(complain(from, where, problem, level ? { level } : {}));
+      told.add(key);
     };
     // Paths are meant from the file that they stand in.
     const folder = dirname((entry.auth ? from : source).file);

@@ -25,8 +25,14 @@ export function protectionOf(
   outer: { mtu: number; family: 4 | 6; encapsulation: Tunnel['encapsulation'] },
   at: Complain,
 ): Protection {
-  const { protocol, transport } = protectionAsked(child);
+  const { protocol, transport: asked } = protectionAsked(child);
+  const transport = asked && child.entry.mode !== 'route';
   const mode = transport ? 'transport' : 'tunnel';
+  if (asked && !transport)
+    at(
+      placeOf(child, 'transport'),
+      'transport mode is for packets of the outer addresses, and mode: route leads others to the tunnel: write one of the two',
+    );
   if (outer.encapsulation === 'udp' && (protocol === 'ah' || transport)) inUdp(child, protocol, at);
   if (protocol === 'ah')
     at(

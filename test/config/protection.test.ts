@@ -164,6 +164,11 @@ for (const [what, lines, complaint] of [
     ['peer: [198.51.100.1, 198.51.100.2]', 'transport: true'],
     '5:11: transport mode is between two addresses',
   ],
+  [
+    'transport mode by routes',
+    [PEER, 'mode: route', 'transport: true'],
+    '7:16: transport mode is for packets of the outer addresses, and mode: route leads others to the tunnel',
+  ],
   ['no networks at all', [PEER], '5:5: local is missing: the networks on this side'],
   [
     'a child without networks',
@@ -181,6 +186,19 @@ for (const [what, lines, complaint] of [
     );
   });
 }
+
+test('what stands in the tunnel is told once, however many children it is wrong for', (t) => {
+  const children = [
+    'children:',
+    ...[1, 2, 3].map((n) => `  c${n}: { local: 10.${n}.0.0/16, remote: 10.9.0.0/16 }`),
+  ];
+  const { texts } = load(t, [PEER, 'protocol: ah', 'pad-to: 1300', ...children]);
+  assert.equal(texts.length, 2, texts.join('\n'));
+});
+
+test('transport mode by routes is one complaint', (t) => {
+  assert.equal(load(t, [PEER, 'mode: route', 'transport: true']).texts.length, 1);
+});
 
 test('suites in the defaults serve those who need them, and no other is told', (t) => {
   const both = ', ah-suites: [hmac-sha2-512-256], esp-suites: [aes-gcm-16-128]';

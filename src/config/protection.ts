@@ -26,13 +26,9 @@ export function protectionOf(
   at: Complain,
 ): Protection {
   const { protocol, transport: asked } = protectionAsked(child);
+  // The two together are refused where the interface is looked at.
   const transport = asked && child.entry.mode !== 'route';
   const mode = transport ? 'transport' : 'tunnel';
-  if (asked && !transport)
-    at(
-      placeOf(child, 'transport'),
-      'transport mode is for packets of the outer addresses, and mode: route leads others to the tunnel: write one of the two',
-    );
   if (outer.encapsulation === 'udp' && (protocol === 'ah' || transport)) inUdp(child, protocol, at);
   if (protocol === 'ah')
     at(

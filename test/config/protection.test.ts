@@ -167,7 +167,7 @@ for (const [what, lines, complaint] of [
   [
     'transport mode by routes',
     [PEER, 'mode: route', 'transport: true'],
-    '7:16: transport mode is for packets of the outer addresses, and mode: route leads others to the tunnel',
+    '7:16: transport mode is for packets of the outer addresses, and an interface takes those of others',
   ],
   ['no networks at all', [PEER], '5:5: local is missing: the networks on this side'],
   [

@@ -1,6 +1,7 @@
 // What is checked of a tunnel to another implementation, whoever protects the packets: establishing in both roles, traffic,
 // rekeys under traffic, deletion. One row of results a check.
 
+import { dropsSince, kernelDrops } from './drops.ts';
 import type { Peer } from './peers/peer.ts';
 import type { StrongswanTunnel } from './peers/strongswan-conf.ts';
 import { type Answer, pause, type Site } from './site.ts';
@@ -36,14 +37,15 @@ export interface Result {
   /** What of ours it is about: a row of docs/interop.md. */
   feature: string;
   dataplane: 'engine' | 'xfrm';
-  role: 'initiator' | 'responder';
+  /** `neither` where there is no IKE. */
+  role: 'initiator' | 'responder' | 'neither';
   suite: string;
   check: string;
   result: 'pass' | 'fail';
   detail: string;
 }
 
-type Role = Result['role'];
+type Role = Exclude<Result['role'], 'neither'>;
 
 export interface ChecksOptions {
   site: Site;
@@ -196,6 +198,7 @@ export function createChecks(options: ChecksOptions) {
       startNumbered('host-b', 'host-a', ourHost, 7102, options.rate),
     ]);
     await pause(200);
+    const before = kernelDrops();
     await act();
     await pause(300);
     const counted: Numbered[] = [];
@@ -205,7 +208,7 @@ export function createChecks(options: ChecksOptions) {
     const which = counted.map(({ missing, sent: all }) => `${missing.join(' ')} of ${all}`).join('; ');
     demand(
       ours === 0 && theirs === 0,
-      `of ${sent} packets ${ours} of ours and ${theirs} of theirs lost: ${which}`,
+      `of ${sent} packets ${ours} of ours and ${theirs} of theirs lost: ${which}; ${dropsSince(before)}`,
     );
     return `none of ${sent} packets lost`;
   }

@@ -8,4 +8,5 @@ export const SHORT_GUESTS: readonly string[][] = [['--peer', 'strongswan']];
 export const GUESTS: readonly string[][] = [
   ...PLANES.map((plane) => ['--peer', 'strongswan', '--dataplane', plane]),
   ...PLANES.map((plane) => ['--peer', 'libreswan', '--dataplane', plane]),
+  ...PLANES.map((plane) => ['--peer', 'kernel', '--dataplane', plane]),
 ];

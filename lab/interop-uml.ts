@@ -1,5 +1,5 @@
 // Isthmus against peers with the kernel's data plane, in user-mode Linux: our engine and our xfrm, both roles.
-// `node lab/interop-uml.ts`, with `--peer NAME` for strongswan (where nothing is said) or libreswan, `--dataplane NAME` for one
+// `node lab/interop-uml.ts`, with `--peer NAME` for strongswan (where nothing is said), libreswan or kernel, `--dataplane NAME` for one
 // of ours, `--lines` for a line of JSON a result, `--short` for one suite, `--suite TEXT` for those whose name contains it.
 // Part of `npm run interop`.
 
@@ -12,7 +12,9 @@ import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
 import { createLibreswan, libreswanIsMissing } from './peers/libreswan.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
+import { witness } from './rows/witness.ts';
 import { createSite } from './site.ts';
+import { STATIC_ROWS } from './static-rows.ts';
 import { KERNEL_SUITES, LIBRESWAN_SUITES } from './suites.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
@@ -33,16 +35,11 @@ const PEERS = {
     create: () => createLibreswan('gw-b'),
     suites: LIBRESWAN_SUITES,
   },
+  /** No daemon: the kernel itself with static SAs. */
+  kernel: undefined,
 };
 
-const {
-  peer: name,
-  dataplane: only,
-  suite,
-  lines,
-  short,
-  log,
-} = parseArgs({
+const options = parseArgs({
   options: {
     peer: { type: 'string', default: 'strongswan' },
     dataplane: { type: 'string' },
@@ -52,24 +49,31 @@ const {
     log: { type: 'boolean' },
   },
 }).values;
-const chosen = Object.entries(PEERS).find(([one]) => one === name)?.[1];
-const missing = chosen ? chosen.missing() : `there is no peer ${name}: ${Object.keys(PEERS).join(', ')}`;
-if (!chosen || missing) {
-  console.error(missing);
-  process.exit(3);
-}
+if (!(options.peer in PEERS)) refuse(`there is no peer ${options.peer}: ${Object.keys(PEERS).join(', ')}`);
+const chosen = PEERS[options.peer as keyof typeof PEERS];
+const missing = chosen?.missing();
+if (missing) refuse(missing);
 await enterUml();
 findNetfilter();
 isolate();
 
-const suites = (short ? chosen.suites.slice(0, 1) : chosen.suites).filter((one) => one.name.includes(suite));
-const planes = (['engine', 'xfrm'] as const).filter((plane) => only === undefined || plane === only);
-const psk = randomBytes(24).toString('base64url');
-const site = createSite('gw-a', { 'office.psk': psk });
-const peer = chosen.create();
+const planes = (['engine', 'xfrm'] as const).filter((plane) => plane === (options.dataplane ?? plane));
+const results: Result[] = [];
+let logs = () => '';
+
+function refuse(why: string): never {
+  console.error(why);
+  process.exit(3);
+}
+
+/** The rows that the command line asks for. */
+function asked<T extends { name: string }>(rows: readonly T[]): T[] {
+  return (options.short ? rows.slice(0, 1) : rows).filter(({ name }) => name.includes(options.suite));
+}
 
 function tell(result: Result): void {
-  console.log(lines ? JSON.stringify(result) : resultLine(result));
+  results.push(result);
+  console.log(options.lines ? JSON.stringify(result) : resultLine(result));
 }
 
 /** A row of docs/interop.md. */
@@ -89,16 +93,17 @@ function leaveGuardsOut(folder: string): void {
   process.env.LD_LIBRARY_PATH = folder;
 }
 
-const results: Result[] = [];
-try {
-  build(TWO_SITES);
-  leaveGuardsOut('/run/lab/no-guards');
+async function withDaemon({ create, label, suites }: NonNullable<typeof chosen>): Promise<void> {
+  const psk = randomBytes(24).toString('base64url');
+  const site = createSite('gw-a', { 'office.psk': psk });
+  const peer = create();
+  logs = () => `${site.log()}\n${peer.log()}`;
   await peer.start();
   for (const dataplane of planes) {
     const checks = createChecks({
       site,
       peer,
-      peerName: chosen.label,
+      peerName: label,
       feature: 'ESP',
       dataplane,
       encapsulation: 'esp',
@@ -106,18 +111,22 @@ try {
       rate: 100,
       tell,
     });
-    for (const one of suites) await checks.wholeSuite({ feature: featureOf(one), ...one });
-    results.push(...checks.results);
+    for (const one of asked(suites)) await checks.wholeSuite({ feature: featureOf(one), ...one });
     await site.isthmus('flush');
   }
+  await peer.stop();
+}
+
+try {
+  build(TWO_SITES);
+  leaveGuardsOut('/run/lab/no-guards');
+  if (chosen) await withDaemon(chosen);
+  else for (const dataplane of planes) await witness(dataplane, asked(STATIC_ROWS), tell);
 } catch (error) {
-  console.error(
-    `the laboratory failed: ${error instanceof Error ? error.stack : error}\n${site.log()}\n${peer.log()}`,
-  );
+  console.error(`the laboratory failed: ${error instanceof Error ? error.stack : error}\n${logs()}`);
   process.exit(1);
 }
-await peer.stop();
 const failed = results.filter(({ result }) => result === 'fail').length;
-if (!lines) console.log(`\n${results.length - failed} of ${results.length} checks pass`);
-if (failed > 0 && log) console.error(`${site.log()}\n${peer.log()}`);
+if (!options.lines) console.log(`\n${results.length - failed} of ${results.length} checks pass`);
+if (failed > 0 && options.log) console.error(logs());
 process.exit(failed === 0 ? 0 : 1);

@@ -19,7 +19,7 @@ interface Case {
   role?: Role;
 }
 
-type Role = Result['role'];
+type Role = Exclude<Result['role'], 'neither'>;
 
 const CASES: Case[] = [
   { name: 'PPK required by both', ours: 'required', theirs: { id: ID, required: true }, ends: 'used' },

@@ -1,0 +1,157 @@
+// Our bytes against the bare kernel's: static SAs on both sides, no IKE, packets of every size each way, and both ends count.
+
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { demand, type Result } from '../checks.ts';
+import { run, runAsync, start } from '../netns.ts';
+import { kernelLines } from '../peers/kernel-conf.ts';
+import { pause } from '../site.ts';
+import type { StaticRow } from '../static-rows.ts';
+import { tcpTransfer } from '../traffic.ts';
+
+const HOSTS = {
+  4: { ours: '10.1.0.10', theirs: '10.2.0.10' },
+  6: { ours: 'fd01::10', theirs: 'fd02::10' },
+} as const;
+
+/** Of the payload of echo requests: every remainder that padding knows, and some large ones. */
+const SIZES = [...Array.from({ length: 17 }, (_, index) => index), 500, 1000, 1200];
+const TRANSFER = 1 << 20;
+/** Until the last acknowledgements are there, milliseconds. */
+const SETTLED = 500;
+
+interface Counted {
+  packets: Record<'in' | 'out', number>;
+  drops: Record<string, number>;
+}
+
+export async function witness(
+  dataplane: Result['dataplane'],
+  rows: readonly StaticRow[],
+  tell: (result: Result) => void,
+): Promise<void> {
+  for (const row of rows) {
+    const common = { peer: 'Linux, static SAs', feature: row.feature, dataplane, role: 'neither' as const };
+    const result: Result = {
+      ...common,
+      suite: row.name,
+      check: 'every size each way',
+      ...(await verdict(() => bothWays(dataplane, row))),
+    };
+    tell(result);
+  }
+}
+
+async function verdict(act: () => Promise<string>): Promise<Pick<Result, 'result' | 'detail'>> {
+  try {
+    return { result: 'pass', detail: await act() };
+  } catch (error) {
+    return { result: 'fail', detail: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function bothWays(dataplane: string, row: StaticRow): Promise<string> {
+  run('gw-b', 'ip', 'xfrm', 'state', 'flush');
+  run('gw-b', 'ip', 'xfrm', 'policy', 'flush');
+  for (const line of kernelLines(row.sas)) run('gw-b', 'ip', ...line);
+  const socket = row.sas[0].udp && (await udpSocket());
+  const ours = await started(dataplane, row.name);
+  try {
+    await exchanged(row);
+  } catch (error) {
+    const { drops } = await counted(ours);
+    socket?.kill();
+    throw new Error(
+      `${(error as Error).message}; we dropped ${JSON.stringify(drops)}; the kernel: ${states()}`,
+    );
+  }
+  const { packets, drops } = await counted(ours);
+  socket?.kill();
+  // What the device itself says to all IPv6 neighbours.
+  delete drops['outbound-no-policy'];
+  const kernel = kernelCounts(row);
+  demand(packets.out === kernel.in.packets, `we sent ${packets.out}, the kernel took ${kernel.in.packets}`);
+  demand(packets.in === kernel.out.packets, `the kernel sent ${kernel.out.packets}, we took ${packets.in}`);
+  demand(kernel.in.failed === 0, `the kernel refused ${kernel.in.failed} of our packets`);
+  demand(Object.keys(drops).length === 0, `we dropped ${JSON.stringify(drops)}`);
+  return `all of ${packets.out} and ${packets.in} packets, counted at both ends`;
+}
+
+/** The kernel takes ESP in UDP where a socket says so. */
+async function udpSocket(): Promise<ChildProcess> {
+  const socket = start('gw-b', ['python3', '-c', ENCAPSULATION]);
+  await once(socket.stdout!, 'data');
+  return socket;
+}
+
+const ENCAPSULATION = `
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_UDP, 100, 2)  # UDP_ENCAP, UDP_ENCAP_ESPINUDP
+s.bind(('0.0.0.0', 4500))
+print('ready', flush=True)
+time.sleep(600)
+`;
+
+async function started(dataplane: string, row: string): Promise<ChildProcess> {
+  const command = [process.execPath, '--disable-warning=ExperimentalWarning', 'lab/static-sas.ts'];
+  const child = start('gw-a', [...command, dataplane, row]);
+  let said = '';
+  child.stderr!.on('data', (chunk) => (said += chunk));
+  const ended = once(child, 'close').then(() => {
+    throw new Error(`our data plane ended: ${said.trim().split('\n').slice(0, 8).join(' ')}`);
+  });
+  ended.catch(() => {});
+  await Promise.race([once(child.stdout!, 'data'), ended]);
+  return child;
+}
+
+async function counted(child: ChildProcess): Promise<Counted> {
+  let text = '';
+  child.stdout!.on('data', (chunk) => (text += chunk));
+  const ended = once(child, 'close');
+  child.kill('SIGTERM');
+  await ended;
+  return JSON.parse(text);
+}
+
+async function exchanged({ inner }: StaticRow): Promise<void> {
+  const { ours, theirs } = HOSTS[inner];
+  for (const [from, to] of [
+    ['host-a', theirs],
+    ['host-b', ours],
+  ] as const) {
+    const { output } = await runAsync(from, 'sh', '-c', ECHOES, 'sh', to, ...SIZES.map(String));
+    demand(
+      output === '',
+      `echo requests from ${from} are not answered, by bytes: ${output.trim().replace(/\n/g, ' ')}`,
+    );
+  }
+  await tcpTransfer('host-a', 'host-b', theirs, TRANSFER);
+  await tcpTransfer('host-a', 'host-b', theirs, TRANSFER, true);
+  await pause(SETTLED);
+}
+
+/** An address, then sizes: says those that are not answered. */
+const ECHOES = 'to=$1; shift; for size; do ping -n -c 1 -W 2 -s $size $to > /dev/null || echo $size; done';
+
+const states = (): string => run('gw-b', 'ip', '-s', 'xfrm', 'state').replace(/\s+/g, ' ');
+
+interface KernelCount {
+  packets: number;
+  failed: number;
+}
+
+/** What the kernel counted for the other end of our two SAs. */
+function kernelCounts({ sas }: StaticRow): Record<'in' | 'out', KernelCount> {
+  const [taken, sent] = sas.map(({ local, remote, direction, protocol, spi }) => {
+    const [src, dst] = direction === 'out' ? [local, remote] : [remote, local];
+    const id = ['src', src, 'dst', dst, 'proto', protocol, 'spi', `0x${spi.toString(16)}`];
+    const text = run('gw-b', 'ip', '-s', 'xfrm', 'state', 'get', ...id);
+    return {
+      packets: Number(/(\d+)\(packets\)/.exec(text)?.[1]),
+      failed: Number(/ failed (\d+)/.exec(text)?.[1]),
+    };
+  });
+  return { in: taken!, out: sent! };
+}

@@ -6,6 +6,7 @@ import type { Peer } from './peers/peer.ts';
 import type { StrongswanTunnel } from './peers/strongswan-conf.ts';
 import { type Answer, pause, type Site } from './site.ts';
 import { type Numbered, ping, startNumbered, tcpTransfer, unanswered } from './traffic.ts';
+import { greOf, OUTER, type Way, wayOf } from './ways.ts';
 
 export interface Suite {
   name: string;
@@ -16,6 +17,10 @@ export interface Suite {
   /** Several, in order of preference, with a comma between them. */
   ike: string;
   esp: string;
+  /** Then `esp` is a suite of AH. */
+  protocol?: 'ah';
+  /** Between the gateways themselves, all of it or GRE alone. */
+  transport?: true | 'gre';
   /** Of the child; what the laboratory uses where nothing is said. */
   encapsulation?: 'udp';
   /** It names a group that only `legacy` lets be named. */
@@ -62,11 +67,6 @@ export interface ChecksOptions {
   tell: (result: Result) => void;
 }
 
-const OUTER = { 4: ['192.0.2.1', '198.51.100.1'], 6: ['2001:db8:a::1', '2001:db8:b::1'] } as const;
-const INNER = {
-  4: { ours: '10.1.0.0/16', theirs: '10.2.0.0/16', ourHost: '10.1.0.10', theirHost: '10.2.0.10' },
-  6: { ours: 'fd01::/64', theirs: 'fd02::/64', ourHost: 'fd01::10', theirHost: 'fd02::10' },
-} as const;
 const REKEYS = 3;
 const TRANSFER = 4 << 20; // bytes of TCP each way: some thousand packets
 
@@ -77,17 +77,19 @@ export function createChecks(options: ChecksOptions) {
   const results: Result[] = [];
 
   function configure(suite: Suite): void {
-    const { outer, inner = 4, ike, esp, legacy, encapsulation, ours } = suite;
+    const { outer, ike, esp, legacy, encapsulation, protocol, transport, ours } = suite;
+    const { local, remote } = wayOf(suite);
     const [address, peerAddress] = OUTER[outer];
     const office = {
       peer: peerAddress,
       auth: { psk: { file: `${site.folder}/office.psk` } },
-      local: INNER[inner].ours,
-      remote: INNER[inner].theirs,
+      local,
+      remote,
       start: 'wait',
       encapsulation: encapsulation ?? options.encapsulation,
       'ike-suites': ike.split(', '),
-      'esp-suites': [esp],
+      ...(protocol ? { protocol, 'ah-suites': [esp] } : { 'esp-suites': [esp] }),
+      ...(transport ? { transport: true } : {}),
       legacy: legacy === true,
       rehearsal: false,
       ...ours,
@@ -100,13 +102,15 @@ export function createChecks(options: ChecksOptions) {
 
   function theirs(suite: Suite, changed: Partial<StrongswanTunnel> = {}): StrongswanTunnel {
     const [remoteAddress, localAddress] = OUTER[suite.outer];
-    const inner = INNER[suite.inner ?? 4];
+    const { local, remote } = wayOf(suite);
     return {
       localAddress,
       remoteAddress,
       psk,
-      local: inner.theirs,
-      remote: inner.ours,
+      local: remote,
+      remote: local,
+      ...(suite.protocol ? { protocol: suite.protocol } : {}),
+      ...(suite.transport ? { transport: true } : {}),
       ike: suite.ike.split(', '),
       esp: [suite.esp],
       ...suite.theirs,
@@ -146,9 +150,11 @@ export function createChecks(options: ChecksOptions) {
   }
 
   /** strongSwan says that a child is there a moment before its data plane lets anything through. */
-  async function open(theirHost: string): Promise<void> {
-    for (let attempt = 0; (await ping('host-a', theirHost, 1)) === 0; attempt++)
-      demand(attempt < 5, 'no ping answered');
+  async function open({ ours, theirs }: Way): Promise<void> {
+    const before = kernelDrops();
+    for (let attempt = 0; (await ping(ours.namespace, theirs.address, 1)) === 0; attempt++) {
+      demand(attempt < 5, `no ping answered; ${dropsSince(before)}`);
+    }
   }
 
   async function signedWith(scheme: string): Promise<void> {
@@ -166,17 +172,18 @@ export function createChecks(options: ChecksOptions) {
     demand(listed.includes(suite.shown ?? ''), `strongSwan does not show ${suite.shown}: ${listed}`);
   }
 
-  async function passes({ inner = 4 }: Suite): Promise<string> {
-    const { ourHost, theirHost } = INNER[inner];
-    await open(theirHost);
-    const there = await unanswered('host-a', theirHost, 10);
-    const back = await unanswered('host-b', ourHost, 10);
+  async function passes(suite: Suite): Promise<string> {
+    const way = wayOf(suite);
+    const { ours, theirs } = way;
+    await open(way);
+    const there = await unanswered(ours.namespace, theirs.address, 10);
+    const back = await unanswered(theirs.namespace, ours.address, 10);
     demand(
       there.length + back.length === 0,
       `of 10 pings of each side not answered: ${there.join(' ') || 'none'}, and ${back.join(' ') || 'none'}`,
     );
-    await tcpTransfer('host-a', 'host-b', theirHost, TRANSFER);
-    await tcpTransfer('host-a', 'host-b', theirHost, TRANSFER, true);
+    await tcpTransfer(ours.namespace, theirs.namespace, theirs.address, TRANSFER);
+    await tcpTransfer(ours.namespace, theirs.namespace, theirs.address, TRANSFER, true);
     return `20 of 20 pings, ${TRANSFER >> 20} MB by TCP each way`;
   }
 
@@ -191,11 +198,11 @@ export function createChecks(options: ChecksOptions) {
     throw new Error(`still there: ${output}`);
   }
 
-  async function underTraffic({ inner = 4 }: Suite, act: () => Promise<void>): Promise<string> {
-    const { ourHost, theirHost } = INNER[inner];
+  async function underTraffic(suite: Suite, act: () => Promise<void>): Promise<string> {
+    const { ours: here, theirs: there } = wayOf(suite);
     const streams = await Promise.all([
-      startNumbered('host-a', 'host-b', theirHost, 7101, options.rate),
-      startNumbered('host-b', 'host-a', ourHost, 7102, options.rate),
+      startNumbered(here.namespace, there.namespace, there.address, 7101, options.rate),
+      startNumbered(there.namespace, here.namespace, here.address, 7102, options.rate),
     ]);
     await pause(200);
     const before = kernelDrops();
@@ -244,6 +251,8 @@ export function createChecks(options: ChecksOptions) {
 
   /** Both roles of one suite, from the first message to the last. */
   async function wholeSuite(suite: Suite): Promise<void> {
+    const gre = greOf(suite);
+    gre.open();
     configure(suite);
     await site.start();
     await peer.configure(theirs(suite));
@@ -261,6 +270,7 @@ export function createChecks(options: ChecksOptions) {
       await check(role, suite, 'deleted', () => deleted(role));
     }
     await site.kill('SIGTERM');
+    gre.close();
   }
 
   return {

@@ -3,7 +3,7 @@
 const PLANES = ['engine', 'xfrm'] as const;
 
 /** Without `--all`. */
-export const SHORT_GUESTS: readonly string[][] = [['--peer', 'strongswan']];
+export const SHORT_GUESTS: readonly string[][] = [['--peer', 'strongswan', '--plain']];
 
 export const GUESTS: readonly string[][] = [
   ...PLANES.map((plane) => ['--peer', 'strongswan', '--dataplane', plane]),

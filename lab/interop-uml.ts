@@ -1,7 +1,7 @@
 // Isthmus against peers with the kernel's data plane, in user-mode Linux: our engine and our xfrm, both roles.
 // `node lab/interop-uml.ts`, with `--peer NAME` for strongswan (where nothing is said), libreswan or kernel, `--dataplane NAME` for one
-// of ours, `--lines` for a line of JSON a result, `--short` for one suite, `--suite TEXT` for those whose name contains it.
-// Part of `npm run interop`.
+// of ours, `--lines` for a line of JSON a result, `--short` for one suite, `--suite TEXT` for those whose name contains it,
+// `--plain` for ESP in tunnel mode only. Part of `npm run interop`.
 
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -15,7 +15,7 @@ import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { witness } from './rows/witness.ts';
 import { createSite } from './site.ts';
 import { STATIC_ROWS } from './static-rows.ts';
-import { KERNEL_SUITES, LIBRESWAN_SUITES } from './suites.ts';
+import { AH_AND_TRANSPORT, KERNEL_SUITES, LIBRESWAN_SUITES } from './suites.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
 
@@ -27,7 +27,7 @@ const PEERS = {
     label: 'strongSwan 5.9.8, kernel-netlink',
     missing: strongswanIsMissing,
     create: () => createStrongswan('gw-b', 'kernel-netlink'),
-    suites: KERNEL_SUITES,
+    suites: [...KERNEL_SUITES, ...AH_AND_TRANSPORT],
   },
   libreswan: {
     label: 'libreswan 4.10',
@@ -44,6 +44,7 @@ const options = parseArgs({
     peer: { type: 'string', default: 'strongswan' },
     dataplane: { type: 'string' },
     suite: { type: 'string', default: '' },
+    plain: { type: 'boolean' },
     lines: { type: 'boolean' },
     short: { type: 'boolean' },
     log: { type: 'boolean' },
@@ -76,9 +77,15 @@ function tell(result: Result): void {
   console.log(options.lines ? JSON.stringify(result) : resultLine(result));
 }
 
+/** With `--plain` ESP in tunnel mode only. */
+function isAsked({ protocol, transport }: Suite): boolean {
+  return !options.plain || (protocol === undefined && transport === undefined);
+}
+
 /** A row of docs/interop.md. */
-function featureOf({ outer, inner = 4 }: Suite): string {
-  return `ESP, tunnel mode, by policy, IPv${inner} in IPv${outer}`;
+function featureOf({ outer, inner = 4, protocol, transport }: Suite): string {
+  const inside = transport === true ? 'the gateways' : transport === 'gre' ? 'GRE' : `IPv${inner}`;
+  return `${protocol ? 'AH' : 'ESP'}, ${transport ? 'transport' : 'tunnel'} mode, by policy, ${inside} in IPv${outer}`;
 }
 
 /** The family that the guards' netlink has; in the guest's own mounts, which `isolate` leaves. */
@@ -111,7 +118,8 @@ async function withDaemon({ create, label, suites }: NonNullable<typeof chosen>)
       rate: 100,
       tell,
     });
-    for (const one of asked(suites)) await checks.wholeSuite({ feature: featureOf(one), ...one });
+    for (const one of asked(suites).filter(isAsked))
+      await checks.wholeSuite({ feature: featureOf(one), ...one });
     await site.isthmus('flush');
   }
   await peer.stop();

@@ -9,6 +9,7 @@ import {
 } from '../src/crypto/suites.ts';
 import type { Change, SaParameters } from '../src/policy/sad.ts';
 import type { Selector } from '../src/policy/selector.ts';
+import { OUTER, type Way, wayOf } from './ways.ts';
 
 type Family = 4 | 6;
 
@@ -18,12 +19,13 @@ interface Choice {
   integrity?: IntegrityName;
   esn?: true;
   udp?: true;
+  transport?: true;
 }
 
 export interface StaticRow {
   name: string;
   feature: string;
-  inner: Family;
+  way: Way;
   /** Ours: outbound, inbound. */
   sas: readonly [SaParameters, SaParameters];
 }
@@ -53,6 +55,23 @@ const ESP: readonly Choice[] = [
   { encryption: ['aes-gcm-16', 256], udp: true },
 ];
 
+/** AH, and transport mode of both between the gateways themselves. */
+// biome-ignore format: one SA a line
+const OTHERS: readonly Choice[] = [
+  { integrity: 'hmac-sha2-256-128', esn: true },
+  { integrity: 'hmac-sha2-384-192' },
+  { integrity: 'hmac-sha2-512-256', esn: true },
+  { integrity: 'hmac-sha1-96' },
+  { integrity: 'aes-xcbc-96' },
+  { integrity: 'aes-cmac-96', esn: true },
+  { integrity: 'hmac-sha2-256-128' },
+  { integrity: 'hmac-sha1-96', esn: true },
+  { integrity: 'hmac-sha2-256-128', esn: true, transport: true },
+  { integrity: 'hmac-sha2-512-256', transport: true },
+  { encryption: ['aes-gcm-16', 256], esn: true, transport: true },
+  { encryption: ['aes-cbc', 128], integrity: 'hmac-sha2-256-128', transport: true },
+];
+
 const FAMILIES: readonly (readonly [inner: Family, outer: Family])[] = [
   [4, 4],
   [6, 4],
@@ -61,11 +80,6 @@ const FAMILIES: readonly (readonly [inner: Family, outer: Family])[] = [
 ];
 
 const POLICY = 'static/net';
-const OUTER = {
-  4: { local: '192.0.2.1', remote: '198.51.100.1' },
-  6: { local: '2001:db8:a::1', remote: '2001:db8:b::1' },
-} as const;
-
 const range = (start: string, end: string): Selector => ({
   protocol: 0,
   startPort: 0,
@@ -79,38 +93,38 @@ const SELECTORS = {
   remote: [range('10.2.0.0', '10.2.255.255'), range('fd02::', 'fd02::ffff:ffff:ffff:ffff')],
 };
 
-export const STATIC_ROWS: readonly StaticRow[] = ESP.map((choice, index) => rowOf(choice, index));
+export const STATIC_ROWS: readonly StaticRow[] = [...ESP, ...OTHERS].map(rowOf);
 
 function rowOf(choice: Choice, index: number): StaticRow {
   const [inner, outer] = FAMILIES[index % FAMILIES.length]!;
-  const { encryption, integrity, esn, udp } = choice;
+  const { encryption, integrity, esn, udp, transport } = choice;
+  const protocol = encryption ? 'ESP' : 'AH';
   const cipher = encryption && [encryption[0], ...(encryption[1] > 0 ? [encryption[1]] : [])].join('-');
-  const words = [cipher, integrity, esn ? 'esn' : undefined, udp ? 'in UDP' : undefined];
-  const name = `${words.filter((word) => word !== undefined).join(' ')}, v${inner} in v${outer}`;
+  const words = [encryption ? undefined : 'ah', cipher, integrity, esn && 'esn', udp && 'in UDP'];
+  const families = transport ? `transport, v${outer}` : `v${inner} in v${outer}`;
+  const mode = transport ? `transport mode, IPv${outer}` : `tunnel mode, IPv${inner} in IPv${outer}`;
   const sas = (['out', 'in'] as const).map((direction, place) =>
     saOf(choice, direction, outer, 0x1000 + 2 * index + place),
   );
   return {
-    name,
-    feature: `ESP, static SAs, tunnel mode, IPv${inner} in IPv${outer}`,
-    inner,
+    name: `${words.filter((word) => word !== undefined).join(' ')}, ${families}`,
+    feature: `${protocol}, static SAs, ${mode}`,
+    way: wayOf({ outer, inner, ...(transport ? { transport } : {}) }),
     sas: [sas[0]!, sas[1]!],
   };
 }
 
-function saOf(
-  { encryption, integrity, esn, udp }: Choice,
-  direction: 'in' | 'out',
-  outer: Family,
-  spi: number,
-): SaParameters {
+function saOf(choice: Choice, direction: 'in' | 'out', outer: Family, spi: number): SaParameters {
+  const { encryption, integrity, esn, udp, transport } = choice;
+  const [local, remote] = OUTER[outer];
   return {
     spi,
     direction,
-    protocol: 'esp',
-    mode: 'tunnel',
+    protocol: encryption ? 'esp' : 'ah',
+    mode: transport ? 'transport' : 'tunnel',
     policy: POLICY,
-    ...OUTER[outer],
+    local,
+    remote,
     ...(udp ? { udp: { localPort: 4500, remotePort: 4500 } } : {}),
     ...(encryption ? { encryption: encryptionOf(encryption, spi) } : {}),
     ...(integrity
@@ -119,7 +133,7 @@ function saOf(
     esn: esn === true,
     outer: { df: 'clear', dscp: 'copy' },
     replayWindow: 64,
-    selectors: SELECTORS,
+    selectors: transport ? { local: [range(local, local)], remote: [range(remote, remote)] } : SELECTORS,
     lifetime: {},
   };
 }
@@ -139,7 +153,8 @@ function keyOf(seed: number, length: number): Uint8Array {
 
 /** What gives the SAs of a row to one of our data planes. */
 export function changesOf({ sas: [outbound, inbound] }: StaticRow): Change[] {
-  const policy = { id: POLICY, action: 'protect' as const, order: 0, selectors: SELECTORS, acquire: false };
+  const { selectors } = outbound;
+  const policy = { id: POLICY, action: 'protect' as const, order: 0, selectors, acquire: false };
   return [
     { type: 'add-policy', policy },
     { type: 'add-inbound', sa: inbound },

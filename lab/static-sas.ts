@@ -4,6 +4,7 @@
 import { choosePlane } from '../src/daemon/plane.ts';
 import { openPort } from '../src/daemon/port.ts';
 import { createHost } from '../src/host/host.ts';
+import { pairsOf } from '../src/host/pairs.ts';
 import { OURS, wantedFor } from '../src/host/wanted.ts';
 import { loadAddon } from '../src/native.ts';
 import { changesOf, STATIC_ROWS } from './static-rows.ts';
@@ -22,7 +23,7 @@ const native = addon.create(1, 0);
 const host = createHost(addon);
 const failed = addon.openLink(native, OURS.device, 0);
 if (failed !== '') throw new Error(failed);
-host.apply(wantedFor([outbound.selectors], host.addresses(), MTU, name));
+host.apply(wantedFor(pairsOf(outbound), host.addresses(), MTU, name));
 const port = openPort(addon, native, [outbound.local], OURS.mark, name === 'xfrm', true);
 if ('failed' in port) throw new Error(port.failed);
 const { plane, deliver, settle } = choosePlane(name, addon, native);
@@ -31,7 +32,7 @@ addon.start(native, () => {
   port.take();
 });
 await plane.apply(changesOf(row));
-settle();
+await settle();
 console.log('ready');
 const alive = setInterval(() => {}, 60_000);
 

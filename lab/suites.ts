@@ -118,6 +118,29 @@ export const KERNEL_SUITES: Suite[] = [
   },
 ];
 
+/** AH and transport mode, with strongSwan on the kernel's data plane. */
+// biome-ignore format: one row a line
+export const AH_AND_TRANSPORT: Suite[] = [
+  { name: 'ah sha2-256 esn x25519, v4 in v4', outer: 4, protocol: 'ah', rekeys: true, shown: 'TUNNEL, AH:HMAC_SHA2_256_128/ESN',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha2-256-128 / x25519 / esn' },
+  { name: 'ah sha2-384, v6 in v4', outer: 4, inner: 6, protocol: 'ah', shown: 'TUNNEL, AH:HMAC_SHA2_384_192',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha2-384-192 / no-esn' },
+  { name: 'ah sha2-512 esn, v4 in v6', outer: 6, protocol: 'ah', shown: 'TUNNEL, AH:HMAC_SHA2_512_256/ESN',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha2-512-256 / esn' },
+  { name: 'ah cmac, v6 in v6', outer: 6, inner: 6, protocol: 'ah', rekeys: true, shown: 'TUNNEL, AH:AES_CMAC_96',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-cmac-96 / no-esn' },
+  { name: 'aes-gcm-256 esn transport, v4', outer: 4, transport: true, rekeys: true, shown: 'TRANSPORT, ESP:AES_GCM_16-256/ESN',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / esn' },
+  { name: 'aes-cbc-128 transport, v6', outer: 6, transport: true, shown: 'TRANSPORT, ESP:AES_CBC-128',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-cbc-128 / hmac-sha2-256-128 / no-esn' },
+  { name: 'aes-gcm-256 transport of GRE, v4', outer: 4, transport: 'gre', rekeys: true, shown: 'TRANSPORT, ESP:AES_GCM_16-256',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
+  { name: 'ah sha2-256 transport, v4', outer: 4, protocol: 'ah', transport: true, shown: 'TRANSPORT, AH:HMAC_SHA2_256_128',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha2-256-128 / no-esn' },
+  { name: 'ah sha1 esn transport, v6', outer: 6, protocol: 'ah', transport: true, shown: 'TRANSPORT, AH:HMAC_SHA1_96/ESN',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha1-96 / esn' },
+];
+
 /** What libreswan does on the kernel's data plane: one word for PRF and integrity in IKE, no group but its own few. */
 // biome-ignore format: one row a line
 export const LIBRESWAN_SUITES: Suite[] = [
@@ -133,4 +156,20 @@ export const LIBRESWAN_SUITES: Suite[] = [
     ike: 'aes-cbc-128 / hmac-sha2-256-128 / prf-hmac-sha2-256 / ecp-521', esp: 'aes-cbc-128 / hmac-sha2-256-128 / esn' },
   { name: 'aes-ccm-16-256 in UDP, v4 in v4', outer: 4, encapsulation: 'udp',
     ike: 'aes-cbc-256 / hmac-sha1-96 / prf-hmac-sha1 / modp-3072', esp: 'aes-ccm-16-256 / no-esn' },
+  { name: 'ah sha2-256 x25519, v4 in v4', outer: 4, protocol: 'ah', rekeys: true, ours: { vendor: 'libreswan' },
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha2-256-128 / x25519 / no-esn' },
+  { name: 'ah sha1, v6 in v4', outer: 4, inner: 6, protocol: 'ah', ours: { vendor: 'libreswan' },
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha1-96 / no-esn' },
+  { name: 'ah sha2-512 esn, v4 in v6', outer: 6, protocol: 'ah', ours: { vendor: 'libreswan' },
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha2-512-256 / esn' },
+  { name: 'ah xcbc, v6 in v6', outer: 6, inner: 6, protocol: 'ah', rekeys: true, ours: { vendor: 'libreswan' },
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-xcbc-96 / no-esn' },
+  { name: 'aes-gcm-256 transport, v4', outer: 4, transport: true, rekeys: true,
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
+  { name: 'aes-cbc-128 transport, v6', outer: 6, transport: true,
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-cbc-128 / hmac-sha2-256-128 / no-esn' },
+  { name: 'aes-gcm-256 transport of GRE, v4', outer: 4, transport: 'gre',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
+  { name: 'ah sha2-256 transport, v4', outer: 4, protocol: 'ah', transport: true, ours: { vendor: 'libreswan' },
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha2-256-128 / no-esn' },
 ];

@@ -39,6 +39,7 @@ const MODULES: Record<string, string> = {
   sha512_generic: 'HMAC-SHA2-384 and 512',
   jitterentropy_rng: 'entropy for the next',
   drbg: 'random numbers for the first initialization vector',
+  ip_gre: 'GRE, which transport mode protects',
   veth: 'links between namespaces',
   tun: 'devices whose packets a program reads and writes',
   sch_ingress: 'counting what passes a device',

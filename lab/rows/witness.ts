@@ -9,11 +9,6 @@ import { pause } from '../site.ts';
 import type { StaticRow } from '../static-rows.ts';
 import { tcpTransfer } from '../traffic.ts';
 
-const HOSTS = {
-  4: { ours: '10.1.0.10', theirs: '10.2.0.10' },
-  6: { ours: 'fd01::10', theirs: 'fd02::10' },
-} as const;
-
 /** Of the payload of echo requests: every remainder that padding knows, and some large ones. */
 const SIZES = [...Array.from({ length: 17 }, (_, index) => index), 500, 1000, 1200];
 const TRANSFER = 1 << 20;
@@ -115,20 +110,19 @@ async function counted(child: ChildProcess): Promise<Counted> {
   return JSON.parse(text);
 }
 
-async function exchanged({ inner }: StaticRow): Promise<void> {
-  const { ours, theirs } = HOSTS[inner];
+async function exchanged({ way }: StaticRow): Promise<void> {
+  const { ours, theirs } = way;
   for (const [from, to] of [
-    ['host-a', theirs],
-    ['host-b', ours],
+    [ours, theirs],
+    [theirs, ours],
   ] as const) {
-    const { output } = await runAsync(from, 'sh', '-c', ECHOES, 'sh', to, ...SIZES.map(String));
-    demand(
-      output === '',
-      `echo requests from ${from} are not answered, by bytes: ${output.trim().replace(/\n/g, ' ')}`,
-    );
+    const sizes = SIZES.map(String);
+    const { output } = await runAsync(from.namespace, 'sh', '-c', ECHOES, 'sh', to.address, ...sizes);
+    const unanswered = output.trim().replace(/\n/g, ' ');
+    demand(output === '', `echo requests from ${from.namespace} are not answered, by bytes: ${unanswered}`);
   }
-  await tcpTransfer('host-a', 'host-b', theirs, TRANSFER);
-  await tcpTransfer('host-a', 'host-b', theirs, TRANSFER, true);
+  await tcpTransfer(ours.namespace, theirs.namespace, theirs.address, TRANSFER);
+  await tcpTransfer(ours.namespace, theirs.namespace, theirs.address, TRANSFER, true);
   await pause(SETTLED);
 }
 

@@ -2,11 +2,21 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { kernelLines } from '../../lab/peers/kernel-conf.ts';
 import { libreswanFiles } from '../../lab/peers/libreswan-conf.ts';
 import { strongswanConf, strongswanFiles } from '../../lab/peers/strongswan-conf.ts';
 import { wordOf } from '../../lab/peers/suite-words.ts';
 import type { PeerTunnel } from '../../lab/peers/tunnel.ts';
-import { LIBRESWAN_SUITES, SUITES } from '../../lab/suites.ts';
+import { STATIC_ROWS } from '../../lab/static-rows.ts';
+import { AH_AND_TRANSPORT, KERNEL_SUITES, LIBRESWAN_SUITES, SUITES } from '../../lab/suites.ts';
+import { ENCRYPTION, INTEGRITY } from '../../src/crypto/suites.ts';
+
+const NO_GMAC = 'the kernel has no AES-GMAC in AH';
+const UNMET: Record<string, string> = {
+  'aes-128-gmac': NO_GMAC,
+  'aes-192-gmac': NO_GMAC,
+  'aes-256-gmac': NO_GMAC,
+};
 
 const TUNNEL: PeerTunnel = {
   localAddress: '198.51.100.1',
@@ -140,7 +150,8 @@ test('a peer that lacks an algorithm is named with it', () => {
 });
 
 test('every suite of the laboratory can be said in the words of its peer', () => {
-  for (const { ike, esp } of SUITES) swanctl({ ike: ike.split(', '), esp: [esp] });
+  for (const { ike, esp } of [...SUITES, ...KERNEL_SUITES, ...AH_AND_TRANSPORT])
+    swanctl({ ike: ike.split(', '), esp: [esp] });
   for (const { ike, esp } of LIBRESWAN_SUITES) ipsec({ ike: ike.split(', '), esp: [esp] });
 });
 
@@ -150,4 +161,44 @@ test('strongswan.conf: the data plane decides the plugins; further settings stan
   has(userspace, 'vici { socket = unix:///vici }', 'fragment_size = 256');
   assert.match(userspace, /kernel-libipsec kernel-netlink vici/);
   assert.doesNotMatch(strongswanConf({ ...options, kernel: 'kernel-netlink' }), /libipsec kernel/);
+});
+
+const ROW = (part: string) => STATIC_ROWS.find(({ name }) => name.includes(part))!;
+const ip = (part: string) => kernelLines(ROW(part).sas).map((line) => line.join(' '));
+
+test('the bare kernel: what we send it receives, by policies in, forwarded and out', () => {
+  const lines = ip('aes-gcm-16-256 esn, v4 in v4');
+  assert.equal(lines.filter((line) => line.startsWith('xfrm state add')).length, 2);
+  assert.match(
+    lines[0]!,
+    /src 192\.0\.2\.1 dst 198\.51\.100\.1 proto esp spi 0x1000 .*flag esn flag af-unspec aead rfc4106\(gcm\(aes\)\) 0x[0-9a-f]{72} 128$/,
+  );
+  assert.match(lines[1]!, /src 198\.51\.100\.1 dst 192\.0\.2\.1 proto esp spi 0x1001 /);
+  for (const direction of ['in', 'fwd', 'out'])
+    assert.equal(lines.filter((line) => line.includes(` dir ${direction} `)).length, 2, direction);
+});
+
+test('the bare kernel: AH has no cipher, and over IPv4 an ICV aligned to 32 bits (RFC 4302 §3.3.3.2.1)', () => {
+  const [four, six] = [ip('ah hmac-sha1-96, v4 in v4'), ip('ah hmac-sha2-384-192, v4 in v6')];
+  assert.match(four[0]!, /proto ah .*flag align4 auth-trunc hmac\(sha1\) 0x[0-9a-f]{40} 96$/);
+  assert.doesNotMatch(six[0]!, /align4|aead| enc /);
+});
+
+test('the bare kernel: transport mode is for the two addresses, UDP has its ports', () => {
+  const transport = ip('aes-gcm-16-256 esn, transport');
+  assert.ok(transport.every((line) => !line.includes('dir fwd') && !line.includes('mode tunnel')));
+  assert.match(ip('in UDP')[0]!, / encap espinudp 4500 4500 0\.0\.0\.0$/);
+});
+
+test('the bare kernel meets every algorithm that ESP and AH have', () => {
+  const met = new Set<string>(
+    STATIC_ROWS.flatMap(({ sas: [{ encryption, integrity }] }) =>
+      [encryption?.name, integrity?.name].filter((name) => name !== undefined),
+    ),
+  );
+  const wanted = [...ENCRYPTION, ...INTEGRITY].filter(({ status }) => status === 'implemented');
+  assert.deepEqual(
+    wanted.map(({ name }) => name).filter((name) => !met.has(name)),
+    Object.keys(UNMET),
+  );
 });

@@ -26,7 +26,7 @@ if (failed !== '') throw new Error(failed);
 host.apply(wantedFor(pairsOf(outbound), host.addresses(), MTU, name));
 const port = openPort(addon, native, [outbound.local], OURS.mark, name === 'xfrm', true);
 if ('failed' in port) throw new Error(port.failed);
-const { plane, deliver, settle } = choosePlane(name, addon, native);
+const { plane, deliver, settle } = choosePlane(name, addon, native, undefined);
 addon.start(native, () => {
   deliver();
   port.take();

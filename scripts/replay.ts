@@ -1,6 +1,8 @@
 // `npm run replay -- [--steps N] [--seed N] [--json]`: the reference's replay window against a model, number by number: windows
-// of 32 to 4096, extended numbers and not. Shows how far it is; 1 where the two differ.
+// of 32 to 4096, extended numbers and not. Shows how far it is; 1 where the two differ. `--kernel`: 100,000 packets through the
+// kernel of user-mode Linux instead.
 
+import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { type Replayed, replay } from '../test/dataplane/replay.ts';
 
@@ -9,8 +11,17 @@ const { values } = parseArgs({
     steps: { type: 'string', default: '10000000' },
     seed: { type: 'string', default: '0' },
     json: { type: 'boolean', default: false },
+    kernel: { type: 'boolean', default: false },
   },
 });
+
+if (values.kernel) {
+  const { status } = spawnSync(process.execPath, ['--test', 'test/dataplane/replay-xfrm.test.ts'], {
+    stdio: 'inherit',
+    env: { ...process.env, REPLAY_PACKETS: '100000' },
+  });
+  process.exit(status ?? 1);
+}
 
 const began = performance.now();
 let shown = began;

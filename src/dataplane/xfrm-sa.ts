@@ -41,7 +41,7 @@ export function kernelSa(sa: SaParameters, side: KernelSide): XfrmSa {
   const inbound = sa.direction === 'in';
   const selector = selectorOfSa(sa);
   if (!inbound) demandOuter(sa);
-  const window = inbound ? sa.replayWindow : OUTBOUND_WINDOW;
+  const window = inbound ? kernelWindow(sa.replayWindow) : OUTBOUND_WINDOW;
   return {
     info: {
       selector: selector ?? NO_SELECTOR,
@@ -126,6 +126,14 @@ function demandOuter({ mode, outer: { df, dscp } }: SaParameters): void {
   if (df === 'set') throw new RangeError('the kernel copies DF or clears it, and cannot set it always');
   if (dscp !== 'copy' && dscp !== 0)
     throw new RangeError(`the kernel copies DSCP or leaves it 0, and cannot set it to ${dscp}`);
+}
+
+/**
+ * The kernel finds the bit of a number by its remainder, and begins one before zero: unless the window is a power of two, the
+ * first packet can be repeated, and another one is taken for it.
+ */
+function kernelWindow(window: number): number {
+  return 2 ** Math.ceil(Math.log2(window));
 }
 
 /** An SA whose selectors are one pair carries it, and the kernel holds every packet against it (RFC 4301 §5.2 step 4). */

@@ -7,7 +7,7 @@ import { addressBytes, formatAddress } from '../../src/wire/address.ts';
 import { checksum, viewOf } from '../../src/wire/ip.ts';
 
 const BRIDGE = new URL('./tun-bridge.py', import.meta.url).pathname;
-const [LAN, WAN, ITSELF, NOTHING] = [0, 1, 2, 255];
+const [LAN, WAN, ITSELF, BURST, NOTHING] = [0, 1, 2, 254, 255];
 const REACHED = [LAN, ITSELF];
 const ESP = 50;
 const AH = 51;
@@ -25,6 +25,8 @@ export interface KernelGateway {
   fromNetwork(packet: Uint8Array): Promise<Uint8Array | undefined>;
   /** The network brings a packet for the gateway itself, or nothing: what the gateway has sent to the network. */
   fromItself(packet?: Uint8Array): Promise<Uint8Array[]>;
+  /** The network brings many packets, one right behind the other: all that reaches the hosts. */
+  manyFromNetwork(packets: readonly Uint8Array[]): Promise<Uint8Array[]>;
   close(): void;
 }
 
@@ -59,8 +61,16 @@ export async function openKernelGateway(): Promise<KernelGateway> {
       const sent = await exchange(WAN, packet);
       return sent.flatMap(({ device, packet: one }) => (device === WAN && !isOfLink(one) ? [one] : []));
     },
+    async manyFromNetwork(packets) {
+      const sent = await exchange(BURST, Buffer.concat(packets.flatMap((one) => [lengthOf(one), one])));
+      return sent.flatMap(({ device, packet }) => (device === LAN && !isOfLink(packet) ? [packet] : []));
+    },
     close: () => bridge.stdin.end(),
   };
+}
+
+function lengthOf(packet: Uint8Array): Uint8Array {
+  return Uint8Array.of(packet.length >> 8, packet.length);
 }
 
 function configure(): void {

@@ -12,11 +12,17 @@ interface Line {
 }
 
 async function outputOf(command: string[]): Promise<{ status: number | null; output: string }> {
-  const guest = startUml(command);
+  const guest = startUml(command, { environment: passedOn() });
   let output = '';
   guest.stdout!.on('data', (chunk) => (output += chunk));
   const status = await new Promise<number | null>((resolve) => guest.once('close', resolve));
   return { status, output };
+}
+
+/** What the files may be told from outside. */
+function passedOn(): Record<string, string> {
+  const { REPLAY_PACKETS } = process.env;
+  return REPLAY_PACKETS ? { REPLAY_PACKETS } : {};
 }
 
 export function testInGuest(title: string, ...files: string[]): void {

@@ -30,12 +30,20 @@ export const REPLAY_SAS: readonly ReplaySa[] = [32, 64, 96, 128, 1024, 4096].fla
 
 const WRAP = 2n ** 32n;
 
-/** So many steps of one SA, from its first packet on, each with what must become of it. */
-export function* replaySteps(sa: ReplaySa, seed: number, count: number): Generator<JudgedStep> {
+/** So many steps of one SA, from its first packet on, each with what must become of it. `first`: what that one's number is. */
+export function* replaySteps(
+  sa: ReplaySa,
+  seed: number,
+  count: number,
+  first?: bigint,
+): Generator<JudgedStep> {
   const random = seeded(seed);
   const model = new Model(sa);
   for (let i = 0; i < count; i++) {
-    const step = { number: nextNumber(sa, random, model.top), forged: random(20) === 0 };
+    const isFirst = i === 0 && first !== undefined;
+    const step = isFirst
+      ? { number: first, forged: false }
+      : { number: nextNumber(sa, random, model.top), forged: random(20) === 0 };
     yield { ...step, verdict: model.judge(step) };
   }
 }

@@ -121,7 +121,7 @@ function espPacket(esp: Uint8Array, outer: (protocol: number, bytes: number) => 
 }
 
 function innerPacket(mark: Uint8Array): Uint8Array {
-  const header = unhex('450000000000000040fd00000a0200090a010009');
+  const header = unhex('450000000000000040fe00000a0200090a010009');
   viewOf(header).setUint16(2, header.length + mark.length);
   viewOf(header).setUint16(10, checksum(header));
   return concat([header, mark]);

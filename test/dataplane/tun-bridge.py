@@ -1,6 +1,6 @@
 # Two TUN devices for a test: `lan` and `wan`. On stdin a packet: device (0 or 1), length (4 bytes, big-endian), bytes; it
 # arrives on that device. On stdout what the kernel then sends on either, or as GRE takes for itself (device 2), in the same
-# form, and device 255 behind it.
+# form, and device 255 behind it. Device 254: see `burst`.
 import fcntl, os, select, socket, struct, sys
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
@@ -48,11 +48,25 @@ def through(which, packet):
     return sent
 
 
+def burst(packets):
+    """Many packets for `wan` at once, each behind its length (2 bytes)."""
+    sent, at = [], 0
+    while at < len(packets):
+        end = at + 2 + struct.unpack_from(">H", packets, at)[0]
+        os.write(fds[1], packets[at + 2 : end])
+        sent += [(number, one) for number, fd in enumerate(fds) for one in waiting(fd)]
+        at = end
+    sent += through(1, b"")
+    while select.select(fds, [], [], GRACE)[0]:
+        sent += [(number, one) for number, fd in enumerate(fds) for one in waiting(fd)]
+    return [(number, one) for number, one in sent if not is_marker(one)]
+
+
 def is_marker(packet):
     return packet[0] == 0x45 and packet[9] == MARKER
 
 
-MARKER, PATIENCE, GRACE = 253, 5, 0.05
+MARKER, PATIENCE, GRACE, BURST = 253, 5, 0.05, 254
 MARKERS = [marker((10, 9, 0, 1), (203, 0, 113, 1)), marker((203, 0, 113, 1), (10, 1, 255, 254))]
 fds = [device(b"lan"), device(b"wan")]
 itself = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_GRE)
@@ -64,7 +78,8 @@ while True:
     if len(header) < 5:
         break
     which, length = struct.unpack(">BI", header)
-    for number, sent in through(which, sys.stdin.buffer.read(length)):
+    packets = sys.stdin.buffer.read(length)
+    for number, sent in burst(packets) if which == BURST else through(which, packets):
         sys.stdout.buffer.write(struct.pack(">BI", number, len(sent)) + sent)
     sys.stdout.buffer.write(struct.pack(">BI", 255, 0))
     sys.stdout.buffer.flush()

@@ -139,6 +139,20 @@ test('xfrm: routes into a device that nobody reads are a second wall outwards, o
   addon.stop(native);
 });
 
+test('xfrm: in a window that is no power of two the first packet is taken once, as any other', () =>
+  withPlane(async (plane) => {
+    const received = inboundSa(1001, CHOICE, { replayWindow: 96 });
+    await plane.apply([
+      { type: 'add-policy', policy: policy('t/net') },
+      { type: 'add-inbound', sa: received },
+    ]);
+    const peer = await peerOf(outboundSa(1000, CHOICE), received);
+    const first = peer.outbound(towards(2).answer)!;
+    const from = { address: '198.51.100.1', port: 4500 };
+    assert.ok(await gateway.fromPeer(first, from));
+    assert.equal(await gateway.fromPeer(first, from), undefined);
+  }));
+
 test('xfrm: keys of ours are in no snapshot and no journal', () =>
   withPlane(async (plane) => {
     const sa = outboundSa(1000, CHOICE);

@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts';
 import { type Host, HostError } from '../host/host.ts';
 import { type LinkState, wantedLinks } from '../host/links.ts';
 import { pairsOf } from '../host/pairs.ts';
-import { wantedFor } from '../host/wanted.ts';
+import { type ProtectedPair, wantedFor } from '../host/wanted.ts';
 import type { Addon, Plane } from '../native.ts';
 import { innerMtu } from '../policy/overhead.ts';
 import type { Instant, LinkKind } from '../policy/sad.ts';
@@ -24,6 +24,8 @@ export interface LinksOptions {
   /** Since when a tunnel is up, while it has that child. */
   upSince(tunnel: string, child: string): Instant | undefined;
   probe(policy: string): ProbeStatus | undefined;
+  /** Bytes of the largest packet that was found to pass. */
+  pathMtu(policy: string): number | undefined;
 }
 
 /** What an operator sees of an interface. */
@@ -82,13 +84,25 @@ export function createLinks(options: LinksOptions): Links {
 
   const stateOf = (tunnel: Tunnel, config: Config): LinkState => ({
     tunnel,
-    mtu: linkMtu(tunnel, config),
+    mtu: Math.min(linkMtu(tunnel, config), ...tunnel.children.map(({ name }) => passing(tunnel.name, name))),
     up: isUp(tunnel),
   });
 
+  const passing = (tunnel: string, child: string) =>
+    options.pathMtu(`${tunnel}/${child}`) ?? Number.POSITIVE_INFINITY;
+
+  /** What the children protect; of less than the shared device takes, how large a packet may be. */
+  function pairsWithin({ name, children }: Tunnel, mtu: number): ProtectedPair[] {
+    return children.flatMap((child) => {
+      const pathMtu = passing(name, child.name);
+      return pairsOf(child).map((pair) => (pathMtu < mtu ? { ...pair, pathMtu } : pair));
+    });
+  }
+
   function wanted(size: Config, configs: readonly Config[]) {
+    const mtu = sharedMtu(size);
     const pairs = configs.flatMap(({ tunnels }) =>
-      tunnels.filter(({ link }) => !link).flatMap(({ children }) => children.flatMap(pairsOf)),
+      tunnels.filter(({ link }) => !link).flatMap((tunnel) => pairsWithin(tunnel, mtu)),
     );
     // Of two that want one name the later one is as it will be.
     const routed = configs.flatMap((config) =>
@@ -96,7 +110,7 @@ export function createLinks(options: LinksOptions): Links {
         tunnel.link ? [[tunnel.link.name, stateOf(tunnel, config)] as const] : [],
       ),
     );
-    const base = wantedFor(pairs, host.addresses(), sharedMtu(size), dataplane);
+    const base = wantedFor(pairs, host.addresses(), mtu, dataplane);
     const { links, routes } = wantedLinks([...new Map(routed).values()], kind, host.near());
     return { ...base, links, routes: [...base.routes, ...routes] };
   }

@@ -83,8 +83,9 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     ...{ addon, plane, host, dataplane, kind, log },
     upSince: (tunnel, child) => health?.upSince(tunnel, child),
     probe: (policy) => health?.probe(policy),
+    pathMtu: (policy) => health?.pathMtu(policy),
   });
-  let health: Pick<LinksOptions, 'upSince' | 'probe'> | undefined;
+  let health: Pick<LinksOptions, 'upSince' | 'probe' | 'pathMtu'> | undefined;
   links.apply(config, [config]);
   // Whoever wants the keys reads captures, and Wireshark takes a train of packets for one.
   const trains = options.exportKeys === undefined;
@@ -123,6 +124,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     },
   });
 
+  let resized = false;
   const probing = createProbing({
     addon,
     plane,
@@ -133,10 +135,16 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
     },
     upSince: core.carriedSince,
     silent: (tunnel) => daemon.feed({ type: 'silence', tunnel }),
-    resized: () => {},
+    resized: () => {
+      resized = true;
+    },
   });
 
-  health = { upSince: core.carriedSince, probe: (policy) => probing.of(policy, addon.bootTime()) };
+  health = {
+    upSince: core.carriedSince,
+    probe: (policy) => probing.of(policy, addon.bootTime()),
+    pathMtu: (policy) => probing.pathMtus.of(policy, addon.bootTime())?.mtu,
+  };
   addon.start(plane, () => {
     chosen.deliver();
     for (const datagram of port.take()) daemon.feed({ type: 'datagram', ...datagram });
@@ -222,15 +230,17 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   }
 
   let own = host.addresses();
-  /** Counters for the status; an address that came or went, for the core and for the routes' sources. */
+  /** Counters for the status; an address that came or went, for the core and for the routes' sources; sizes that were found. */
   function sample(): void {
     traffic.update(daemon.snapshot());
     links.look(config);
     try {
       const now = host.addresses();
-      if (now.join() === own.join()) return;
+      const moved = now.join() !== own.join();
+      if (!moved && !resized) return;
       own = now;
-      daemon.feed({ type: 'addresses', local: now });
+      resized = false;
+      if (moved) daemon.feed({ type: 'addresses', local: now });
       links.apply(config, [config]);
       probing.configure(config.tunnels, now, links.ceiling(config));
     } catch (error) {

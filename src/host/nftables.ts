@@ -7,7 +7,7 @@ import { familyOf } from '../wire/address.ts';
 import type { Prefix } from '../wire/rtnetlink.ts';
 import { HostError } from './host.ts';
 import type { WantedLink } from './links.ts';
-import { OURS } from './wanted.ts';
+import { OURS, type ProtectedPair } from './wanted.ts';
 
 const TABLE = { family: 'inet', table: OURS.nftables };
 /** Before connection tracking and address translation change anything (NF_IP_PRI_RAW). */
@@ -20,7 +20,7 @@ type Expression = Record<string, unknown>;
 /** `mtu`: of the device that tunnels without an interface share, bytes. */
 export function applyGuards(
   addon: Addon,
-  pairs: readonly SelectorSet[],
+  pairs: readonly ProtectedPair[],
   mtu: number,
   links: readonly WantedLink[],
 ): void {
@@ -37,6 +37,7 @@ export function applyGuards(
     ),
     ...links.flatMap((link) => dropRouted('input', link, 'saddr', 'in')),
     ...devices.flatMap(clampSegments),
+    ...pairs.flatMap(clampPair),
   ]);
 }
 
@@ -79,23 +80,42 @@ function chains(): Expression[] {
 
 /** TCP is told the size that fits both ways, whether or not "too big" messages get through (RFC 4459 §3.2). */
 function clampSegments({ name, mtu }: { name: string; mtu: number }): Expression[] {
-  const size = { 'tcp option': { name: 'maxseg', field: 'size' } };
-  const syn = { match: { op: 'in', left: { payload: { protocol: 'tcp', field: 'flags' } }, right: 'syn' } };
-  const headers = [
-    ['ipv4', 40],
-    ['ipv6', 60],
-  ] as const;
-  return headers.flatMap(([family, bytes]) =>
+  return ([4, 6] as const).flatMap((family) =>
     ['oifname', 'iifname'].map((key) =>
       rule('clamp', [
         meta(key, name),
-        meta('nfproto', family),
-        syn,
-        { match: { op: '>', left: size, right: mtu - bytes } },
-        { mangle: { key: size, value: mtu - bytes } },
+        meta('nfproto', family === 4 ? 'ipv4' : 'ipv6'),
+        ...clampTo(mtu, family),
       ]),
     ),
   );
+}
+
+/** The same of one pair, where its path is narrower than the device. */
+function clampPair({ local, remote, pathMtu }: ProtectedPair): Expression[] {
+  if (pathMtu === undefined) return [];
+  return local.flatMap((here) => {
+    const family = familyOf(here.start);
+    const there = remote.filter(({ start }) => familyOf(start) === family);
+    return there.flatMap((other) => [
+      rule('clamp', [...between('oifname', here, other), ...clampTo(pathMtu, family)]),
+      rule('clamp', [...between('iifname', other, here), ...clampTo(pathMtu, family)]),
+    ]);
+  });
+}
+
+function between(key: 'oifname' | 'iifname', from: Selector, to: Selector): Expression[] {
+  return [meta(key, OURS.device), inRange('saddr', from), inRange('daddr', to)];
+}
+
+function clampTo(mtu: number, family: 4 | 6): Expression[] {
+  const size = { 'tcp option': { name: 'maxseg', field: 'size' } };
+  const most = mtu - (family === 4 ? 40 : 60);
+  return [
+    { match: { op: 'in', left: { payload: { protocol: 'tcp', field: 'flags' } }, right: 'syn' } },
+    { match: { op: '>', left: size, right: most } },
+    { mangle: { key: size, value: most } },
+  ];
 }
 
 function outward(pairs: readonly SelectorSet[], devices: readonly string[]): Expression[] {

@@ -29,6 +29,8 @@ export const OURS = {
 /** Behind every way through the tunnel: what cannot go there goes nowhere. */
 export const LAST_METRIC = 4_000_000;
 const FIRST_METRIC = 100;
+/** RFC 791 §3.2, RFC 8200 §5. */
+const LEAST_MTU = { 4: 68, 6: 1280 };
 
 /** Who protects packets: a program behind the device, or the kernel on their way to the network. */
 export type PlaneName = 'engine' | 'xfrm';
@@ -38,6 +40,8 @@ export interface ProtectedPair extends SelectorSet {
   hosts?: true;
   /** Packets of other protocols between the same addresses are let alone. */
   only?: number;
+  /** Bytes of the largest packet that passes, where that is less than the device takes. */
+  pathMtu?: number;
 }
 
 export interface Wanted {
@@ -46,7 +50,7 @@ export interface Wanted {
   mtu: number;
   routes: WantedRoute[];
   rules: Rule[];
-  guards: SelectorSet[];
+  guards: ProtectedPair[];
   /** Interfaces of route-based tunnels. */
   links: WantedLink[];
 }
@@ -67,7 +71,7 @@ export function wantedFor(
     plane,
     device: OURS.device,
     mtu,
-    routes: distinct(routed.flatMap((pair) => routesOf(pair, own))),
+    routes: narrowest(routed.flatMap((pair) => routesOf(pair, own))),
     rules: distinct(routed.flatMap(rulesOf)),
     guards: [...protectedPairs],
     links: [],
@@ -81,21 +85,26 @@ function tablesOf({ only }: ProtectedPair): [number, number] {
 }
 
 function routesOf(pair: ProtectedPair, own: readonly IpAddress[]): Wanted['routes'] {
-  const { local, remote } = pair;
+  const { local, remote, pathMtu } = pair;
   const [table, ownTable] = tablesOf(pair);
   const source = own.find((address) => local.some((selector) => holds(selector, address)));
   return remote.flatMap((selector) => [
-    ...bothWays(selector, table, source),
+    ...bothWays(selector, table, source, pathMtu),
     // The gateway's own packets go into the tunnel only where they may have a source that belongs there.
     ...(source !== undefined && familyOf(source) === familyOf(selector.start) && !isEverything(selector)
-      ? bothWays(selector, ownTable, source)
+      ? bothWays(selector, ownTable, source, pathMtu)
       : []),
     ...local.flatMap((near) => throwsOf(near, selector, table)),
   ]);
 }
 
 /** Through the tunnel, and behind it a wall. */
-function bothWays(selector: Selector, table: number, source: IpAddress | undefined): Wanted['routes'] {
+function bothWays(
+  selector: Selector,
+  table: number,
+  source: IpAddress | undefined,
+  pathMtu: number | undefined,
+): Wanted['routes'] {
   const family = familyOf(selector.start);
   return prefixesOf(selector).flatMap((destination) => {
     const common = { family, table, protocol: OURS.protocol, destination };
@@ -107,6 +116,7 @@ function bothWays(selector: Selector, table: number, source: IpAddress | undefin
         metric: FIRST_METRIC,
         through: OURS.device,
         ...(fits ? { source } : {}),
+        ...(pathMtu === undefined ? {} : { mtu: Math.max(LEAST_MTU[family], pathMtu) }),
       },
       { ...common, type: 'unreachable' as const, metric: LAST_METRIC },
     ];
@@ -156,6 +166,19 @@ function anyPort(selector: Selector): Selector {
 
 function isEverything(selector: Selector): boolean {
   return prefixesOf(selector).some(({ length }) => length === 0);
+}
+
+/** Each once; of two tunnels behind one route the smaller path counts. */
+function narrowest(routes: Wanted['routes']): Wanted['routes'] {
+  const kept = new Map<string, Wanted['routes'][number]>();
+  for (const route of routes) {
+    const { mtu, ...place } = route;
+    const key = JSON.stringify(place);
+    const before = kept.get(key)?.mtu;
+    const least = Math.min(mtu ?? Number.POSITIVE_INFINITY, before ?? Number.POSITIVE_INFINITY);
+    kept.set(key, Number.isFinite(least) ? { ...place, mtu: least } : place);
+  }
+  return [...kept.values()];
 }
 
 function distinct<T>(all: readonly T[]): T[] {

@@ -87,8 +87,11 @@ const route = struct({
     metric: [6, host32],
     link: [4, host32],
     source: [7, address],
+    metrics: [8, attributes({ lock: [1, host32], mtu: [2, host32] })],
   }),
 });
+/** RTAX_MTU, as a bit of RTAX_LOCK: what is said holds, whatever the path is found to be later. */
+const LOCKED_MTU = 1 << 2;
 
 /** struct fib_rule_hdr. */
 const rule = struct({
@@ -152,6 +155,8 @@ export interface Route {
   link?: number;
   source?: IpAddress;
   metric: number;
+  /** Bytes of the largest packet; missing: that of the device. */
+  mtu?: number;
 }
 
 /** Asked in the order of `priority`. Matches packets without the mark. */
@@ -245,14 +250,25 @@ export function deleteRule(old: Rule): Uint8Array {
   return message(TYPE.DELRULE, FLAG.ACK, rule, ruleToWire(old));
 }
 
-function routeToWire({ family, type, table, protocol, destination, link: index, source, metric }: Route) {
+function routeToWire({
+  family,
+  type,
+  table,
+  protocol,
+  destination,
+  link: index,
+  source,
+  metric,
+  mtu,
+}: Route) {
+  const metrics = mtu === undefined ? undefined : { lock: LOCKED_MTU, mtu };
   return {
     family: FAMILY[family],
     destinationLength: destination.length,
     table: 0,
     protocol,
     type: ROUTE_TYPE[type],
-    attributes: { table, destination: destination.address, metric, link: index, source },
+    attributes: { table, destination: destination.address, metric, link: index, source, metrics },
   };
 }
 
@@ -378,6 +394,7 @@ function routeOf(body: Uint8Array): Route[] {
       metric,
       ...(index === undefined || type !== 'unicast' ? {} : { link: index }),
       ...(source === undefined ? {} : { source }),
+      ...(has.metrics?.mtu ? { mtu: has.metrics.mtu } : {}),
     },
   ];
 }

@@ -4,9 +4,8 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import type { WantedLink } from '../../src/host/links.ts';
 import { createKernel } from '../../src/host/netlink.ts';
-import { OURS, wantedFor } from '../../src/host/wanted.ts';
+import { OURS, type ProtectedPair, wantedFor } from '../../src/host/wanted.ts';
 import { loadAddon } from '../../src/native.ts';
-import type { SelectorSet } from '../../src/policy/sad.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
 
 const READER = `
@@ -27,7 +26,7 @@ for (const address of OWN) ip('address', 'add', `${address}/24`, 'dev', OURS.dev
 const kernel = createKernel(loadAddon());
 
 /** What stands afterwards, as `ip route` shows it. */
-function applied(...pairs: SelectorSet[]): string[] {
+function applied(...pairs: ProtectedPair[]): string[] {
   kernel.apply(wantedFor(pairs, OWN, 1400));
   return ip('-4', 'route', 'show', 'table', String(OURS.table)).trim().split('\n').sort();
 }
@@ -46,6 +45,18 @@ assert.equal(changed.length, 4);
 assert.ok(changed.filter((line) => line.includes('dev')).every((line) => line.includes('src 10.1.0.1')));
 assert.deepEqual(applied(both), changed);
 assert.equal(applied(second).length, 2);
+
+// A path that is narrower than the device, and is not any more. Of two behind one route the narrower counts.
+const narrow = applied({ ...second, pathMtu: 1200 }, { ...second, pathMtu: 1100 });
+assert.match(narrow[0]!, /mtu lock 1100/);
+assert.equal(narrow.length, 2);
+assert.doesNotMatch(applied(second)[0]!, /mtu/);
+const six = { local: networks('fd01::/64'), remote: networks('fd02::/64') };
+const routes6 = () => ip('-6', 'route', 'show', 'table', String(OURS.table));
+applied(second, { ...six, pathMtu: 1300 });
+assert.match(routes6(), /fd02::\/64 dev isthmus0 .*mtu lock 1300/);
+applied(second, six);
+assert.doesNotMatch(routes6(), /mtu/);
 
 // Rules of one protocol, beside those of all.
 const udp = { local: networks('10.1.0.1'), remote: networks('10.1.0.9'), only: 17 };

@@ -72,6 +72,13 @@ test('probes: what is inside dies and comes back, and the status knows within se
   assert.ok(JSON.parse(last).length >= 6);
 });
 
+test('path MTU: a path that swallows what is large is found and named, hosts are told, TCP passes', (t) => {
+  if (skipped(t, whatIsMissing()[0])) return;
+  const { status, last, all } = lab('lab/path-mtu.ts');
+  assert.equal(status, 0, all);
+  assert.ok(JSON.parse(last).length >= 11);
+});
+
 test('bench: rekeys under a flood are counted, beside the limit and the verdict', (t) => {
   if (skipped(t, whatIsMissing()[0])) return;
   const built = spawnSync('make', ['-C', 'bench/native'], { encoding: 'utf8' });

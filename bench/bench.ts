@@ -1,5 +1,5 @@
-// Speed as ratios taken in one run: `npm run bench -- throughput|pps|latency|crypto|lookup|rekey|handshakes`, or `all` of them, with
-// `--write` to keep the results; `report` makes docs/performance.md from what is kept.
+// Speed as ratios taken in one run: `npm run bench -- throughput|pps|latency|crypto|lookup|rekey|handshakes|xfrm`, or `all` of them,
+// with `--write` to keep the results; `report` makes docs/performance.md from what is kept.
 
 import { isolate } from '../lab/isolate.ts';
 import { EXIT, exitCodeOf, explain } from '../src/cli/exit.ts';
@@ -17,6 +17,7 @@ import { NothingPasses } from './rig.ts';
 import { keep } from './store.ts';
 import { toText } from './text.ts';
 import { throughput } from './throughput.ts';
+import { xfrm } from './xfrm.ts';
 
 interface Measure {
   run: (options: Options) => Promise<Result>;
@@ -32,6 +33,7 @@ const MEASURES: Record<Subject, Measure> = {
   lookup: { run: lookup, needs: 'nothing' },
   rekey: { run: rekey, needs: 'lab' },
   handshakes: { run: handshakes, needs: 'peers' },
+  xfrm: { run: xfrm, needs: 'nothing' },
 };
 
 /** Exit code as every command's (src/cli/exit.ts). */

@@ -31,6 +31,10 @@ export const GOALS: readonly Goal[] = [
   { key: 'ecdsa_ratio', of: 'handshakes', what: 'the same with ECDSA P-256 certificates, ours / charon', floor: 0.7, aim: 1, better: 'higher' },
   { key: 'kb_per_tunnel', of: 'handshakes', what: 'memory of an established tunnel among 10,000, KB', floor: 20, aim: 8, better: 'lower' },
   { key: 'status_seconds', of: 'handshakes', what: 'status of 10,000 tunnels, seconds', floor: 1, aim: 0.5, better: 'lower' },
+  { key: 'xfrm_install', of: 'xfrm', what: '10,000 tunnels into the kernel, one by one / in batches, seconds', floor: 1, aim: 2, better: 'higher' },
+  { key: 'xfrm_start_stall', of: 'xfrm', what: 'longest delay of the event loop meanwhile, ms', floor: 50, aim: 20, better: 'lower' },
+  { key: 'xfrm_stop_stall', of: 'xfrm', what: 'the same while they are removed, ms', floor: 50, aim: 20, better: 'lower' },
+  { key: 'xfrm_look', of: 'xfrm', what: 'a look at the counters of 20,000 SAs, CPU seconds', floor: 1, aim: 0.25, better: 'lower' },
 ];
 
 /** `out of reach`: below the floor, and so is the limit that the run computed for any gateway on this machine. */

@@ -3,7 +3,16 @@
 import { parseArgs } from 'node:util';
 import { UsageError } from '../src/cli/exit.ts';
 
-export const SUBJECTS = ['throughput', 'pps', 'latency', 'crypto', 'lookup', 'rekey', 'handshakes'] as const;
+export const SUBJECTS = [
+  'throughput',
+  'pps',
+  'latency',
+  'crypto',
+  'lookup',
+  'rekey',
+  'handshakes',
+  'xfrm',
+] as const;
 export type Subject = (typeof SUBJECTS)[number];
 
 export interface Options {
@@ -20,7 +29,7 @@ export interface Options {
   peers: { name: string; command: string }[];
 }
 
-export const USAGE = `usage: npm run bench -- throughput|pps|latency|crypto|lookup|rekey|handshakes|all [--json] [--write]
+export const USAGE = `usage: npm run bench -- throughput|pps|latency|crypto|lookup|rekey|handshakes|xfrm|all [--json] [--write]
                         [--assert] [--rounds N] [--seconds S] [--short] [--peer NAME=COMMAND]…
        npm run bench -- report`;
 

@@ -19,6 +19,7 @@ const TITLES: Record<Result['subject'], string> = {
   lookup: 'Lookup',
   rekey: 'Rekeys',
   handshakes: 'Handshakes and many tunnels',
+  xfrm: "The kernel's tables",
 };
 
 const METHOD = `Each contender has two sites of its own: a host, a gateway, "the internet" between the gateways, a gateway, a host, as

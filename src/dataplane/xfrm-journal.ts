@@ -3,12 +3,15 @@
 
 import {
   appendFileSync,
+  closeSync,
   mkdirSync,
+  openSync,
   readFileSync,
   readlinkSync,
   renameSync,
   rmSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 
@@ -22,7 +25,7 @@ export interface Journal {
   /** Reqids given out, and keys of policies installed, by this and earlier processes. */
   reqids: ReadonlySet<number>;
   policies: ReadonlySet<string>;
-  reqid(reqid: number): void;
+  reqid(...reqids: readonly number[]): void;
   policy(...keys: readonly string[]): void;
   /** Only these are left. Yields between pieces of a long journal; until the end nobody else may write. */
   keep(reqids: Iterable<number>, policies: Iterable<string>): Generator<[], void>;
@@ -36,6 +39,7 @@ export function openJournal(folder = '/run/isthmus'): Journal {
   const file = join(folder, `xfrm-${namespace}.journal`);
   const reqids = new Set<number>();
   const policies = new Set<string>();
+  let open: number | undefined;
   for (const entry of entriesOf(file)) {
     if (typeof entry === 'number') reqids.add(entry);
     else if (typeof entry === 'string') policies.add(entry);
@@ -44,9 +48,23 @@ export function openJournal(folder = '/run/isthmus'): Journal {
   function write<T extends number | string>(known: Set<T>, entries: readonly T[]): void {
     const fresh = entries.filter((entry) => !known.has(entry));
     if (fresh.length === 0) return;
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
-    appendFileSync(file, linesOf(fresh), { mode: 0o600 });
+    append(linesOf(fresh));
     for (const entry of fresh) known.add(entry);
+  }
+
+  /** The folder is made when it is not there. */
+  function append(lines: string): void {
+    if (open === undefined) {
+      mkdirSync(folder, { recursive: true, mode: 0o755 });
+      open = openSync(file, 'a', 0o600);
+    }
+    writeSync(open, lines);
+  }
+
+  /** What is written next goes to the file that then has the name. */
+  function close(): void {
+    if (open !== undefined) closeSync(open);
+    open = undefined;
   }
 
   /** In one step: a journal that is cut off would lose what is ours. */
@@ -54,6 +72,7 @@ export function openJournal(folder = '/run/isthmus'): Journal {
     const kept = [new Set(keptReqids), new Set(keptPolicies)] as const;
     const entries = [...kept[0], ...kept[1]];
     if (entries.length === reqids.size + policies.size && entries.every((one) => isNoted(one))) return;
+    close();
     replace(reqids, kept[0]);
     replace(policies, kept[1]);
     if (entries.length === 0) return rmSync(file, { force: true });
@@ -72,10 +91,11 @@ export function openJournal(folder = '/run/isthmus'): Journal {
   return {
     reqids,
     policies,
-    reqid: (reqid) => write(reqids, [reqid]),
+    reqid: (...fresh) => write(reqids, fresh),
     policy: (...keys) => write(policies, keys),
     keep,
     clear() {
+      close();
       reqids.clear();
       policies.clear();
       rmSync(file, { force: true });

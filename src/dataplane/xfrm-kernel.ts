@@ -56,7 +56,7 @@ const PIECE_BYTES = 32_768;
 
 /** Of requests in one piece; a socket's buffer holds them, and that of the answers as many. */
 const MOST_BYTES = 65_536;
-const MOST_REQUESTS = 128;
+const MOST_REQUESTS = 64;
 
 /** `batch`: requests in one piece; 1 sends each by itself. */
 export function createKernel(addon: Addon, batch = MOST_REQUESTS): Kernel {

@@ -18,7 +18,7 @@ import {
 import { saId } from './xfrm-sa.ts';
 import type { Work } from './xfrm-work.ts';
 
-/** Policies removed at a time where many are. */
+/** Policies removed, and reqids written down, at a time. */
 const PORTION = 64;
 const FOREIGN = 'another program has a policy with these selectors: ip xfrm policy';
 
@@ -53,6 +53,8 @@ export interface Tables {
   /** The other way round. */
   asking: Map<number, string>;
   nextReqid: number;
+  /** In the journal, and given to nobody. */
+  reserved: number[];
   claims: Claims;
   /** What stands in the kernel, by key. */
   standing: Map<string, XfrmPolicy>;
@@ -85,6 +87,7 @@ export function newTables(
     asking: new Map(),
     // Not where the last process began: what the kernel keeps of its questions must not silence ours.
     nextReqid: randomInt(OUR_REQIDS.first, OUR_REQIDS.last),
+    reserved: [],
     claims: newClaims(),
     standing,
     leftovers: new Set(standing.keys()),
@@ -122,11 +125,19 @@ export function reqidOf(tables: Tables, policy: string): number {
 function memo(tables: Tables, reqids: Map<string, number>, policy: string): number {
   const known = reqids.get(policy);
   if (known !== undefined) return known;
-  const reqid = tables.nextReqid;
-  tables.nextReqid = reqid === OUR_REQIDS.last ? OUR_REQIDS.first : reqid + 1;
-  tables.journal.reqid(reqid);
+  if (tables.reserved.length === 0) reserve(tables);
+  const reqid = tables.reserved.pop()!;
   reqids.set(policy, reqid);
   return reqid;
+}
+
+/** Written down many at a time: each line of the journal costs as much as a request to the kernel. */
+function reserve(tables: Tables): void {
+  for (let count = 0; count < PORTION; count++) {
+    tables.reserved.push(tables.nextReqid);
+    tables.nextReqid = tables.nextReqid === OUR_REQIDS.last ? OUR_REQIDS.first : tables.nextReqid + 1;
+  }
+  tables.journal.reqid(...tables.reserved);
 }
 
 function acquireReqidOf(tables: Tables, policy: string): number {
@@ -240,7 +251,7 @@ export function* dropLeftovers(tables: Tables): Work {
   tables.leftovers.clear();
   for (let at = 0; at < unwanted.length; at += PORTION)
     yield* dropPolicies(tables, unwanted.slice(at, at + PORTION));
-  const reqids = [...tables.reqids.values(), ...tables.acquireReqids.values()];
+  const reqids = [...tables.reqids.values(), ...tables.acquireReqids.values(), ...tables.reserved];
   yield* tables.journal.keep(reqids, tables.standing.keys());
 }
 

@@ -10,7 +10,10 @@ export type Outcome<T> = { value: T } | { error: unknown };
 /** Milliseconds that the event loop may be kept from others. */
 const SLICE = 10;
 
-/** All of them in step: what they ask for at the same time is one exchange. Ends when the last has ended, and never throws. */
+/**
+ * All of them in step: what they ask for at the same time is one exchange; where their own work takes long it asks for
+ * nothing in between, so that others come to their turn. Ends when the last has ended, and never throws.
+ */
 export function* together<T>(works: readonly Work<T>[]): Work<Outcome<T>[]> {
   const outcomes = new Array<Outcome<T>>(works.length);
   const asking = new Map<number, readonly Uint8Array[]>();
@@ -23,7 +26,14 @@ export function* together<T>(works: readonly Work<T>[]): Work<Outcome<T>[]> {
       outcomes[index] = { error };
     }
   };
-  for (const index of works.keys()) proceed(index, (work) => work.next([]));
+  let since = performance.now();
+  for (const index of works.keys()) {
+    proceed(index, (work) => work.next([]));
+    if (isLate(since)) {
+      yield [];
+      since = performance.now();
+    }
+  }
   while (asking.size > 0) {
     const round = [...asking];
     asking.clear();
@@ -35,13 +45,21 @@ export function* together<T>(works: readonly Work<T>[]): Work<Outcome<T>[]> {
       continue;
     }
     let at = 0;
+    since = performance.now();
     for (const [index, requests] of round) {
       const own = answers.slice(at, at + requests.length);
       at += requests.length;
       proceed(index, (work) => work.next(own));
+      if (!isLate(since)) continue;
+      yield [];
+      since = performance.now();
     }
   }
   return outcomes;
+}
+
+function isLate(since: number): boolean {
+  return performance.now() - since >= SLICE;
 }
 
 /** To its end, with pauses for the event loop. Throws what the work throws. */
@@ -75,7 +93,7 @@ async function advance<T>(
 export function newBreath(): () => Promise<void> {
   let since = performance.now();
   return async () => {
-    if (performance.now() - since < SLICE) return;
+    if (!isLate(since)) return;
     await new Promise((resolve) => setImmediate(resolve));
     since = performance.now();
   };

@@ -37,6 +37,8 @@ export interface XfrmOptions {
   folder?: string;
   /** Bytes of what the kernel tells that may wait for us; 0: as usual. */
   room?: number;
+  /** Requests in one piece; missing: as many as fit. */
+  batch?: number;
 }
 
 /**
@@ -46,9 +48,9 @@ export interface XfrmOptions {
 export function createXfrm(
   addon: Addon,
   plane: Plane,
-  { mark, clock, links, folder, room = 0 }: XfrmOptions,
+  { mark, clock, links, folder, room = 0, batch }: XfrmOptions,
 ): XfrmPlane {
-  const kernel = createKernel(addon);
+  const kernel = createKernel(addon, batch);
   const journal = openJournal(folder);
   const left = findLeftovers(kernel, journal);
   removeSas(kernel, left.sas);

@@ -156,7 +156,9 @@ function unsigned(length: number): Codec<number> {
     write(w, value) {
       if (!Number.isInteger(value) || value < 0 || value >= 256 ** length)
         throw new RangeError(`${value} does not fit ${length} bytes`);
-      w.put(Uint8Array.from({ length }, (_, i) => Math.floor(value / 256 ** i) % 256));
+      const octets = new Uint8Array(length);
+      for (let i = 0, left = value; i < length; i++, left = Math.floor(left / 256)) octets[i] = left & 0xff;
+      w.put(octets);
     },
   };
 }

@@ -1,0 +1,95 @@
+// The kernel's tables with ten thousand tunnels, in user-mode Linux: in batches against one by one, how long the event loop
+// is kept, and what it costs to look at them every second.
+
+import { startUml, umlIsMissing } from '../lab/uml.ts';
+import { HostError } from '../src/host/host.ts';
+import { judge } from './goals.ts';
+import type { Options } from './options.ts';
+import { measureCosts } from './parts.ts';
+import { frame, type Result } from './result.ts';
+import { tell } from './rig.ts';
+import { median, medians, ratios, rounded, spread } from './statistics.ts';
+import { MARK, type Round } from './xfrm-mark.ts';
+
+const TUNNELS = 10_000;
+const SHORT = 1000;
+
+export async function xfrm(options: Options): Promise<Result> {
+  const missing = umlIsMissing();
+  if (missing !== undefined) throw new HostError('HOST_IPSEC', missing);
+  const costs = measureCosts();
+  const tunnels = options.short ? SHORT : TUNNELS;
+  const rounds = await measure(tunnels, options.rounds);
+  const of = (key: keyof Round) => rounds.map((round) => round[key]);
+  const found = {
+    xfrm_install: ratios(of('oneByOne'), of('batched')),
+    xfrm_start_stall: spread(of('startStall')),
+    xfrm_stop_stall: spread(of('stopStall')),
+    xfrm_look: spread(of('look')),
+  };
+  const keys = Object.keys(rounds[0]!) as (keyof Round)[];
+  return {
+    ...frame(options, 'xfrm', costs, 0),
+    ratios: found,
+    fields: {
+      xfrm_tunnels: tunnels,
+      ...Object.fromEntries(keys.map((key) => [`xfrm_${key}`, rounded(median(of(key)))])),
+    },
+    goals: judge('xfrm', medians(found)),
+    limits: [],
+    tables: [
+      {
+        title: `${tunnels} tunnels of two SAs each in the kernel`,
+        columns: ['what', 'unit', 'median', 'least', 'most'],
+        rows: keys.map((key) => {
+          const { median: middle, min, max } = spread(of(key));
+          return [...MEANING[key], ...[middle, min, max].map(rounded)];
+        }),
+      },
+    ],
+  };
+}
+
+const MEANING: Record<keyof Round, [what: string, unit: string]> = {
+  batched: ['installed in batches', 's'],
+  oneByOne: ['installed one by one', 's'],
+  startStall: ['longest delay of the event loop while they are installed', 'ms'],
+  startTurn: ['of that the longest turn, CPU time', 'ms'],
+  stopStall: ['longest delay while they are removed', 'ms'],
+  stopTurn: ['of that the longest turn, CPU time', 'ms'],
+  lookStall: ['longest delay while they are looked at', 'ms'],
+  lookTurn: ['of that the longest turn, CPU time', 'ms'],
+  look: ['CPU time of one look at all of them', 's'],
+};
+
+function measure(tunnels: number, rounds: number): Promise<Round[]> {
+  const guest = startUml([
+    process.execPath,
+    ...process.execArgv,
+    'bench/xfrm-guest.ts',
+    `${tunnels}`,
+    `${rounds}`,
+  ]);
+  const found: Round[] = [];
+  let rest = '';
+  let said = '';
+  guest.stdout!.on('data', (chunk) => {
+    const lines = `${rest}${chunk}`.split('\n');
+    rest = lines.pop()!;
+    for (const line of lines) {
+      if (!line.startsWith(MARK)) {
+        said += `${line}\n`;
+        continue;
+      }
+      const { progress, round } = JSON.parse(line.slice(MARK.length));
+      if (progress) tell(progress);
+      if (round) found.push(round);
+    }
+  });
+  return new Promise((resolve, reject) => {
+    guest.once('close', (code) => {
+      if (code === 0 && found.length === rounds) resolve(found);
+      else reject(new Error(`the guest ended with ${code}: ${said}`));
+    });
+  });
+}

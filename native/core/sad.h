@@ -117,9 +117,9 @@ class Classifier;
 /** What one thread has of an SA: a context of its own, so that threads share nothing but the sequence number. */
 struct Lane {
   Cipher cipher;
+  Counter packets{0}, bytes{0}, last{0};
   /** AH only. */
   std::unique_ptr<AhIcv> icv;
-  Counter packets{0}, bytes{0}, last{0};
 };
 
 /** Common to both directions. */

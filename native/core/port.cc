@@ -6,6 +6,7 @@
 #include <netinet/udp.h>
 // behind netinet/in.h, whose types it uses
 #include <linux/xfrm.h>
+#include <openssl/rand.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -16,6 +17,7 @@
 #include <iterator>
 
 #include "clock.h"
+#include "fragments.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -200,6 +202,21 @@ bool takeHeaders(int fd, uint8_t family) {
   return setsockopt(fd, family == 4 ? IPPROTO_IP : IPPROTO_IPV6, family == 4 ? IP_HDRINCL : IPV6_HDRINCL, &one, sizeof one) == 0;
 }
 
+/** What the path there takes, as far as the kernel knows; 0 where there is none. */
+size_t mtuTowards(const SocketAddress& name, socklen_t nameBytes, uint32_t mark) {
+  const bool v4 = name.any.sa_family == AF_INET;
+  SocketAddress to = name;
+  (v4 ? to.v4.sin_port : to.v6.sin6_port) = htons(9);
+  const int fd = socket(name.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return 0;
+  if (mark != 0) (void)setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+  int mtu = 0;
+  socklen_t size = sizeof mtu;
+  const bool known = connect(fd, &to.any, nameBytes) == 0 && getsockopt(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU : IPV6_MTU, &mtu, &size) == 0;
+  close(fd);
+  return known && mtu > 0 ? size_t(mtu) : 0;
+}
+
 /** Writes the IPv6 header that a packet came with in front of it; its beginning, or nullptr where not all of it is known. */
 uint8_t* rebuildV6(msghdr& message, const Address& source, const Address& destination, uint8_t protocol, uint8_t* payload, size_t bytes) {
   constexpr size_t FIXED = 40;
@@ -276,6 +293,7 @@ Port::~Port() {
 
 std::string Port::open(const Options& options) {
   spin_ = options.spin;
+  mark_ = options.mark;
   for (size_t i = 0; i < options.workers; i++) {
     Worker& worker = *workers_.emplace_back(std::make_unique<Worker>(i));
     worker.wakeFd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -528,7 +546,7 @@ size_t Port::sendEsp(size_t worker, const Train* trains, size_t count) {
 }
 
 /** A message for each train, cut apart by the kernel; where it cannot do that, or a segment is larger than the path, one by one. */
-size_t Port::sendTrains(Socket& socket, const Train* trains, size_t count) {
+size_t Port::sendTrains(Socket& socket, const Train* trains, size_t count) const {
   if (socket.dontFragment != trains[0].outer.dontFragment) {
     socket.dontFragment = trains[0].outer.dontFragment;
     setDontFragment(socket.fd, socket.address.family, socket.dontFragment);
@@ -553,13 +571,28 @@ size_t Port::sendTrains(Socket& socket, const Train* trains, size_t count) {
       continue;
     }
     if (whole && errno == EIO) socket.segmentation = false;  // the device has no checksum offload
-    failed += whole && trains[at].count == 1 ? 1 : sendPieces(socket, trains[at]);
+    if (whole && trains[at].count == 1) failed += errno == EMSGSIZE && sendFragments(socket, trains[at], trains[at].bytes, trains[at].length) ? 0 : 1;
+    else failed += sendPieces(socket, trains[at]);
     at++;
   }
   return failed;
 }
 
-size_t Port::sendPieces(Socket& socket, const Train& train) {
+/** What brings its header is not fragmented by the kernel where it is larger than the device takes. */
+bool Port::sendFragments(Socket& socket, const Train& train, const uint8_t* packet, size_t bytes) const {
+  if (socket.kind != Kind::Ah || !mayFragment(packet, train.outer.dontFragment)) return false;
+  SocketAddress name;
+  const socklen_t nameBytes = toSocket(train.sa->remote, 0, name);
+  uint32_t identification = 0;
+  if (RAND_bytes(reinterpret_cast<uint8_t*>(&identification), sizeof identification) != 1) return false;
+  const std::vector<std::vector<uint8_t>> fragments = fragmentsOf(packet, bytes, mtuTowards(name, nameBytes, mark_), identification);
+  for (const std::vector<uint8_t>& one : fragments) {
+    if (sendto(socket.fd, one.data(), one.size(), 0, &name.any, nameBytes) < 0) return false;
+  }
+  return !fragments.empty();
+}
+
+size_t Port::sendPieces(Socket& socket, const Train& train) const {
   mmsghdr messages[Batch::MOST_SEGMENTS];
   iovec vectors[Batch::MOST_SEGMENTS];
   SocketAddress name;
@@ -575,8 +608,13 @@ size_t Port::sendPieces(Socket& socket, const Train& train) {
   unsigned sent = 0, failed = 0;
   while (sent + failed < count) {
     const int now = sendmmsg(socket.fd, messages + sent + failed, count - sent - failed, 0);
-    if (now > 0) sent += unsigned(now);
-    else failed++;
+    if (now > 0) {
+      sent += unsigned(now);
+      continue;
+    }
+    const iovec& piece = vectors[sent + failed];
+    const bool cut = errno == EMSGSIZE && sendFragments(socket, train, static_cast<const uint8_t*>(piece.iov_base), piece.iov_len);
+    (cut ? sent : failed)++;
   }
   return failed;
 }

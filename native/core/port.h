@@ -101,8 +101,9 @@ class Port {
   void arrived(Worker& worker, const Socket& socket, uint8_t* bytes, size_t length, uint8_t ecn, const Endpoint& remote);
   void cameRaw(Worker& worker, const Socket& socket, msghdr& message, size_t length);
   void queueIke(Worker& worker, const Socket& socket, const uint8_t* bytes, size_t length, const Endpoint& remote);
-  static size_t sendTrains(Socket& socket, const Train* trains, size_t count);
-  static size_t sendPieces(Socket& socket, const Train& train);
+  size_t sendTrains(Socket& socket, const Train* trains, size_t count) const;
+  size_t sendPieces(Socket& socket, const Train& train) const;
+  bool sendFragments(Socket& socket, const Train& train, const uint8_t* packet, size_t bytes) const;
   std::string openSockets(Worker& worker, const Address& address, const Options& options);
   static std::string leaveEspToKernel(const Socket& socket);
   std::string openSocket(Worker& worker, Kind kind, const Address& address, uint16_t port, const Options& options);
@@ -110,6 +111,7 @@ class Port {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<bool> running_{false};
   uint32_t spin_ = 0;
+  uint32_t mark_ = 0;
   EspReceiver* receiver_ = nullptr;
   void (*wake_)(void*) = nullptr;
   void* wakeContext_ = nullptr;

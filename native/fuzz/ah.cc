@@ -10,7 +10,7 @@ using namespace isthmus::fuzz;
 namespace {
 
 constexpr size_t MOST_ARRIVALS = 16;
-constexpr uint8_t RAW = 0x01, FORGED = 0x02, JUMP = 0x04, STRANGE_NEXT = 0x08, WHOLE_INNER = 0x10, INNER_V6 = 0x20, LIE = 0x40;
+constexpr uint8_t RAW = 0x01, FORGED = 0x02, JUMP = 0x04, STRANGE_NEXT = 0x08, WHOLE_INNER = 0x10, INNER_V6 = 0x20, LIE = 0x40, CUT = 0x80;
 
 struct Algorithms {
   Integrity integrity;
@@ -155,6 +155,14 @@ void forge(Input& input, size_t header, Bytes& packet) {
   packet[at] ^= mask;
 }
 
+/** A packet that says of itself that it is no longer; in a room of its own size. */
+Bytes cutTo(const Bytes& packet, size_t size) {
+  Bytes cut(packet.begin(), packet.begin() + long(size));
+  if (cut[0] >> 4 == 6) put16(cut.data() + 4, uint16_t(size - 40));
+  else put16(cut.data() + 2, uint16_t(size));
+  return cut;
+}
+
 /** What routers may write. */
 void pass(Bytes& packet) {
   if (packet[0] >> 4 == 6) {
@@ -186,9 +194,10 @@ void addSealed(Input& input, uint8_t shape, Arrivals& arrivals) {
   // The length is covered: it is right before the ICV is made.
   const size_t total = header + ah.size();
   put16(packet.data() + (isV6(index) ? 4 : 2), uint16_t(total - (isV6(index) ? 40 : 0)));
-  const bool genuine = sealField(index, packet, ah, sequence) && !(shape & FORGED);
+  const bool genuine = sealField(index, packet, ah, sequence) && !(shape & (FORGED | CUT));
   packet.insert(packet.end(), ah.begin(), ah.end());
   if (shape & FORGED) forge(input, header, packet);
+  if (shape & CUT) packet = cutTo(packet, header + input.byte() % ah.size());
   if (!genuine) arrivals.forged++;
   arrivals.sent.push_back(packet);
   pass(packet);

@@ -15,6 +15,10 @@ export interface FileLines {
 export const REACHED = [
   'ip.cc',
   'esp.cc',
+  'ah.cc',
+  'ah-icv.cc',
+  'outer.cc',
+  'admission.cc',
   'cipher.cc',
   'mac.cc',
   'sad.cc',

@@ -1,5 +1,6 @@
 // The interface of a route-based tunnel: its name and number, and what leads to it.
 
+import { OURS } from '../host/wanted.ts';
 import type { Link } from '../policy/sad.ts';
 import { selectorOf, selectorText } from '../policy/selector.ts';
 import type { TunnelLink } from '../policy/tunnel.ts';
@@ -91,7 +92,7 @@ export function tunnelLinkOf(
   const addresses = listOf(given?.address).map((text) => addressOf(text, at));
   const routes = listOf(given?.routes).map((text) => networkOf(text, at));
   const { table, metric = DEFAULTS['route-metric'], mtu } = given ?? {};
-  const reserved = table === undefined ? undefined : TABLES_OF_OTHERS[table];
+  const reserved = table === undefined ? undefined : ownerOf(table);
   if (reserved !== undefined) return at(['interface', 'table'], `${reserved}: choose another one`);
   const good = { addresses: addresses.filter(isThere), routes: routes.filter(isThere) };
   if (good.addresses.length < addresses.length || good.routes.length < routes.length) return undefined;
@@ -108,6 +109,12 @@ export function tunnelLinkOf(
     metric,
     ...(mtu === undefined ? {} : { mtu }),
   };
+}
+
+/** Whose a table is already. */
+function ownerOf(table: number): string | undefined {
+  const own = table - OURS.protocolTables;
+  return own >= 0 && own < 512 ? `table ${table} is of children in transport mode` : TABLES_OF_OTHERS[table];
 }
 
 function transportIn({ transport, children = {} }: Given): Path | undefined {

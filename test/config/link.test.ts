@@ -145,6 +145,11 @@ for (const [what, keys, complaint] of [
     /table 4500 is of the policy-based tunnels/,
   ],
   [
+    'a table of the policy-based tunnels of transport mode',
+    'mode: route, interface: { table: 45094 }',
+    /table 45094 is of children in transport mode/,
+  ],
+  [
     'transport mode',
     'mode: route, transport: true',
     /a\.yaml:4:\d+: transport mode is for packets of the outer addresses/,

@@ -97,7 +97,7 @@ interface Integrity extends Status {
   /** OpenSSL digest of the HMAC, where it is one. */
   digest?: string;
   kernel: string;
-  /** Neither IKE nor ESP may use it (RFC 4543 §7). */
+  /** Neither IKE nor ESP uses it: RFC 4543 has an encryption algorithm for ESP. */
   only?: 'ah';
   /** Bytes that stand in front of the ICV, in the same field; never the same ones twice under one key. */
   ivBytes?: number;

@@ -26,6 +26,8 @@ export interface PathMtuTarget {
   floor: number;
   /** What would pass over the path that the configuration names. */
   ceiling: number;
+  /** What is found becomes the MTU of a device, which then refuses whatever is larger. */
+  byDevice: boolean;
 }
 
 /** One echo request to be sent. */
@@ -54,6 +56,8 @@ export interface PathMtus {
   refused(target: number, sequence: number, now: Instant): void;
   next(): Instant | undefined;
   of(policy: string, now: Instant): PathMtuStatus | undefined;
+  /** Bytes that packets are to be kept to; undefined where none are known, and while more is tried through a device. */
+  limit(policy: string): number | undefined;
 }
 
 /** A size is given up when so many in a row came to nothing. */
@@ -85,8 +89,9 @@ interface Run {
   upSince?: Instant;
   search?: Search;
   found?: { mtu: number; at: Instant };
-  /** When more is tried than was found. */
+  /** When more is tried than was found; the device makes room for it first. */
   againAt: Instant;
+  widened: boolean;
   /** Of probes of the found size, how many in a row were not answered. */
   missed: number;
   /**
@@ -123,11 +128,20 @@ export function createPathMtus({ upSince, probe, log, changed }: PathMtusOptions
   function proceed(state: State, small: ProbeStatus, now: Instant): DueSize[] {
     const { run, target } = state;
     if (!run.search && run.found && now < run.againAt) return ask(state, small, run.found.mtu, now);
+    if (!run.search && widen(state)) return pause(target.policy, now + LOOK);
     run.search ??= searchOf(run.found?.mtu ?? target.floor, target.ceiling + STEP, target.ceiling);
     const { good, bad, size } = run.search;
     if (bad - good <= STEP) return settle(state, run.search, now);
     run.search.tries++;
     return ask(state, small, size, now);
+  }
+
+  function widen({ target, run }: State): boolean {
+    const narrow = run.found !== undefined && run.found.mtu < target.ceiling;
+    if (!narrow || !target.byDevice || run.widened) return false;
+    run.widened = true;
+    changed(target.tunnel);
+    return true;
   }
 
   function settle({ target, run }: State, { good, silent }: Search, now: Instant): DueSize[] {
@@ -138,7 +152,12 @@ export function createPathMtus({ upSince, probe, log, changed }: PathMtusOptions
     run.missed = 0;
     run.againAt = now + AGAIN;
     agenda.put(policy, now + VERIFY);
-    if (run.found?.mtu === good) return [];
+    const { widened } = run;
+    run.widened = false;
+    if (run.found?.mtu === good) {
+      if (widened) changed(tunnel);
+      return [];
+    }
     run.found = { mtu: good, at: now };
     if (good === before) return [];
     const code = good < before && silent ? 'PATH_BLACK_HOLE' : 'PATH_MTU';
@@ -189,7 +208,7 @@ export function createPathMtus({ upSince, probe, log, changed }: PathMtusOptions
   function set(target: PathMtuTarget, now: Instant): void {
     const { policy } = target;
     const before = states.get(policy);
-    if (before && before.target.ceiling === target.ceiling && before.target.floor === target.floor) return;
+    if (before && isSame(before.target, target)) return;
     if (before) byNumber.delete(before.number);
     const state: State = { target, number: nextNumber++, sequence: 0, run: newRun(now) };
     states.set(policy, state);
@@ -234,11 +253,19 @@ export function createPathMtus({ upSince, probe, log, changed }: PathMtusOptions
       const found = states.get(policy)?.run.found;
       return found && { mtu: found.mtu, age: Math.max(0, now - found.at) };
     },
+    limit(policy) {
+      const { found, widened } = states.get(policy)?.run ?? {};
+      return widened ? undefined : found?.mtu;
+    },
   };
 }
 
+function isSame(a: PathMtuTarget, b: PathMtuTarget): boolean {
+  return a.ceiling === b.ceiling && a.floor === b.floor && a.byDevice === b.byDevice;
+}
+
 function newRun(now: Instant, upSince?: Instant): Run {
-  return { ...(upSince === undefined ? {} : { upSince }), againAt: now, missed: 0 };
+  return { ...(upSince === undefined ? {} : { upSince }), againAt: now, widened: false, missed: 0 };
 }
 
 /** What the configuration promises is asked first, as it holds nearly everywhere. */

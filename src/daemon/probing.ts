@@ -23,7 +23,7 @@ export interface Probing {
   /** Answers that wait are taken first. */
   look(): void;
   of: Probes['of'];
-  pathMtus: Pick<PathMtus, 'of'>;
+  pathMtus: Pick<PathMtus, 'of' | 'limit'>;
   stop(): void;
 }
 
@@ -134,7 +134,10 @@ function targetsOf(tunnels: readonly Tunnel[], mtuOf: (tunnel: Tunnel) => number
       if (!probe || mode === 'transport') return [];
       const ceiling = mtuOf(tunnel);
       const floor = Math.min(ceiling, FLOOR[familyOf(probe.to)]);
-      return [{ policy: `${tunnel.name}/${name}`, tunnel: tunnel.name, child: name, floor, ceiling }];
+      const byDevice = tunnel.link !== undefined;
+      return [
+        { policy: `${tunnel.name}/${name}`, tunnel: tunnel.name, child: name, floor, ceiling, byDevice },
+      ];
     }),
   );
 }

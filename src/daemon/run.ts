@@ -143,7 +143,7 @@ export function runDaemon(file: string, log: Log, options: { exportKeys?: string
   health = {
     upSince: core.carriedSince,
     probe: (policy) => probing.of(policy, addon.bootTime()),
-    pathMtu: (policy) => probing.pathMtus.of(policy, addon.bootTime())?.mtu,
+    pathMtu: (policy) => probing.pathMtus.limit(policy),
   };
   addon.start(plane, () => {
     chosen.deliver();

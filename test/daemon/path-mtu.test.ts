@@ -10,6 +10,7 @@ const TARGET: PathMtuTarget = {
   child: 'net',
   floor: 576,
   ceiling: 1400,
+  byDevice: false,
 };
 const SMALL: ProbeStatus = {
   to: '10.2.0.1',
@@ -38,10 +39,16 @@ class Path {
     upSince: () => this.up,
     probe: (_policy, now): ProbeStatus => ({ ...SMALL, age: now - this.#lastSmall }),
     log: (report) => void this.reports.push(report),
-    changed: () => void this.resized++,
+    changed: () => {
+      this.resized++;
+      if (this.#byDevice) this.refuses = this.mtus.limit(TARGET.policy) ?? TARGET.ceiling;
+    },
   });
 
+  readonly #byDevice: boolean;
+
   constructor(target: Partial<PathMtuTarget> = {}) {
+    this.#byDevice = target.byDevice === true;
     this.mtus.configure([{ ...TARGET, ...target }], this.now);
   }
 
@@ -129,6 +136,18 @@ test('large packets cease to pass: noticed within a minute; they pass again: fou
   assert.equal(path.mtu, 1200);
   path.run(200);
   assert.deepEqual([path.mtu, path.codes.at(-1), path.resized], [1400, 'PATH_MTU', 2]);
+});
+
+test('a device that refuses more than was found makes room before more is tried', () => {
+  const path = new Path({ byDevice: true });
+  path.passes = 1200;
+  path.run(30);
+  assert.deepEqual([path.mtu, path.mtus.limit(TARGET.policy), path.refuses], [1200, 1200, 1200]);
+  path.run(610);
+  assert.deepEqual([path.mtu, path.refuses, path.resized], [1200, 1200, 3], 'narrow again');
+  path.passes = 1400;
+  path.run(610);
+  assert.deepEqual([path.mtu, path.refuses, path.codes.at(-1)], [1400, 1400, 'PATH_MTU']);
 });
 
 test('a tunnel that comes up again is looked at anew, and until then nothing is known of it', () => {

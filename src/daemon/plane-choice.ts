@@ -14,7 +14,7 @@ export interface Choosing {
   dataplane: PlaneName;
   /** `dataplane: auto` stands in the file. */
   automatic: boolean;
-  tunnels: readonly Pick<Tunnel, 'name' | 'children' | 'kernel'>[];
+  tunnels: readonly Pick<Tunnel, 'name' | 'children' | 'kernel' | 'link'>[];
 }
 
 export interface Choice {
@@ -72,13 +72,17 @@ function demanded(ask: () => Capabilities): Capabilities {
   }
 }
 
+const NO_LINKS = 'and the kernel has neither XFRM interfaces nor VTI: modprobe xfrm_interface ip_vti';
+
 /** The first child that would not work with the kernel's IPsec, and why. */
 function firstUnable({ tunnels }: Pick<Choosing, 'tunnels'>, kernel: Capabilities): string | undefined {
-  for (const { name, children } of tunnels)
+  for (const { name, children, link } of tunnels) {
+    if (link && !kernel.links) return `${name} needs an interface, ${NO_LINKS}`;
     for (const child of children) {
       const lack = lackOf(child, kernel);
       if (lack) return `${name}/${child.name} needs ${lack}`;
     }
+  }
   return undefined;
 }
 

@@ -14,8 +14,8 @@ import { OURS } from '../host/wanted.ts';
 import type { Action, Command } from '../ike/boundary.ts';
 import type { REPORTS, ReportCode } from '../ike/errors.ts';
 import { createGateway, type Gateway } from '../ike/gateway.ts';
-import { AddonError, loadAddon } from '../native.ts';
-import type { Snapshot } from '../policy/sad.ts';
+import { type Addon, AddonError, loadAddon } from '../native.ts';
+import type { Capabilities, Snapshot } from '../policy/sad.ts';
 import { familyOf } from '../wire/address.ts';
 import { watchFiles } from './credential-files.ts';
 import { createDaemon, usageInterval } from './daemon.ts';
@@ -70,7 +70,7 @@ const CREDENTIALS_INTERVAL = 60_000;
 export function runDaemon(file: string, log: Log, options: { exportKeys?: string } = {}): Running {
   const first = readConfig(file, log);
   const addon = loadAddon();
-  const choice = choose(first, () => askKernel(addon));
+  const choice = choose(first, () => kernelOf(addon));
   const settled = (one: Config): Config => (one.automatic ? { ...one, dataplane: choice.name } : one);
   let config = settled(first);
   const plane = addon.create(config.engine.workers, config.engine.spin);
@@ -315,12 +315,17 @@ export interface Prospect {
   unknown?: string;
 }
 
+/** What the kernel can do, interfaces of tunnels included. Throws DataPlaneError where it cannot protect packets. */
+function kernelOf(addon: Addon): Capabilities {
+  return { ...askKernel(addon), links: createHost(addon).linkKind() !== undefined };
+}
+
 /** For a configuration that wants the kernel, or leaves the choice. Changes nothing. */
 export function prospectOf(config: Config): Prospect | undefined {
   if (config.dataplane === 'engine' && !config.automatic) return undefined;
   try {
     const addon = loadAddon();
-    return { choice: choose(config, () => askKernel(addon)) };
+    return { choice: choose(config, () => kernelOf(addon)) };
   } catch (error) {
     if (error instanceof AddonError) return { unknown: error.message };
     if (!(error instanceof HostError)) throw error;

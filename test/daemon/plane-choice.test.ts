@@ -78,6 +78,14 @@ test('auto: the engine where a tunnel needs what the kernel cannot, and it is sa
   }
 });
 
+test('auto: a tunnel with an interface wants a kernel that has some', (t) => {
+  const config = configured(t, 'auto', '    mode: route\n');
+  assert.equal(choose(config, () => ({ ...KERNEL, links: true })).name, 'xfrm');
+  const { name, why } = choose(config, () => KERNEL);
+  assert.equal(name, 'engine');
+  assert.match(why, /^office needs an interface.*modprobe xfrm_interface ip_vti$/);
+});
+
 test('xfrm: without the kernel nothing starts, nobody falls back', (t) => {
   const refused = (sentence: RegExp) => (error: unknown) =>
     error instanceof HostError && error.code === 'HOST_IPSEC' && sentence.test(error.message);

@@ -48,7 +48,7 @@ function configure(index: 0 | 1, { name = 'to-peer', more = '' } = {}): void {
   const routed = more === '' ? routes : routes.replace(']', `, ${more}]`);
   sites[
     index
-  ].configure(`gateway: { name: ${sites[index].namespace}, address: ${own}, dataplane: ${dataplane} }
+  ].configure(`gateway: { name: ${sites[index].namespace}, address: [${own}, "${OUTER_6[index]}"], dataplane: ${dataplane} }
 tunnels:
   office:
     mode: route
@@ -59,8 +59,11 @@ tunnels:
     liveness: 1s
     rehearsal: false
     retransmit: { first: 200ms, sends: 4 }
-${dataplane === 'xfrm' ? '' : LAB(peer, index, lab)}`);
+${LAB(dataplane === 'xfrm' ? `"${OUTER_6[1 - index]}"` : peer, index, lab)}`);
 }
+
+/** A VTI takes all that comes from its peer: beside it the other tunnel goes over IPv6. */
+const OUTER_6 = ['2001:db8:a::1', '2001:db8:b::1'];
 
 const LAB = (peer: string, index: number, [local, remote]: readonly string[]) => `  lab:
     peer: ${peer}
@@ -184,7 +187,7 @@ async function sitesStart(): Promise<void> {
     return `${linkinfo?.info_kind ?? 'tun'}, MTU ${mtu}, as isthmus status says`;
   });
   await step('ping and TCP', passes);
-  if (dataplane === 'engine') await step('a policy-based tunnel beside it', beside);
+  await step('a policy-based tunnel beside it', beside);
 }
 
 async function beside(): Promise<string> {
@@ -194,9 +197,20 @@ async function beside(): Promise<string> {
   return '10 of 10 pings between networks of its own';
 }
 
+/** The whole gateway: its daemon, and what its kernel would go on doing without. */
+async function kill(): Promise<void> {
+  run('internet', 'ip', 'rule', 'add', 'blackhole', 'to', ENDS[1].own);
+  await sites[1].kill('SIGKILL');
+}
+
+async function revive(): Promise<void> {
+  run('internet', 'ip', 'rule', 'delete', 'blackhole', 'to', ENDS[1].own);
+  await sites[1].start();
+}
+
 async function peerDies(): Promise<void> {
   await step('the peer dies: interface down, routes to the wall', async () => {
-    await sites[1].kill('SIGKILL');
+    await kill();
     const took = await until('the interface is down', () => !isUp('gw-a'));
     const left = routesTo('gw-a', '10.2.0.0/16');
     demand(left.length === 1 && left[0]!.type === 'unreachable', JSON.stringify(left));
@@ -205,7 +219,7 @@ async function peerDies(): Promise<void> {
     return `after ${took} ms; hosts are told that it is unreachable`;
   });
   await step('it comes back: up, routes restored', async () => {
-    await sites[1].start();
+    await revive();
     const took = await bothUp();
     const [way, wall] = routesTo('gw-a', '10.2.0.0/16');
     demand(way?.dev === 'to-peer' && wall?.type === 'unreachable', JSON.stringify([way, wall]));
@@ -286,9 +300,9 @@ async function routingDaemons(): Promise<void> {
     return `after ${took} ms: 10.93.0.0/24, 10.94.0.0/24, fd93::/64, fd94::/64 by bgp; 20 of 20 pings between them`;
   });
   await step('bgpd notices that the peer died, and that it is back', async () => {
-    await sites[1].kill('SIGKILL');
+    await kill();
     const gone = await until('the route is gone', () => !learned('gw-a', '10.94.0.0/24'));
-    await sites[1].start();
+    await revive();
     const back = await until('the route is back', () => learned('gw-a', '10.94.0.0/24'));
     const answered = await pingFrom('host-a', '10.93.0.10', '10.94.0.10', 5);
     demand(answered === 5, `${answered} of 5 pings`);

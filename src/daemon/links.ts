@@ -2,7 +2,7 @@
 
 import type { Config } from '../config/config.ts';
 import { type Host, HostError } from '../host/host.ts';
-import { type LinkState, wantedLinks } from '../host/links.ts';
+import { type LinkState, vtiMeets, wantedLinks } from '../host/links.ts';
 import { pairsOf } from '../host/pairs.ts';
 import { type ProtectedPair, wantedFor } from '../host/wanted.ts';
 import type { Addon, Plane } from '../native.ts';
@@ -137,6 +137,8 @@ export function createLinks(options: LinksOptions): Links {
 
   return {
     apply(size, configs) {
+      const meeting = kind === 'vti' ? vtiMeets(size.tunnels) : undefined;
+      if (meeting) throw new HostError('HOST_LINKS', oneOnly(meeting));
       for (const { tunnels } of configs) for (const tunnel of tunnels) open(tunnel);
       host.apply(wanted(size, configs));
       last = remember(size);
@@ -175,6 +177,10 @@ export function createLinks(options: LinksOptions): Links {
 
 const NO_KIND =
   'this kernel has neither XFRM interfaces nor VTIs for mode: route; load one of them (modprobe xfrm_interface, modprobe ip_vti), or use dataplane: engine';
+
+function oneOnly([name, other]: readonly [string, string]): string {
+  return `${name} and ${other} go between the same outer addresses, and this kernel has VTIs only, which tell tunnels apart by these: modprobe xfrm_interface, or use dataplane: engine`;
+}
 
 function hintOf(failed: string): string {
   if (failed.includes('not ours')) return '; choose another interface.name';

@@ -43,6 +43,24 @@ export function wantedLinks(
   };
 }
 
+/** A VTI takes all that comes from its peer, also what is for a tunnel without one: the first two tunnels that would meet. */
+export function vtiMeets(
+  tunnels: readonly Pick<Tunnel, 'name' | 'link' | 'local' | 'remote'>[],
+): [string, string] | undefined {
+  for (const { name, link, local, remote } of tunnels) {
+    if (!link) continue;
+    const other = tunnels.find(
+      (one) =>
+        one.name !== name &&
+        one.local.address === local.address &&
+        (remote.addresses.length === 0 ||
+          one.remote.addresses.some((peer) => remote.addresses.includes(peer))),
+    );
+    if (other) return [name, other.name];
+  }
+  return undefined;
+}
+
 function linkOf(
   { tunnel, mtu, up }: LinkState,
   kind: LinkKind | undefined,

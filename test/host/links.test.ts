@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type LinkState, wantedLinks } from '../../src/host/links.ts';
+import { type LinkState, vtiMeets, wantedLinks } from '../../src/host/links.ts';
 import type { Tunnel, TunnelLink } from '../../src/policy/tunnel.ts';
 
 const LINK: TunnelLink = {
@@ -74,4 +74,16 @@ test('of the kernel’s IPsec: an if_id, or keys and the outer addresses', () =>
   assert.equal(tun, undefined);
   assert.deepEqual(xfrm, { kind: 'xfrm', id: 7 });
   assert.deepEqual(vti, { kind: 'vti', key: 0x2d000007, local: '192.0.2.1', remote: '198.51.100.1' });
+});
+
+test('a VTI takes all that comes from its peer: no other tunnel may have the same outer addresses', () => {
+  const of = (name: string, link: boolean, ...peers: string[]) => {
+    const { tunnel } = state();
+    const { link: _, ...rest } = { ...tunnel, name, remote: { ...tunnel.remote, addresses: peers } };
+    return link ? { ...rest, link: LINK } : rest;
+  };
+  const [a, b] = ['198.51.100.1', '198.51.100.2'];
+  assert.deepEqual(vtiMeets([of('lab', false, a), of('office', true, a)]), ['office', 'lab']);
+  assert.deepEqual(vtiMeets([of('any', true), of('lab', false, b)]), ['any', 'lab']);
+  assert.equal(vtiMeets([of('office', true, a), of('lab', false, b), of('more', false, b)]), undefined);
 });

@@ -75,8 +75,8 @@ export function verifyAh(
 }
 
 /**
- * RFC 4302 §3.3.3.1: the front as it arrives, AH with zeros for the ICV and an IV in its field, the payload, and the high half of an extended number.
- * Implicit padding (§3.3.3.2.2) is for codes that take whole blocks only; none of ours does.
+ * RFC 4302 §3.3.3.1: the front as it arrives, AH with zeros for the ICV and an IV in its field, the payload, and the high
+ * half of an extended number. Implicit padding (§3.3.3.2.2) is for codes that take whole blocks only; none of ours does.
  */
 function covered(
   front: Uint8Array,

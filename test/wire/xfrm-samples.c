@@ -160,6 +160,11 @@ int main(void) {
 	attribute(XFRMA_TFCPAD, &padding, sizeof padding);
 	attribute(XFRMA_SA_EXTRA_FLAGS, &extra, sizeof extra);
 	attribute(XFRMA_IF_ID, &link, sizeof link);
+	struct xfrm_user_offload offload;
+	memset(&offload, 0, sizeof offload);
+	offload.ifindex = 83;
+	offload.flags = XFRM_OFFLOAD_INBOUND;
+	attribute(XFRMA_OFFLOAD_DEV, &offload, sizeof offload);
 	end("sa");
 
 	struct xfrm_userpolicy_info pol = policy();

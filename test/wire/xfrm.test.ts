@@ -132,6 +132,7 @@ test('an SA is read and written as the kernel’s header lays it out', () => {
         padTo: 71,
         extraFlags: 1,
         ifId: 82,
+        offload: { link: 83, flags: 2 },
       },
     },
   });

@@ -3,7 +3,7 @@
 import type { Config } from '../config/config.ts';
 import { type Host, HostError } from '../host/host.ts';
 import { type LinkState, vtiMeets, wantedLinks } from '../host/links.ts';
-import { pairsOf } from '../host/pairs.ts';
+import { isByNetworks, pairsOf } from '../host/pairs.ts';
 import { type ProtectedPair, wantedFor } from '../host/wanted.ts';
 import type { Addon, Plane } from '../native.ts';
 import { innerMtu } from '../policy/overhead.ts';
@@ -102,7 +102,7 @@ export function createLinks(options: LinksOptions): Links {
   function wanted(size: Config, configs: readonly Config[]) {
     const mtu = sharedMtu(size);
     const pairs = configs.flatMap(({ tunnels }) =>
-      tunnels.filter(({ link }) => !link).flatMap((tunnel) => pairsWithin(tunnel, mtu)),
+      tunnels.filter(isByNetworks).flatMap((tunnel) => pairsWithin(tunnel, mtu)),
     );
     // Of two that want one name the later one is as it will be.
     const routed = configs.flatMap((config) =>

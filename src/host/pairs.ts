@@ -1,8 +1,16 @@
 // What a child protects, as routes and guards see it.
 
 import type { Selector } from '../policy/selector.ts';
-import type { ChildTemplate } from '../policy/tunnel.ts';
+import type { ChildTemplate, Tunnel } from '../policy/tunnel.ts';
 import type { ProtectedPair } from './wanted.ts';
+
+/**
+ * Whether routes and guards are for its networks. A link has routes of its own; and with a mark the same networks may be
+ * reached without the tunnel, by packets that have none.
+ */
+export function isByNetworks({ link, kernel }: Pick<Tunnel, 'link' | 'kernel'>): boolean {
+  return !link && !kernel?.mark;
+}
 
 /**
  * In tunnel mode whole networks, whatever the protocol: what the child does not take goes nowhere. In transport mode the two

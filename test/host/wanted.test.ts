@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pairsOf } from '../../src/host/pairs.ts';
+import { isByNetworks, pairsOf } from '../../src/host/pairs.ts';
 import { OURS, wantedFor } from '../../src/host/wanted.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
 
@@ -111,4 +111,11 @@ test('the same pair twice is wanted once', () => {
   const twice = wantedFor([pair('10.1.0.0/16', '10.2.0.0/16'), pair('10.1.0.0/16', '10.2.0.0/16')], [], 1400);
   assert.deepEqual(twice.routes, once.routes);
   assert.deepEqual(twice.rules, once.rules);
+});
+
+test('routes and guards are of tunnels that know their packets by networks, not by a link or a mark', () => {
+  const mark = { value: 7, mask: 255 };
+  assert.ok(isByNetworks({}));
+  assert.ok(isByNetworks({ kernel: { offload: 'auto' } }));
+  assert.ok(!isByNetworks({ kernel: { mark, offload: 'off' } }));
 });

@@ -2,15 +2,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WireError } from '../../src/wire/codec.ts';
 import {
+  addAddress,
+  addLink,
   addRoute,
   addRule,
   decodeAnswer,
+  deleteAddress,
   deleteLink,
   getAddresses,
   getLinks,
   getRoutes,
   getRules,
   setLink,
+  setOperation,
 } from '../../src/wire/rtnetlink.ts';
 import { generator, mutated } from './mutate.ts';
 
@@ -19,6 +23,11 @@ const REQUESTS: Record<string, Uint8Array> = {
   getLinks: getLinks(),
   setLink: setLink(7, 1400, 'isthmus: packets for the tunnels'),
   deleteLink: deleteLink(7),
+  addXfrmLink: addLink('to-b', { kind: 'xfrm', id: 7 }),
+  addVti: addLink('to-b', { kind: 'vti', key: 0x2d000007, local: '192.0.2.1', remote: '198.51.100.1' }),
+  setOperation: setOperation(7, 'dormant'),
+  addAddress: addAddress({ link: 7, address: 'fd00:ff::1', length: 126, protocol: 45 }),
+  deleteAddress: deleteAddress({ link: 7, address: '10.255.0.1', length: 30, protocol: 45 }),
   getAddresses: getAddresses(),
   getRoutes: getRoutes(),
   getRules: getRules(),
@@ -63,3 +72,12 @@ for (const [name, bytes] of Object.entries(REQUESTS)) {
     }
   });
 }
+
+test('what a link for the kernel’s IPsec is asked for is what is read of it', () => {
+  const links = [
+    { kind: 'xfrm', id: 7 },
+    { kind: 'vti', key: 0x2d000007, local: '192.0.2.1', remote: '198.51.100.1' },
+    { kind: 'vti6', key: 0x2d000007, local: '2001:db8:a::1', remote: '2001:db8:b::1' },
+  ] as const;
+  for (const ipsec of links) assert.deepEqual(decodeAnswer(addLink('to-b', ipsec)).links[0]!.ipsec, ipsec);
+});

@@ -6,7 +6,7 @@ import type { Peer } from './peers/peer.ts';
 import type { StrongswanTunnel } from './peers/strongswan-conf.ts';
 import { type Answer, pause, type Site } from './site.ts';
 import { type Numbered, ping, startNumbered, tcpTransfer, unanswered } from './traffic.ts';
-import { greOf, OUTER, type Way, wayOf } from './ways.ts';
+import { besides, OUTER, VTI, type Way, wayOf } from './ways.ts';
 
 export interface Suite {
   name: string;
@@ -21,6 +21,8 @@ export interface Suite {
   protocol?: 'ah';
   /** Between the gateways themselves, all of it or GRE alone. */
   transport?: true | 'gre';
+  /** Route-based here and there: an interface of ours, a VTI of theirs. */
+  route?: true;
   /** Of the child; what the laboratory uses where nothing is said. */
   encapsulation?: 'udp';
   /** It names a group that only `legacy` lets be named. */
@@ -77,14 +79,13 @@ export function createChecks(options: ChecksOptions) {
   const results: Result[] = [];
 
   function configure(suite: Suite): void {
-    const { outer, ike, esp, legacy, encapsulation, protocol, transport, ours } = suite;
+    const { outer, ike, esp, legacy, encapsulation, protocol, transport, route, ours } = suite;
     const { local, remote } = wayOf(suite);
     const [address, peerAddress] = OUTER[outer];
     const office = {
       peer: peerAddress,
       auth: { psk: { file: `${site.folder}/office.psk` } },
-      local,
-      remote,
+      ...(route ? { mode: 'route', interface: { routes: remote } } : { local, remote }),
       start: 'wait',
       encapsulation: encapsulation ?? options.encapsulation,
       'ike-suites': ike.split(', '),
@@ -107,8 +108,7 @@ export function createChecks(options: ChecksOptions) {
       localAddress,
       remoteAddress,
       psk,
-      local: remote,
-      remote: local,
+      ...(suite.route ? VTI : { local: remote, remote: local }),
       ...(suite.protocol ? { protocol: suite.protocol } : {}),
       ...(suite.transport ? { transport: true } : {}),
       ike: suite.ike.split(', '),
@@ -251,8 +251,8 @@ export function createChecks(options: ChecksOptions) {
 
   /** Both roles of one suite, from the first message to the last. */
   async function wholeSuite(suite: Suite): Promise<void> {
-    const gre = greOf(suite);
-    gre.open();
+    const beside = besides(suite);
+    beside.open();
     configure(suite);
     await site.start();
     await peer.configure(theirs(suite));
@@ -270,7 +270,7 @@ export function createChecks(options: ChecksOptions) {
       await check(role, suite, 'deleted', () => deleted(role));
     }
     await site.kill('SIGTERM');
-    gre.close();
+    beside.close();
   }
 
   return {

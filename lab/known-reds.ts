@@ -9,11 +9,22 @@ export interface KnownRed {
   role?: Result['role'];
   suite?: string;
   check?: string;
+  /** It passes now and then. */
+  sometimes?: true;
   whose: 'ours' | 'the peer' | 'the kernel' | 'the laboratory';
   why: string;
 }
 
-export const KNOWN_REDS: readonly KnownRed[] = [];
+export const KNOWN_REDS: readonly KnownRed[] = [
+  {
+    peer: 'libreswan',
+    suite: 'ecp-384',
+    check: 'rekeys child by us',
+    whose: 'the peer',
+    why: 'as responder it sends on the new SA together with its response, which RFC 7296 §2.8 allows with a warning; until we have the key of a slow group, a few hundredths of a second in the guest, its packets cannot be opened',
+    sometimes: true,
+  },
+];
 
 export function knownRed(result: Result, known: readonly KnownRed[] = KNOWN_REDS): KnownRed | undefined {
   return known.find(
@@ -32,6 +43,7 @@ export function turnedGreen(
   known: readonly KnownRed[] = KNOWN_REDS,
 ): readonly KnownRed[] {
   return known.filter((row) => {
+    if (row.sometimes) return false;
     const fitting = results.filter((result) => knownRed(result, [row]));
     return fitting.length > 0 && fitting.every(({ result }) => result === 'pass');
   });

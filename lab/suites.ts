@@ -141,6 +141,13 @@ export const AH_AND_TRANSPORT: Suite[] = [
     ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha1-96 / esn' },
 ];
 
+/** Route-based on both sides; the kernel of the guest has VTIs. */
+// biome-ignore format: one row a line
+export const ROUTED: Suite[] = [
+  { name: 'aes-gcm-256 by route, v4 in v4', outer: 4, route: true, rekeys: true, shown: 'TUNNEL, ESP:AES_GCM_16-256',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
+];
+
 /** What libreswan does on the kernel's data plane: one word for PRF and integrity in IKE, no group but its own few. */
 // biome-ignore format: one row a line
 export const LIBRESWAN_SUITES: Suite[] = [

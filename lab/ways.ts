@@ -16,6 +16,7 @@ interface Kind {
   outer: 4 | 6;
   inner?: 4 | 6;
   transport?: true | 'gre';
+  route?: true;
 }
 
 export const OUTER = { 4: ['192.0.2.1', '198.51.100.1'], 6: ['2001:db8:a::1', '2001:db8:b::1'] } as const;
@@ -44,20 +45,40 @@ export function wayOf({ outer, inner = 4, transport }: Kind): Way {
   };
 }
 
+/** What the peer is told of a route-based tunnel. It makes no interface of its own, so the laboratory does. */
+export const VTI = {
+  local: '0.0.0.0/0',
+  remote: '0.0.0.0/0',
+  link: { kind: 'vti', name: 'office', key: 7 },
+  settings: { install_routes: 'no' },
+} as const;
+
 /** Whatever stands beside IPsec; `open` before the tunnel is established, `close` when all is over. */
-export function greOf({ outer, inner = 4, transport }: Kind): { open(): void; close(): void } {
-  if (transport !== 'gre') return { open() {}, close() {} };
-  const networks = NETWORKS[inner];
+export function besides({ outer, inner = 4, transport, route }: Kind): { open(): void; close(): void } {
+  const { local, remote } = NETWORKS[inner];
   const [ours, theirs] = OUTER[outer];
+  const gateways = transport === 'gre' ? ['gw-a', 'gw-b'] : route ? ['gw-b'] : [];
   return {
     open() {
-      greTunnel('gw-a', ours, theirs, networks.remote);
-      greTunnel('gw-b', theirs, ours, networks.local);
+      if (transport === 'gre') {
+        greTunnel('gw-a', ours, theirs, remote);
+        greTunnel('gw-b', theirs, ours, local);
+      } else if (route) vti('gw-b', theirs, ours, local);
     },
     close() {
-      for (const gateway of ['gw-a', 'gw-b']) run(gateway, 'ip', 'link', 'delete', 'dev', 'office');
+      for (const gateway of gateways) run(gateway, 'ip', 'link', 'delete', 'dev', 'office');
     },
   };
+}
+
+/** Over IPv4. What comes out of the tunnel has passed the policy of its SA, and needs no second one. */
+function vti(namespace: string, local: string, remote: string, network: string): void {
+  const { name, key } = VTI.link;
+  const ends = ['local', local, 'remote', remote, 'key', String(key)];
+  run(namespace, 'ip', 'link', 'add', 'dev', name, 'type', 'vti', ...ends);
+  run(namespace, 'sysctl', '-q', '-w', `net.ipv4.conf.${name}.disable_policy=1`);
+  run(namespace, 'ip', 'link', 'set', 'dev', name, 'mtu', '1400', 'up');
+  run(namespace, 'ip', 'route', 'add', network, 'dev', name);
 }
 
 /** Over IPv4; narrow enough for what IPsec adds. */

@@ -142,10 +142,11 @@ function kernelCounts({ sas }: StaticRow): Record<'in' | 'out', KernelCount> {
     const [src, dst] = direction === 'out' ? [local, remote] : [remote, local];
     const id = ['src', src, 'dst', dst, 'proto', protocol, 'spi', `0x${spi.toString(16)}`];
     const text = run('gw-b', 'ip', '-s', 'xfrm', 'state', 'get', ...id);
-    return {
-      packets: Number(/(\d+)\(packets\)/.exec(text)?.[1]),
-      failed: Number(/ failed (\d+)/.exec(text)?.[1]),
-    };
+    const packets = Number(/(\d+)\(packets\)/.exec(text)?.[1]);
+    // Its counter of what it sent takes a packet that is cut later for one; each piece has a number of its own.
+    const numbered = Number(/ oseq (0x[0-9a-f]+)/.exec(text)?.[1]);
+    const failed = Number(/ failed (\d+)/.exec(text)?.[1]);
+    return { packets: direction === 'out' ? packets : numbered, failed };
   });
   return { in: taken!, out: sent! };
 }

@@ -8,7 +8,7 @@ import { strongswanConf, strongswanFiles } from '../../lab/peers/strongswan-conf
 import { wordOf } from '../../lab/peers/suite-words.ts';
 import type { PeerTunnel } from '../../lab/peers/tunnel.ts';
 import { STATIC_ROWS } from '../../lab/static-rows.ts';
-import { AH_AND_TRANSPORT, KERNEL_SUITES, LIBRESWAN_SUITES, SUITES } from '../../lab/suites.ts';
+import { AH_AND_TRANSPORT, KERNEL_SUITES, LIBRESWAN_SUITES, ROUTED, SUITES } from '../../lab/suites.ts';
 import { ENCRYPTION, INTEGRITY } from '../../src/crypto/suites.ts';
 
 const NO_GMAC = 'the kernel has no AES-GMAC in AH';
@@ -150,7 +150,7 @@ test('a peer that lacks an algorithm is named with it', () => {
 });
 
 test('every suite of the laboratory can be said in the words of its peer', () => {
-  for (const { ike, esp } of [...SUITES, ...KERNEL_SUITES, ...AH_AND_TRANSPORT])
+  for (const { ike, esp } of [...SUITES, ...KERNEL_SUITES, ...AH_AND_TRANSPORT, ...ROUTED])
     swanctl({ ike: ike.split(', '), esp: [esp] });
   for (const { ike, esp } of LIBRESWAN_SUITES) ipsec({ ike: ike.split(', '), esp: [esp] });
 });

@@ -25,9 +25,6 @@ constexpr int MOST_TURNS = 16;
 constexpr int MOST_READY = 64;
 /** In the place of a link's number: there is something else to look at. */
 constexpr uint64_t KICK = UINT64_MAX;
-/** Microseconds between looks whether the threads have let go of a device, and how many at most. */
-constexpr useconds_t CLOSING_TURN = 100;
-constexpr int MOST_TURNS_OF_CLOSING = 200;
 /** Milliseconds between looks at what is held too long. */
 constexpr int HOLD_CHECK = 500;
 /** Selectors of an SA that are cheaper to walk through than to look up. */
@@ -163,15 +160,10 @@ std::string Engine::openLink(const std::string& name, uint32_t id) {
 void Engine::closeLink(uint32_t id) {
   const auto draft = drafts_.find(id);
   if (draft == drafts_.end() || !draft->second.tun) return;
-  const std::weak_ptr<const Tun> closing = draft->second.tun;
   watch(*draft->second.tun, id, false);
+  draft->second.tun->release();
   draft->second.tun.reset();
   publishLinks();
-  // The kernel gives a device of one queue to nobody else before the threads have let go of it: a batch at most.
-  for (int turn = 0; turn < MOST_TURNS_OF_CLOSING && !closing.expired(); turn++) {
-    usleep(CLOSING_TURN);
-    epochs_.collect();
-  }
 }
 
 /** Every worker reads its own queue of the device. */

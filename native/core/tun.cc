@@ -50,6 +50,18 @@ std::string attach(const char* name, bool several, int& fd) {
   return why;
 }
 
+/** A device of one queue is busy until the last call on what was released has come back: that thread may wait for a processor. */
+std::string attachSoon(const char* name, bool several, int& fd) {
+  constexpr int ATTEMPTS = 50;
+  constexpr useconds_t PAUSE = 1000;
+  std::string why = attach(name, several, fd);
+  for (int attempt = 0; !why.empty() && errno == EBUSY && attempt < ATTEMPTS; attempt++) {
+    usleep(PAUSE);
+    why = attach(name, several, fd);
+  }
+  return why;
+}
+
 /** As the kernel takes them: with a percent sign it would choose a name itself. */
 bool isName(const std::string& name) {
   return !name.empty() && name.size() < IFNAMSIZ && name != "." && name != ".." && name.find_first_of("/:% \t\n") == std::string::npos;
@@ -71,6 +83,12 @@ bool Tun::stands() const {
   return !queues_.empty() && ioctl(queues_[0], TUNGETIFF, &request) == 0 && name_ == request.ifr_name;
 }
 
+void Tun::release() const {
+  const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (const int fd : queues_) (void)dup3(nowhere, fd, O_CLOEXEC);
+  ::close(nowhere);
+}
+
 Tun::~Tun() {
   for (const int fd : queues_) ::close(fd);
 }
@@ -81,7 +99,7 @@ std::string Tun::open(const std::string& name, size_t queues, Claim claim) {
   if (claim == Claim::IfMarked && if_nametoindex(name.c_str()) != 0 && !isMarked(name)) return name + ": a device that is not ours has that name";
   for (size_t i = 0; i < queues; i++) {
     int fd = -1;
-    std::string why = attach(name.c_str(), several, fd);
+    std::string why = attachSoon(name.c_str(), several, fd);
     // What an earlier process left may be of another kind: it goes, and with it its addresses and routes.
     if (!why.empty() && i == 0 && errno == EINVAL && isMarked(name) && removeDevice(name)) why = attach(name.c_str(), several, fd);
     if (!why.empty()) return why;

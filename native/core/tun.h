@@ -44,6 +44,8 @@ class Tun {
 
   /** Empty, or why not. The device persists when the process ends: packets to it then go nowhere. */
   std::string open(const std::string& name, size_t queues, Claim claim);
+  /** Lets the kernel give the device to others. The descriptors stay, for threads that still know them, and lead nowhere. */
+  void release() const;
   int queue(size_t index) const { return queues_[index]; }
   const std::string& name() const { return name_; }
   /** Whether the device is there and has the name that it was opened with: somebody else may have removed it. */

@@ -47,7 +47,7 @@ export async function openKernelGateway(): Promise<KernelGateway> {
   const exchange = exchangeWith(bridge);
   const reaching = async (packet: Uint8Array) => {
     const sent = await exchange(WAN, packet);
-    const inner = sent.find((one) => REACHED.includes(one.device) && !isOfLink(one.packet));
+    const inner = sent.find((one) => REACHED.includes(one.device));
     return inner && withHops(inner.packet, inner.device === LAN ? 1 : 0);
   };
   return {
@@ -59,11 +59,11 @@ export async function openKernelGateway(): Promise<KernelGateway> {
     fromNetwork: reaching,
     async fromItself(packet = new Uint8Array()) {
       const sent = await exchange(WAN, packet);
-      return sent.flatMap(({ device, packet: one }) => (device === WAN && !isOfLink(one) ? [one] : []));
+      return sent.flatMap(({ device, packet: one }) => (device === WAN ? [one] : []));
     },
     async manyFromNetwork(packets) {
       const sent = await exchange(BURST, Buffer.concat(packets.flatMap((one) => [lengthOf(one), one])));
-      return sent.flatMap(({ device, packet }) => (device === LAN && !isOfLink(packet) ? [packet] : []));
+      return sent.flatMap(({ device, packet }) => (device === LAN ? [packet] : []));
     },
     close: () => bridge.stdin.end(),
   };
@@ -133,7 +133,7 @@ function leftOf(packets: Uint8Array[]): Left {
     const esp = espIn(packet);
     if (isProtected(packet)) left.whole = packet;
     if (esp) Object.assign(left, { esp, to: destinationOf(packet) });
-    else if (!isProtected(packet) && !isOfLink(packet)) left.clear.push(packet);
+    else if (!isProtected(packet)) left.clear.push(packet);
   }
   return left;
 }
@@ -142,11 +142,6 @@ function leftOf(packets: Uint8Array[]): Left {
 function isProtected(packet: Uint8Array): boolean {
   const protocol = packet[packet[0]! >> 4 === 4 ? 9 : 6]!;
   return protocol === ESP || protocol === AH || espIn(packet) !== undefined;
-}
-
-/** Neighbour and multicast listener discovery: not a host's packet. */
-function isOfLink(packet: Uint8Array): boolean {
-  return packet[0]! >> 4 === 6 && packet[24] === 0xff;
 }
 
 function espIn(packet: Uint8Array): Uint8Array | undefined {

@@ -39,12 +39,12 @@ def through(which, packet):
             if not ready:
                 raise SystemExit("the marker does not come out")
             found = [(fds.index(fd), packet) for fd in ready for packet in waiting(fd)]
-            sent += [(number, packet) for number, packet in found if not is_marker(packet)]
+            sent += [(number, packet) for number, packet in found if is_of_somebody(packet)]
             if any(is_marker(packet) for _, packet in found):
                 break
     # What was decrypted waits in a queue of its own, and may fall behind the markers.
-    if not sent and select.select(fds, [], [], GRACE)[0]:
-        sent += [(number, packet) for number, fd in enumerate(fds) for packet in waiting(fd)]
+    while not sent and select.select(fds, [], [], GRACE)[0]:
+        sent += [(number, packet) for number, fd in enumerate(fds) for packet in waiting(fd) if is_of_somebody(packet)]
     return sent
 
 
@@ -59,11 +59,16 @@ def burst(packets):
     sent += through(1, b"")
     while select.select(fds, [], [], GRACE)[0]:
         sent += [(number, one) for number, fd in enumerate(fds) for one in waiting(fd)]
-    return [(number, one) for number, one in sent if not is_marker(one)]
+    return [(number, one) for number, one in sent if is_of_somebody(one)]
 
 
 def is_marker(packet):
     return packet[0] == 0x45 and packet[9] == MARKER
+
+
+def is_of_somebody(packet):
+    """Not a marker, nor what the kernel says by itself: neighbour and multicast listener discovery."""
+    return not is_marker(packet) and not (packet[0] >> 4 == 6 and packet[24] == 0xFF)
 
 
 MARKER, PATIENCE, GRACE, BURST = 253, 5, 0.05, 254

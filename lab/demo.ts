@@ -60,6 +60,7 @@ const second = randomBytes(24).toString('base64url');
 let siteA: Site;
 let siteB: Site;
 
+/** Without a rehearsal: its rekey would look as if somebody had touched the tunnel. */
 function yaml(
   name: string,
   address: string,
@@ -75,6 +76,7 @@ tunnels:
     auth: { psk: { file: /run/lab/gw-${name}/office.psk } }
     local: ${local}
     remote: ${remote}
+    rehearsal: false
 ${extra}`;
 }
 

@@ -15,7 +15,7 @@ import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { witness } from './rows/witness.ts';
 import { createSite } from './site.ts';
 import { STATIC_ROWS } from './static-rows.ts';
-import { AH_AND_TRANSPORT, KERNEL_SUITES, LIBRESWAN_SUITES } from './suites.ts';
+import { AH_AND_TRANSPORT, KERNEL_SUITES, LIBRESWAN_SUITES, ROUTED } from './suites.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
 
@@ -27,7 +27,7 @@ const PEERS = {
     label: 'strongSwan 5.9.8, kernel-netlink',
     missing: strongswanIsMissing,
     create: () => createStrongswan('gw-b', 'kernel-netlink'),
-    suites: [...KERNEL_SUITES, ...AH_AND_TRANSPORT],
+    suites: [...KERNEL_SUITES, ...AH_AND_TRANSPORT, ...ROUTED],
   },
   libreswan: {
     label: 'libreswan 4.10',
@@ -78,14 +78,14 @@ function tell(result: Result): void {
 }
 
 /** With `--plain` ESP in tunnel mode only. */
-function isAsked({ protocol, transport }: Suite): boolean {
-  return !options.plain || (protocol ?? transport) === undefined;
+function isAsked({ protocol, transport, route }: Suite): boolean {
+  return !options.plain || (protocol ?? transport ?? route) === undefined;
 }
 
 /** A row of docs/interop.md. */
-function featureOf({ outer, inner = 4, protocol, transport }: Suite): string {
+function featureOf({ outer, inner = 4, protocol, transport, route }: Suite): string {
   const inside = transport === true ? 'the gateways' : transport === 'gre' ? 'GRE' : `IPv${inner}`;
-  return `${protocol ? 'AH' : 'ESP'}, ${transport ? 'transport' : 'tunnel'} mode, by policy, ${inside} in IPv${outer}`;
+  return `${protocol ? 'AH' : 'ESP'}, ${transport ? 'transport' : 'tunnel'} mode, by ${route ? 'route' : 'policy'}, ${inside} in IPv${outer}`;
 }
 
 /** The family that the guards' netlink has; in the guest's own mounts, which `isolate` leaves. */

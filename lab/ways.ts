@@ -50,7 +50,6 @@ export const VTI = {
   local: '0.0.0.0/0',
   remote: '0.0.0.0/0',
   link: { kind: 'vti', name: 'office', key: 7 },
-  settings: { install_routes: 'no' },
 } as const;
 
 /** Whatever stands beside IPsec; `open` before the tunnel is established, `close` when all is over. */
@@ -67,6 +66,7 @@ export function besides({ outer, inner = 4, transport, route }: Kind): { open():
     },
     close() {
       for (const gateway of gateways) run(gateway, 'ip', 'link', 'delete', 'dev', 'office');
+      if (route) run('gw-b', 'ip', 'rule', 'delete', 'priority', '100');
     },
   };
 }
@@ -79,6 +79,8 @@ function vti(namespace: string, local: string, remote: string, network: string):
   run(namespace, 'sysctl', '-q', '-w', `net.ipv4.conf.${name}.disable_policy=1`);
   run(namespace, 'ip', 'link', 'set', 'dev', name, 'mtu', '1400', 'up');
   run(namespace, 'ip', 'route', 'add', network, 'dev', name);
+  // Before the table of strongSwan, whose default route leads everything to the network; that of the main table comes after it.
+  run(namespace, 'ip', 'rule', 'add', 'priority', '100', 'lookup', 'main', 'suppress_prefixlength', '0');
 }
 
 /** Over IPv4; narrow enough for what IPsec adds. */

@@ -177,8 +177,6 @@ function standing({ status, reason, onlyNamed, name }: Algorithm): string {
       return `with \`legacy: true\` only: ${reason}`;
     case 'quirk':
       return `with \`quirks: [${name}]\` only: ${reason}`;
-    case 'planned':
-      return 'not yet';
     case 'refused':
       return `refused: ${reason}`;
   }

@@ -131,7 +131,7 @@ interface KeyPair {
 function rowOf(group: number): KeyExchangeRow {
   const row = KEY_EXCHANGE.find(({ id }) => id === group);
   if (row?.status === 'implemented' || row?.status === 'legacy') return row;
-  throw new PublicValueError(`group ${group} is not implemented`);
+  throw new PublicValueError(`group ${group} is none that we offer`);
 }
 
 const generatePair = promisify(generateKeyPair) as (type: string, options: object) => Promise<KeyPair>;

@@ -130,7 +130,7 @@ function cipherName(name: EncryptionName, keyBytes: number): string | undefined 
       return undefined;
     case 'des':
     case '3des':
-      throw new RangeError(`${name} is not implemented here`);
+      throw new RangeError(`${name} is refused: ${encryptionRow(name).reason}`);
   }
 }
 

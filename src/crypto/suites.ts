@@ -3,10 +3,10 @@
 
 /**
  * `implemented` rows may be offered. `legacy` and `quirk` rows only where a tunnel allows them; `reason` says why.
- * `planned` rows are known by name and refused with a sentence. `refused` rows never will be; `reason` says why.
+ * `refused` rows are known by name and never will be; `reason` says why.
  */
 export interface Status {
-  status: 'implemented' | 'legacy' | 'quirk' | 'planned' | 'refused';
+  status: 'implemented' | 'legacy' | 'quirk' | 'refused';
   reason?: string;
   /** Taken only where a suite names it: an unnamed kind leaves it out. */
   onlyNamed?: true;

@@ -492,8 +492,6 @@ function refusal(
       return quirks.some((one) => one === token)
         ? undefined
         : `${token} is ${reason}; "quirks: [${token}]" in this tunnel allows it`;
-    case 'planned':
-      return `${token} is known but not implemented yet`;
     case 'refused':
       return `${token} is refused: ${reason}`;
   }

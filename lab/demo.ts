@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
 import { createSite, pause, type Site } from './site.ts';
+import { demand } from './steps.ts';
 import { ping, startNumbered, tcpThroughput } from './traffic.ts';
 import { PICTURE, TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
@@ -32,10 +33,6 @@ function optionOf(flag: string): string | undefined {
 
 function step(text: string): void {
   console.log(`${((performance.now() - began) / 1000).toFixed(1).padStart(6)} s  ${text}`);
-}
-
-function demand(condition: boolean, what: string): asserts condition {
-  if (!condition) throw new Error(what);
 }
 
 const result = {

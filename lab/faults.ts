@@ -7,16 +7,16 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { isolate } from './isolate.ts';
 import { build, type Finished, run, runAsync, start } from './netns.ts';
 import { createSite, type Site } from './site.ts';
+import { createSteps, demand } from './steps.ts';
 import { ping } from './traffic.ts';
 import { TWO_SITES } from './two-sites.ts';
 
 isolate();
 
-const json = process.argv.includes('--json');
 const PSK = randomBytes(24).toString('base64url');
 const ISTHMUS = [process.execPath, '--disable-warning=ExperimentalWarning', 'src/cli/isthmus.ts'];
 const OUR_FAULT = 5;
-const results: { fault: string; result: 'pass' | 'fail'; detail: string }[] = [];
+const { check: fault, finish } = createSteps(34);
 
 const a: Site = createSite('gw-a', { 'office.psk': PSK });
 const b: Site = createSite('gw-b', { 'office.psk': PSK });
@@ -66,22 +66,6 @@ function kernelDoesEsp(): boolean {
       '0x777',
     ]);
   return status === 0;
-}
-
-function demand(condition: boolean, what: string): asserts condition {
-  if (!condition) throw new Error(what);
-}
-
-async function fault(name: string, act: () => Promise<string>): Promise<void> {
-  let result: (typeof results)[number];
-  try {
-    result = { fault: name, result: 'pass', detail: await act() };
-  } catch (error) {
-    result = { fault: name, result: 'fail', detail: error instanceof Error ? error.message : String(error) };
-  }
-  results.push(result);
-  if (!json)
-    console.log(`${result.result.padEnd(4)}  ${name.padEnd(34)}  ${result.detail.trim().split('\n')[0]}`);
 }
 
 /** The command fails with this exit code and a sentence, not with a stack. */
@@ -293,7 +277,4 @@ try {
   console.error(`the laboratory failed: ${error instanceof Error ? error.stack : error}\n${a.log()}`);
   process.exit(1);
 }
-const failed = results.filter(({ result }) => result === 'fail').length;
-if (json) console.log(JSON.stringify(results));
-else console.log(`\n${results.length - failed} of ${results.length} faults end as they should`);
-process.exit(failed === 0 ? 0 : 1);
+finish('faults end as they should');

@@ -6,11 +6,11 @@ import type { ChildStatus } from '../src/daemon/status.ts';
 import { isolate } from './isolate.ts';
 import { build, run, runAsync } from './netns.ts';
 import { createSite, pause, type Site } from './site.ts';
+import { createSteps, demand } from './steps.ts';
 import { TWO_SITES } from './two-sites.ts';
 
 isolate();
 
-const json = process.argv.includes('--json');
 const PSK = randomBytes(24).toString('base64url');
 /** Bytes of the largest IP packet that crosses the middle. */
 const NARROW = { 4: 1400, 6: 1380 };
@@ -20,7 +20,7 @@ const OUTSIDE = {
 } as const;
 /** ESP in UDP with AES-GCM, around a packet whose trailer just fills up to four bytes. */
 const AROUND = { 4: 20 + 8 + 8 + 8 + 16 + 2, 6: 40 + 8 + 8 + 8 + 16 + 2 };
-const results: { check: string; result: 'pass' | 'fail'; detail: string }[] = [];
+const { check, finish } = createSteps(56);
 const a = createSite('gw-a', { 'office.psk': PSK });
 const b = createSite('gw-b', { 'office.psk': PSK });
 
@@ -39,21 +39,6 @@ tunnels:
       four: { local: 10.${here}.0.0/16, remote: 10.${there}.0.0/16${probe(`10.${there}.0.1`)} }
       six: { local: "fd0${here}::/64", remote: "fd0${there}::/64"${probe(`fd0${there}::1`)} }
 `);
-}
-
-async function check(name: string, act: () => Promise<string>): Promise<void> {
-  let [result, detail]: ['pass' | 'fail', string] = ['pass', ''];
-  try {
-    detail = await act();
-  } catch (error) {
-    [result, detail] = ['fail', error instanceof Error ? error.message : String(error)];
-  }
-  results.push({ check: name, result, detail });
-  if (!json) console.log(`${result}  ${name.padEnd(56)}  ${detail}`);
-}
-
-function demand(condition: boolean, what: string): asserts condition {
-  if (!condition) throw new Error(what);
 }
 
 const NETWORKS = [
@@ -200,5 +185,4 @@ await check('the path becomes narrower while it is in use', async () => {
 });
 
 for (const site of [a, b]) await site.kill('SIGTERM');
-if (json) console.log(JSON.stringify(results));
-process.exitCode = results.every(({ result }) => result === 'pass') ? 0 : 1;
+finish('checks pass');

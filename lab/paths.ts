@@ -5,16 +5,16 @@ import { randomBytes } from 'node:crypto';
 import { isolate } from './isolate.ts';
 import { build, run, runAsync, start } from './netns.ts';
 import { createSite, pause, type Site } from './site.ts';
+import { createSteps, demand } from './steps.ts';
 import { ping } from './traffic.ts';
 import { TWO_SITES } from './two-sites.ts';
 
 isolate();
 
-const json = process.argv.includes('--json');
 const PSK = randomBytes(24).toString('base64url');
 /** Narrower than the tunnel thinks. */
 const NARROW = 1000;
-const results: { path: string; result: 'pass' | 'fail'; detail: string }[] = [];
+const { check: path, finish } = createSteps(46);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK })) as [Site, Site];
 
 const ENDS = [
@@ -45,21 +45,6 @@ async function withTunnel(more: string, act: () => Promise<void>, engine = ''): 
   demand(status === 0, output);
   await act();
   for (const site of sites) await site.kill('SIGTERM');
-}
-
-function demand(condition: boolean, what: string): asserts condition {
-  if (!condition) throw new Error(what);
-}
-
-async function path(name: string, act: () => Promise<string>): Promise<void> {
-  let result: (typeof results)[number];
-  try {
-    result = { path: name, result: 'pass', detail: await act() };
-  } catch (error) {
-    result = { path: name, result: 'fail', detail: error instanceof Error ? error.message : String(error) };
-  }
-  results.push(result);
-  if (!json) console.log(`${result.result.padEnd(4)}  ${name.padEnd(46)}  ${result.detail.split('\n')[0]}`);
 }
 
 /** Of five echo requests of that size, how many were answered; `df` as the host sets it. */
@@ -245,10 +230,4 @@ try {
   console.error(error instanceof Error ? error.stack : error, sites.map((site) => site.log()).join('\n'));
   process.exit(1);
 }
-const failed = results.filter(({ result }) => result === 'fail').length;
-console.log(
-  json
-    ? JSON.stringify(results)
-    : `\n${results.length - failed} of ${results.length} paths as they should be`,
-);
-process.exit(failed === 0 ? 0 : 1);
+finish('paths as they should be');

@@ -6,16 +6,16 @@ import type { TunnelStatus } from '../src/daemon/status.ts';
 import { isolate } from './isolate.ts';
 import { build, run } from './netns.ts';
 import { createSite, pause, type Site } from './site.ts';
+import { createSteps } from './steps.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
 
 const dataplane = process.argv.includes('xfrm') ? 'xfrm' : 'engine';
-const json = process.argv.includes('--json');
 if (dataplane === 'xfrm') await enterUml();
 isolate();
 
 const PSK = randomBytes(24).toString('base64url');
-const results: { check: string; result: 'pass' | 'fail'; detail: string }[] = [];
+const { check, failed, finish } = createSteps(48);
 const a = createSite('gw-a', { 'office.psk': PSK });
 const b = createSite('gw-b', { 'office.psk': PSK });
 
@@ -38,17 +38,6 @@ tunnels:
       four: { local: 10.${from}.0.0/16, remote: 10.${to}.0.0/16${probe(`10.${to}.0.10`)} }
       six: { local: "fd0${from}::/64", remote: "fd0${to}::/64"${probe(`fd0${to}::1`)} }
 `);
-}
-
-async function check(name: string, act: () => Promise<string>): Promise<void> {
-  let [result, detail]: ['pass' | 'fail', string] = ['pass', ''];
-  try {
-    detail = await act();
-  } catch (error) {
-    [result, detail] = ['fail', error instanceof Error ? error.message : String(error)];
-  }
-  results.push({ check: name, result, detail });
-  if (!json) console.log(`${result}  ${name.padEnd(48)}  ${detail}`);
 }
 
 /** The status once it is so, and how long that took. */
@@ -120,8 +109,6 @@ await check('the table shows it', async () => {
   return line.trim().replace(/\s+/g, ' ');
 });
 
-const failed = results.filter(({ result }) => result === 'fail').length;
-if (failed > 0) console.error(`${a.log()}\n${b.log()}`);
+if (failed() > 0) console.error(`${a.log()}\n${b.log()}`);
 for (const site of [a, b]) await site.kill('SIGTERM');
-if (json) console.log(JSON.stringify(results));
-process.exit(failed === 0 ? 0 : 1);
+finish('checks pass');

@@ -9,6 +9,7 @@ import { isolate } from './isolate.ts';
 import { build, run, runAsync } from './netns.ts';
 import { createRoutingDaemon, frrIsMissing } from './routing-daemon.ts';
 import { createSite, pause, type Site } from './site.ts';
+import { createSteps, demand } from './steps.ts';
 import { ping, tcpTransfer } from './traffic.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { enterUml, insideUml } from './uml.ts';
@@ -16,7 +17,6 @@ import { readWatch, startWatch } from './watch.ts';
 
 const at = process.argv.indexOf('--dataplane');
 const dataplane = at !== -1 && process.argv[at + 1] === 'xfrm' ? 'xfrm' : 'engine';
-const json = process.argv.includes('--json');
 const missing = frrIsMissing();
 if (missing) console.error(`${missing}; the steps with bgpd are left out`);
 if (dataplane === 'xfrm') await enterUml();
@@ -26,7 +26,7 @@ isolate();
 const PATIENCE = insideUml() ? 60_000 : 15_000;
 const TRANSFER = insideUml() ? 2 << 20 : 16 << 20;
 const PSK = randomBytes(24).toString('base64url');
-const results: { step: string; result: 'pass' | 'fail'; detail: string }[] = [];
+const { check: step, failed, finish } = createSteps(44);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK, 'lab.psk': PSK })) as [
   Site,
   Site,
@@ -84,21 +84,6 @@ function leaveGuardsOut(folder: string): void {
   mkdirSync(folder, { recursive: true });
   execFileSync('gcc', ['-shared', '-fPIC', '-o', `${folder}/libnftables.so.1`, 'lab/no-guards.c']);
   process.env.LD_LIBRARY_PATH = folder;
-}
-
-function demand(condition: boolean, what: string): asserts condition {
-  if (!condition) throw new Error(what);
-}
-
-async function step(name: string, act: () => Promise<string>): Promise<void> {
-  let result: (typeof results)[number];
-  try {
-    result = { step: name, result: 'pass', detail: await act() };
-  } catch (error) {
-    result = { step: name, result: 'fail', detail: error instanceof Error ? error.message : String(error) };
-  }
-  results.push(result);
-  if (!json) console.log(`${result.result.padEnd(4)}  ${name.padEnd(44)}  ${result.detail.split('\n')[0]}`);
 }
 
 /** Milliseconds until it is so. */
@@ -343,11 +328,5 @@ try {
   console.error(error instanceof Error ? error.stack : error, sites.map((site) => site.log()).join('\n'));
   process.exit(1);
 }
-const failed = results.filter(({ result }) => result === 'fail').length;
-if (failed > 0 && process.argv.includes('--log')) console.error(sites.map((site) => site.log()).join('\n'));
-console.log(
-  json
-    ? JSON.stringify(results)
-    : `\n${results.length - failed} of ${results.length} steps as they should be, ${dataplane}`,
-);
-process.exit(failed === 0 ? 0 : 1);
+if (failed() > 0 && process.argv.includes('--log')) console.error(sites.map((site) => site.log()).join('\n'));
+finish(`steps as they should be, ${dataplane}`);

@@ -8,6 +8,7 @@ import { createLog } from '../../src/daemon/report.ts';
 import type { DataPlane } from '../../src/dataplane/dataplane.ts';
 import { createGateway, type Gateway } from '../../src/ike/gateway.ts';
 import type { Change } from '../../src/policy/sad.ts';
+import { MODEST } from '../policy/capabilities.ts';
 import { tunnel } from '../sim/sites.ts';
 
 interface Running {
@@ -23,20 +24,7 @@ const PSK = 'a pre-shared key of some length';
 function recordingPlane(changes: Change[]): DataPlane {
   return {
     name: 'memory',
-    capabilities: {
-      encryption: ['aes-gcm-16'],
-      integrity: [],
-      authentication: [],
-      modes: ['tunnel'],
-      links: false,
-      esn: true,
-      replayWindow: 4096,
-      plainEsp: true,
-      udpEncapsulation: true,
-      prefersUdp: false,
-      firstInbound: false,
-      holds: false,
-    },
+    capabilities: { ...MODEST, firstInbound: false },
     apply: async (more) => void changes.push(...more),
     snapshot: async () => ({ policies: [], sas: [], drops: {} }),
     onEvent: () => {},

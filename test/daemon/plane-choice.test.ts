@@ -12,20 +12,14 @@ import type { Addon } from '../../src/native.ts';
 import type { Capabilities } from '../../src/policy/sad.ts';
 import { viewOf } from '../../src/wire/ip.ts';
 import { folder, goodFile, PSK } from '../config/files.ts';
+import { MODEST } from '../policy/capabilities.ts';
 
 const KERNEL: Capabilities = {
+  ...MODEST,
   encryption: ['aes-gcm-16', 'aes-cbc', 'chacha20-poly1305'],
   integrity: ['hmac-sha2-256-128', 'hmac-sha2-384-192', 'hmac-sha2-512-256'],
-  authentication: [],
   modes: ['tunnel', 'transport'],
-  links: false,
-  esn: true,
-  replayWindow: 4096,
-  plainEsp: true,
-  udpEncapsulation: true,
-  prefersUdp: false,
   firstInbound: false,
-  holds: false,
 };
 const SMALL: Capabilities = {
   ...KERNEL,

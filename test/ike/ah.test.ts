@@ -9,8 +9,9 @@ import { REPORTS } from '../../src/ike/errors.ts';
 import type { Capabilities } from '../../src/policy/sad.ts';
 import type { ChildTemplate, Tunnel } from '../../src/policy/tunnel.ts';
 import { type Pair, type Side, type SideName, sendPacket } from '../../src/sim/pair.ts';
-import { findNotify, findPayload, type Payload } from '../../src/wire/ikev2.ts';
+import { findNotify, findPayload, type Payload, type Proposal } from '../../src/wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../src/wire/numbers.ts';
+import { MODEST } from '../policy/capabilities.ts';
 import { agree, established, ofAh, sites, tunnel } from '../sim/sites.ts';
 import { rewriting, run } from './rewriting.ts';
 
@@ -194,20 +195,22 @@ test('nor where it only may be asked for such a child: who asks is not known yet
 
 // What the peer may not ask
 
-test('AH and ESP in one proposal, as IKEv1 bundles were: refused, and why (RFC 4301 §4.3)', () => {
-  const pair = pairOfAh();
+/** a proposes AH, and what `proposals` makes of that and of the same as ESP. */
+function withEsp(pair: Pair, proposals: (ah: Proposal, esp: Proposal) => Proposal[]): void {
   rewriting(pair, pair.a, EXCHANGE.IKE_AUTH, (payloads) =>
     payloads.map((one) => {
       if (one.type !== PAYLOAD.SA) return one;
       const [ah] = one.proposals;
-      const transforms = [
-        { type: 1, id: 20, keyBits: 256 },
-        ...ah!.transforms.filter(({ type }) => type === 5),
-      ];
-      const esp = { number: ah!.number, protocol: PROTOCOL.ESP, spi: Uint8Array.of(9, 9, 9, 9), transforms };
-      return { ...one, proposals: [ah!, esp] };
+      const esn = ah!.transforms.filter(({ type }) => type === 5);
+      const esp = { ...ah!, protocol: PROTOCOL.ESP, transforms: [{ type: 1, id: 20, keyBits: 256 }, ...esn] };
+      return { ...one, proposals: proposals(ah!, esp) };
     }),
   );
+}
+
+test('AH and ESP in one proposal, as IKEv1 bundles were: refused, and why (RFC 4301 §4.3)', () => {
+  const pair = pairOfAh();
+  withEsp(pair, (ah, esp) => [ah, { ...esp, spi: Uint8Array.of(9, 9, 9, 9) }]);
   pair.command(pair.a, 'up', 't');
   run(pair, 500);
   assert.equal(pair.b.gateway.failures()[0]!.code, 'PEER_BUNDLE', pair.ladder());
@@ -218,18 +221,7 @@ test('AH and ESP in one proposal, as IKEv1 bundles were: refused, and why (RFC 4
 
 test('ESP or AH, as the responder likes: two proposals with numbers of their own', () => {
   const pair = pairOfAh();
-  rewriting(pair, pair.a, EXCHANGE.IKE_AUTH, (payloads) =>
-    payloads.map((one) => {
-      if (one.type !== PAYLOAD.SA) return one;
-      const [ah] = one.proposals;
-      const transforms = [
-        { type: 1, id: 20, keyBits: 256 },
-        ...ah!.transforms.filter(({ type }) => type === 5),
-      ];
-      const esp = { number: 1, protocol: PROTOCOL.ESP, spi: ah!.spi, transforms };
-      return { ...one, proposals: [esp, { ...ah!, number: 2 }] };
-    }),
-  );
+  withEsp(pair, (ah, esp) => [esp, { ...ah, number: 2 }]);
   pair.command(pair.a, 'up', 't');
   run(pair, 500);
   assert.deepEqual(
@@ -475,18 +467,9 @@ test('we take padding: nothing is said, and both sides pad', () => {
 // What the data plane cannot
 
 const CAPABLE: Capabilities = {
-  encryption: ['aes-gcm-16'],
-  integrity: [],
+  ...MODEST,
   authentication: ['hmac-sha2-256-128'],
   modes: ['tunnel', 'transport'],
-  links: false,
-  esn: true,
-  replayWindow: 4096,
-  plainEsp: true,
-  udpEncapsulation: true,
-  prefersUdp: false,
-  firstInbound: true,
-  holds: false,
 };
 
 test('what the data plane cannot do leaves the tunnel out, with what it is', () => {

@@ -3,9 +3,11 @@ import { test } from 'node:test';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import { openMessage, sealMessage } from '../../src/ike/protect.ts';
 import type { IkeSa } from '../../src/ike/sa.ts';
+import type { Capabilities } from '../../src/policy/sad.ts';
 import { type Pair, type Side, sendPacket } from '../../src/sim/pair.ts';
 import { decodeHeader, findNotify, type Payload } from '../../src/wire/ikev2.ts';
 import { EXCHANGE, NOTIFY } from '../../src/wire/numbers.ts';
+import { MODEST } from '../policy/capabilities.ts';
 import { agree, established, sites, tunnel } from '../sim/sites.ts';
 
 const provider = createNodeProvider();
@@ -249,20 +251,7 @@ test('down with a child takes that child and leaves the rest', () => {
 });
 
 test('what the data plane cannot do is left out by name', () => {
-  const capabilities = {
-    encryption: ['chacha20-poly1305'],
-    integrity: [],
-    authentication: [],
-    modes: ['tunnel'],
-    links: false,
-    esn: true,
-    replayWindow: 1024,
-    plainEsp: true,
-    udpEncapsulation: true,
-    prefersUdp: false,
-    firstInbound: true,
-    holds: false,
-  } as const;
+  const capabilities: Capabilities = { ...MODEST, encryption: ['chacha20-poly1305'] };
   const pair = sites(1, {}, {}, { a: { capabilities } });
   assert.deepEqual(pair.a.gateway.tunnels(), []);
   assert.deepEqual(pair.a.reports, ['CONFIG_NOT_CAPABLE']);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Capabilities } from '../../src/policy/sad.ts';
 import { type Pair, sendPacket } from '../../src/sim/pair.ts';
+import { MODEST } from '../policy/capabilities.ts';
 import { agree, established, sites } from '../sim/sites.ts';
 
 /** Side a behind a translator; b answers whoever calls itself by a's name. */
@@ -41,20 +42,7 @@ test('without a translator ESP travels as itself, from port 500', () => {
 });
 
 /** A data plane that is faster with ESP in UDP than alone. */
-const FASTER_IN_UDP: Capabilities = {
-  encryption: ['aes-gcm-16'],
-  integrity: [],
-  authentication: [],
-  modes: ['tunnel'],
-  links: false,
-  esn: true,
-  replayWindow: 1024,
-  plainEsp: true,
-  udpEncapsulation: true,
-  prefersUdp: true,
-  firstInbound: true,
-  holds: false,
-};
+const FASTER_IN_UDP: Capabilities = { ...MODEST, prefersUdp: true };
 
 test('a data plane that is faster in UDP makes everybody use it, and nobody believes in a translator of ours', () => {
   const auto = { encapsulation: 'auto' } as const;

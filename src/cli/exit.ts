@@ -1,7 +1,7 @@
 // Exit codes of every command.
 
 import { NoDaemon } from '../control/client.ts';
-import { ConfigRefused } from '../daemon/run.ts';
+import { ConfigRefused } from '../daemon/read-config.ts';
 import { HostError } from '../host/host.ts';
 import { AddonError } from '../native.ts';
 

@@ -2,8 +2,9 @@
 
 import { createRoutes } from '../control/routes.ts';
 import { serve } from '../control/server.ts';
+import { ConfigRefused } from '../daemon/read-config.ts';
 import { createLog, type Level } from '../daemon/report.ts';
-import { ConfigRefused, runDaemon } from '../daemon/run.ts';
+import { runDaemon } from '../daemon/run.ts';
 import { EXIT } from './exit.ts';
 
 export interface RunOptions {

@@ -24,6 +24,7 @@ import {
   type Trust,
 } from './credentials.ts';
 import { DEFAULTS } from './defaults.ts';
+import { listOf } from './list.ts';
 import type { AuthEntry, SideEntry, TunnelEntry } from './schema.ts';
 
 /** Everything long-term by name. Behind functions, so that no dump of an object shows one. */
@@ -313,8 +314,4 @@ function ownNames(auth: Auth): CertificateDescription['names'] | undefined {
 
 function dayOf(at: number): string {
   return new Date(at).toISOString().slice(0, 10);
-}
-
-function listOf(value: string | readonly string[]): readonly string[] {
-  return typeof value === 'string' ? [value] : value;
 }

@@ -36,6 +36,7 @@ import { DEFAULTS, POST_QUANTUM_SUITES, RETRANSMIT } from './defaults.ts';
 import { milliseconds } from './duration.ts';
 import { kernelOf, misfit } from './kernel.ts';
 import { collisions, linksOf, tunnelLinkOf } from './link.ts';
+import { listOf } from './list.ts';
 import { firstOverlaps } from './overlaps.ts';
 import { aimless, probeOf } from './probe.ts';
 import { type Ends, hostSelectors, idleSuites, protectionAsked, protectionOf } from './protection.ts';
@@ -627,8 +628,4 @@ function overlaps(tunnels: readonly Tunnel[], entries: readonly Entry[]): Compla
 
 function textOf({ local, remote }: SelectorSet): string {
   return `${local.map(selectorText).join(', ')} to ${remote.map(selectorText).join(', ')}`;
-}
-
-function listOf(value: string | readonly string[]): readonly string[] {
-  return typeof value === 'string' ? [value] : value;
 }

@@ -8,6 +8,7 @@ import { canonicalAddress, familyOf, type IpAddress } from '../wire/address.ts';
 import type { Complain } from './auth.ts';
 import type { Path } from './complaint.ts';
 import { DEFAULTS } from './defaults.ts';
+import { listOf } from './list.ts';
 import type { TunnelEntry } from './schema.ts';
 
 /** What a network device may be called (Linux IFNAMSIZ, with the zero behind it). */
@@ -184,10 +185,6 @@ export function collisions(
     });
     return [...named, ...routed];
   });
-}
-
-function listOf(value: string | readonly string[] | undefined): readonly string[] {
-  return value === undefined ? [] : typeof value === 'string' ? [value] : value;
 }
 
 function isThere<T>(value: T | undefined): value is T {

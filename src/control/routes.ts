@@ -2,7 +2,8 @@
 
 import { createHash } from 'node:crypto';
 import { Hono } from 'hono';
-import { ConfigRefused, type Running } from '../daemon/run.ts';
+import { ConfigRefused } from '../daemon/read-config.ts';
+import type { Running } from '../daemon/run.ts';
 
 /** Served on a Unix socket that only its owner may open. */
 export function createRoutes(running: Running) {

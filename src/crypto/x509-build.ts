@@ -1,6 +1,7 @@
 // Finds the way from a leaf to something we trust, among certificates that may be many, forged and in any order.
 
-import { type Certificate, nameOf, sameBytes } from './x509-certificate.ts';
+import { sameBytes } from './bytes.ts';
+import { type Certificate, nameOf } from './x509-certificate.ts';
 import type { Judged, Link } from './x509-checks.ts';
 import { printName } from './x509-names.ts';
 import { PATH_BUDGET, type PathRules, type Reason } from './x509-rules.ts';

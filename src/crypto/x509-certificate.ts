@@ -1,7 +1,7 @@
 // A certificate as plain values: fields by place from strict DER, extensions by the @peculiar schemas (RFC 5280 §4).
 
 import type { GeneralName as SchemaName } from '@peculiar/asn1-x509';
-import { hex } from './bytes.ts';
+import { hex, sameBytes } from './bytes.ts';
 import { asciiOf, childrenOf, type DerNode, oidOf, readDer, TAG } from './der.ts';
 import { type GeneralName, generalNamesOf, nameKey, printName } from './x509-names.ts';
 import { asnConvert, schemas } from './x509-schemas.ts';
@@ -107,9 +107,6 @@ export function nameOf(certificate: Certificate): string {
 }
 
 /** Public values; for secrets this is not. */
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0;
-}
 
 export function algorithmOf(node: DerNode | undefined): Algorithm {
   const [oid, parameters, ...more] = childrenOf(node, TAG.SEQUENCE, 'an algorithm');

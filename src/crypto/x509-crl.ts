@@ -1,7 +1,7 @@
 // Certificate revocation lists (RFC 5280 §5, §6.3): complete ones of the issuer itself, and nothing cleverer.
 
 import { setImmediate } from 'node:timers/promises';
-import { hex } from './bytes.ts';
+import { hex, sameBytes } from './bytes.ts';
 import { childrenOf, type DerNode, elementsOf, fewElementsOf, readDer, TAG } from './der.ts';
 import {
   type Algorithm,
@@ -11,7 +11,6 @@ import {
   extensionOf,
   KEY_USAGE,
   MalformedError,
-  sameBytes,
   timeOf,
 } from './x509-certificate.ts';
 import { generalNamesOf, nameKey } from './x509-names.ts';

@@ -1,7 +1,7 @@
 // OCSP (RFC 6960; RFC 5019 where it is lighter): the question, and what an answer says.
 
 import { createHash } from 'node:crypto';
-import { hex, unhex } from './bytes.ts';
+import { hex, sameBytes, unhex } from './bytes.ts';
 import { childrenOf, type DerNode, derOf, encodeOid, oidOf, readDer, TAG } from './der.ts';
 import {
   type Algorithm,
@@ -13,7 +13,6 @@ import {
   KEY_USAGE,
   MalformedError,
   readCertificate,
-  sameBytes,
   timeOf,
 } from './x509-certificate.ts';
 import type { Link } from './x509-checks.ts';

@@ -1,9 +1,10 @@
 // Keys and signatures of certificates: which are accepted, how strong they are, and whether one verifies.
 
 import { constants, type KeyObject, verify } from 'node:crypto';
+import { sameBytes } from './bytes.ts';
 import { childrenOf, type DerNode, oidOf, readDer, smallIntegerOf, TAG } from './der.ts';
 import { importPublicKey } from './spki.ts';
-import { type Algorithm, algorithmOf, bitsOf, sameBytes } from './x509-certificate.ts';
+import { type Algorithm, algorithmOf, bitsOf } from './x509-certificate.ts';
 
 export type KeyKind =
   | 'rsa'

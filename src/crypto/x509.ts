@@ -2,8 +2,9 @@
 // said is remembered.
 
 import { createHash, hash, type KeyObject } from 'node:crypto';
+import { sameBytes } from './bytes.ts';
 import { findPath, newBudget } from './x509-build.ts';
-import { readCertificate, sameBytes } from './x509-certificate.ts';
+import { readCertificate } from './x509-certificate.ts';
 import { checkPath, type Judged, type Link } from './x509-checks.ts';
 import { checkNameConstraints } from './x509-constraints.ts';
 import { type CertificateNames, namesOf, printName } from './x509-names.ts';

@@ -2,6 +2,7 @@
 
 import { createHash, type KeyObject } from 'node:crypto';
 import type { Trust } from '../config/credentials.ts';
+import { sameBytes } from '../crypto/bytes.ts';
 import { suits, verifyOctets, weakness } from '../crypto/node-signatures.ts';
 import { type SignatureScheme, schemeRow } from '../crypto/signature-schemes.ts';
 import { importPublicKey } from '../crypto/spki.ts';
@@ -181,6 +182,3 @@ function fingerprintOf(bytes: Uint8Array): string {
 }
 
 /** Public values. */
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0;
-}

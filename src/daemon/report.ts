@@ -105,3 +105,7 @@ function createBudget(perSecond: number): (code: string, time: number) => number
     return suppressed;
   };
 }
+
+export function report(log: Log, code: ReportCode & keyof typeof REPORTS, detail: Report['detail']): void {
+  log({ code, ...(detail ? { detail } : {}) });
+}

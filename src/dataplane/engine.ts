@@ -19,6 +19,7 @@ import type {
 } from '../policy/sad.ts';
 import type { Selector } from '../policy/selector.ts';
 import { addressBytes, familyOf, formatAddress } from '../wire/address.ts';
+import { chunks } from '../wire/lists.ts';
 import { type DataPlane, DataPlaneError } from './dataplane.ts';
 import { SHARED_LINK } from './reference-links.ts';
 
@@ -284,8 +285,4 @@ function namedDrops(addon: Addon, plane: Plane): Record<string, bigint> {
     return [`${direction}-${names[index % names.length]!.replaceAll('_', '-')}`, count] as const;
   });
   return Object.fromEntries(named.filter(([, count]) => count > 0n));
-}
-
-function chunks<T>(all: readonly T[], size: number): T[][] {
-  return Array.from({ length: all.length / size }, (_, index) => all.slice(index * size, (index + 1) * size));
 }

@@ -1,5 +1,6 @@
 // Requests to the kernel's XFRM, many at a time. Only what is ours is ever removed, entry by entry; never by its flush.
 
+import { concat } from '../crypto/bytes.ts';
 import type { Addon } from '../native.ts';
 import { NETLINK, numbered } from '../wire/netlink.ts';
 import {
@@ -100,13 +101,7 @@ export function createKernel(addon: Addon, batch = MOST_REQUESTS): Kernel {
 
 /** Numbered from 1 on. */
 function inOnePiece(requests: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(requests.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const [index, request] of requests.entries()) {
-    whole.set(numbered(request, index + 1), at);
-    at += request.length;
-  }
-  return whole;
+  return concat(requests.map((request, index) => numbered(request, index + 1)));
 }
 
 function portionsOf(requests: readonly Uint8Array[], most: number): Uint8Array[][] {

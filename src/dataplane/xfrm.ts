@@ -4,6 +4,7 @@
 import type { Addon, Plane } from '../native.ts';
 import type { Capabilities, DataPlaneEvent, Instant, LinkKind } from '../policy/sad.ts';
 import { WireError } from '../wire/codec.ts';
+import { chunks } from '../wire/lists.ts';
 import { NETLINK } from '../wire/netlink.ts';
 import { decodeXfrm, deleteSa, XFRM_GROUPS } from '../wire/xfrm.ts';
 import { type DataPlane, DataPlaneError } from './dataplane.ts';
@@ -153,16 +154,11 @@ function* leave(tables: Tables, guards: 'keep' | 'remove'): Work {
     if (guards === 'keep') tables.policies.set(id, { ...policy, acquire: false });
     else tables.policies.delete(id);
   }
-  for (const some of portions(policies)) yield* restate(tables, ...some.map(([id]) => id));
+  for (const some of chunks(policies, PORTION)) yield* restate(tables, ...some.map(([id]) => id));
   if (guards === 'remove') yield* dropLeftovers(tables);
-  for (const some of portions(sas))
+  for (const some of chunks(sas, PORTION))
     yield* together(some.map((sa) => demand(deleteSa(saId(sa)), 'SA', ERRNO.ESRCH)));
   if (guards === 'remove') tables.journal.clear();
-}
-
-function portions<T>(all: readonly T[]): T[][] {
-  const count = Math.ceil(all.length / PORTION);
-  return Array.from({ length: count }, (_, index) => all.slice(index * PORTION, (index + 1) * PORTION));
 }
 
 const everything = () => undefined;

@@ -170,19 +170,3 @@ function sameIpsec(a: IpsecLink | undefined, b: IpsecLink | undefined): boolean 
 function textOf({ address, length }: LinkAddress): string {
   return `${address}/${length} (IPv${familyOf(address)})`;
 }
-
-export function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
-
-export function chunks<T>(all: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(all.length / size) }, (_, index) =>
-    all.slice(index * size, (index + 1) * size),
-  );
-}

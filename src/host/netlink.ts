@@ -1,7 +1,9 @@
 // Our link, routes and rules in the kernel, by netlink. Only what carries our protocol number is ever removed.
 
+import { concat } from '../crypto/bytes.ts';
 import type { Addon } from '../native.ts';
 import type { LinkKind } from '../policy/sad.ts';
+import { chunks } from '../wire/lists.ts';
 import { NETLINK } from '../wire/netlink.ts';
 import {
   type Answer,
@@ -21,7 +23,7 @@ import {
   setLink,
 } from '../wire/rtnetlink.ts';
 import { HostError } from './host.ts';
-import { chunks, createInterfaces, EEXIST, isOurs, joined, type Step } from './interfaces.ts';
+import { createInterfaces, EEXIST, isOurs, type Step } from './interfaces.ts';
 import { OURS, type Wanted, type WantedRoute } from './wanted.ts';
 
 const ERRNO: Record<number, string> = {
@@ -58,7 +60,7 @@ export function createKernel(addon: Addon): Kernel {
   const askAll = (requests: readonly Step[]): Answer[] =>
     chunks(requests, MOST_AT_ONCE).map((some) => {
       const what = some[0]!.what;
-      const answer = addon.netlink(NETLINK.ROUTE, joined(some.map(({ bytes }) => bytes)), some.length);
+      const answer = addon.netlink(NETLINK.ROUTE, concat(some.map(({ bytes }) => bytes)), some.length);
       if (typeof answer === 'string') throw new HostError('HOST_NETLINK', `${what}: ${answer}`);
       const decoded = decodeAnswer(answer);
       const at = decoded.results.findIndex((errno) => errno !== 0);

@@ -1,5 +1,6 @@
 // How we prove who we are: the key and the scheme that the peer can verify, and the payloads that show them.
 
+import { sameBytes } from '../crypto/bytes.ts';
 import { encodeProof, hashId, isOld, schemeRow } from '../crypto/signature-schemes.ts';
 import { type OwnKey, ownProof, type Tunnel } from '../policy/tunnel.ts';
 import type { Payload } from '../wire/ikev2.ts';
@@ -119,6 +120,3 @@ export function unsuited(tunnel: Tunnel, heard: Announced = NOTHING_HEARD): Reco
 }
 
 /** Public values. */
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
-}

@@ -1,7 +1,7 @@
 // AH as it stands on the wire (RFC 4302 §2), and what its ICV covers of the IP headers in front of it (§3.3.3.1).
 
 import { type Codec, encode, type Field, Reader, rest, struct, u8, u16, u32 } from './codec.ts';
-import { type Extension, extensionsOf } from './headers.ts';
+import { EXTENSION, type Extension, extensionsOf } from './headers.ts';
 import { viewOf } from './ip.ts';
 
 //  0                   1                   2                   3
@@ -100,11 +100,6 @@ function arrived(header: Uint8Array, route: Uint8Array): boolean {
   return true;
 }
 
-const HOP_BY_HOP = 0;
-const ROUTING = 43;
-const FRAGMENT = 44;
-const DESTINATION = 60;
-
 /** RFC 4302 §3.3.3.1.2: traffic class, flow label, hop limit; then the extension headers, each by its kind. */
 function coveredV6(headers: Uint8Array): Uint8Array | undefined {
   const chain = extensionsOf(headers);
@@ -120,10 +115,10 @@ function coveredV6(headers: Uint8Array): Uint8Array | undefined {
 /** False where it is malformed or what becomes of it is not known. */
 function coverExtension(headers: Uint8Array, { kind, start, end }: Extension): boolean {
   switch (kind) {
-    case HOP_BY_HOP:
-    case DESTINATION:
+    case EXTENSION.hopByHop:
+    case EXTENSION.destination:
       return clearMutableOptions(headers.subarray(start + 2, end));
-    case ROUTING:
+    case EXTENSION.routing:
       return arriveByRoute(headers, headers.subarray(start, end));
     default:
       return true;
@@ -169,7 +164,7 @@ function arriveByRoute(headers: Uint8Array, route: Uint8Array): boolean {
 /** RFC 4302 §A2: a fragment header of a whole packet is passed over, as if it were not there. */
 function withoutFragmentHeaders(headers: Uint8Array, chain: readonly Extension[]): Uint8Array {
   let kept = headers;
-  for (const { namedAt, start, end } of chain.filter(({ kind }) => kind === FRAGMENT).reverse()) {
+  for (const { namedAt, start, end } of chain.filter(({ kind }) => kind === EXTENSION.fragment).reverse()) {
     kept[namedAt] = kept[start]!;
     kept = Uint8Array.of(...kept.subarray(0, start), ...kept.subarray(end));
   }

@@ -15,11 +15,9 @@ export interface Front {
   payload: Uint8Array;
 }
 
-const HOP_BY_HOP = 0;
-const ROUTING = 43;
-const FRAGMENT = 44;
-const DESTINATION = 60;
-const EXTENSIONS = new Set([HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION]);
+/** Extension headers that routers or the receiver act upon (RFC 8200 §4), by number. */
+export const EXTENSION = { hopByHop: 0, routing: 43, fragment: 44, destination: 60 } as const;
+const EXTENSIONS: ReadonlySet<number> = new Set(Object.values(EXTENSION));
 const MOST_EXTENSIONS = 8;
 const V6_BYTES = 40;
 
@@ -51,7 +49,10 @@ export function transportFront(packet: Uint8Array): Front | undefined {
   if (whole[0]! >> 4 === 4) return frontV4(whole);
   const chain = extensionsOf(whole);
   if (!chain) return undefined;
-  return frontV6(whole, chain.slice(0, chain.findLastIndex(({ kind }) => kind !== DESTINATION) + 1));
+  return frontV6(
+    whole,
+    chain.slice(0, chain.findLastIndex(({ kind }) => kind !== EXTENSION.destination) + 1),
+  );
 }
 
 /** The headers in front of a packet of so many bytes in which `next` follows them. */
@@ -76,7 +77,7 @@ export function extensionsOf(packet: Uint8Array): Extension[] | undefined {
   while (EXTENSIONS.has(packet[namedAt]!)) {
     if (chain.length === MOST_EXTENSIONS || start + 8 > packet.length) return undefined;
     const kind = packet[namedAt]!;
-    const end = start + (kind === FRAGMENT ? 8 : packet[start + 1]! * 8 + 8);
+    const end = start + (kind === EXTENSION.fragment ? 8 : packet[start + 1]! * 8 + 8);
     if (end > packet.length) return undefined;
     chain.push({ kind, namedAt, start, end });
     namedAt = start;
@@ -122,7 +123,7 @@ function frontV6(packet: Uint8Array, chain: readonly Extension[]): Front {
     headers: packet.subarray(0, end),
     next: packet[nextAt]!,
     nextAt,
-    isFragment: chain.some((one) => one.kind === FRAGMENT && isPart(packet, one)),
+    isFragment: chain.some((one) => one.kind === EXTENSION.fragment && isPart(packet, one)),
     payload: packet.subarray(end),
   };
 }

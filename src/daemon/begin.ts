@@ -1,0 +1,45 @@
+// The first moments of a daemon: packets flow, tunnels are told to the core, and the operator hears what stands.
+
+import type { Config } from '../config/config.ts';
+import { preflight } from '../host/preflight.ts';
+import { familyOf } from '../wire/address.ts';
+import type { Parts } from './parts.ts';
+import { IKE_PORT, NAT_PORT } from './port.ts';
+import { report } from './report.ts';
+
+export function begin(parts: Parts): void {
+  const { state, addon, native, host, links, port, plane, core, daemon, probing } = parts;
+  const { tunnels } = state.config;
+  addon.start(native, () => {
+    plane.deliver();
+    for (const datagram of port.take()) daemon.feed({ type: 'datagram', ...datagram });
+    port.know(core.takeSpiChanges());
+  });
+  daemon.feed({ type: 'configure', changes: tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })) });
+  void daemon.changed().then(plane.settle);
+  probing.configure(tunnels, host.addresses(), links.ceiling(state.config));
+  port.know(core.takeSpiChanges());
+  tell(parts);
+}
+
+function tell({ state: { config }, log, exportKeys, choice, machine }: Parts): void {
+  if (exportKeys !== undefined) report(log, 'KEYS_EXPORTED', { folder: exportKeys });
+  const { name, addresses, tunnels } = config;
+  report(log, 'DAEMON_READY', { name, addresses: addresses.join(', '), tunnels: tunnels.length });
+  report(log, 'DATAPLANE_CHOSEN', { name: choice.name, why: choice.why });
+  for (const lost of choice.lost) report(log, 'HOST_FINDING', { ...lost });
+  for (const finding of preflight(machine, familiesOf(config), [IKE_PORT, NAT_PORT], protocolsOf(config)))
+    report(log, 'HOST_FINDING', { ...finding });
+}
+
+function familiesOf({ tunnels }: Config): Set<4 | 6> {
+  return new Set(
+    tunnels.flatMap(({ children }) =>
+      children.flatMap(({ selectors }) => selectors.local.map(({ start }) => familyOf(start))),
+    ),
+  );
+}
+
+function protocolsOf({ tunnels }: Config): Set<'esp' | 'ah'> {
+  return new Set(tunnels.flatMap(({ children }) => children.map(({ protocol }) => protocol)));
+}

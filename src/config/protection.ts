@@ -16,13 +16,20 @@ export interface Written {
   entry: TunnelEntry;
 }
 
+/** What is known of the outer packets. */
+export interface Outside {
+  mtu: number;
+  family: 4 | 6;
+  encapsulation: Tunnel['encapsulation'];
+}
+
 export type Protection = Pick<ChildTemplate, 'protocol' | 'mode' | 'padTo'>;
 
 /** What is asked for; complains where it does not go together. */
 export function protectionOf(
   child: Written,
   proposals: ChildTemplate['proposals'],
-  outer: { mtu: number; family: 4 | 6; encapsulation: Tunnel['encapsulation'] },
+  outer: Outside,
   at: Complain,
 ): Protection {
   const { protocol, transport: asked } = protectionAsked(child);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseSelector } from '../../src/config/config.ts';
+import { parseSelector } from '../../src/config/selectors.ts';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import { openMessage, sealMessage } from '../../src/ike/protect.ts';
 import type { Selector } from '../../src/policy/selector.ts';

@@ -6,6 +6,7 @@ import type { Instant } from '../policy/sad.ts';
 import type { IpAddress } from '../wire/address.ts';
 import type { ProbeStatus } from './probes.ts';
 import type { Log } from './report.ts';
+import { fromTheTop, isOver, narrow, type Search, searchOf } from './size-search.ts';
 
 export interface PathMtusOptions {
   /** Since when a tunnel is up, while it has that child: one that comes up again is looked at anew. */
@@ -64,25 +65,12 @@ export interface PathMtus {
 const TRIES = 3;
 /** Milliseconds that an answer is waited for: four times what a small one takes, within bounds. */
 const WAIT = { times: 4, least: 200, most: 2000 };
-/** ESP pads to so many bytes, so that no less would make a difference. */
-const STEP = 4;
 /** What was found is tried again so often, milliseconds. */
 const VERIFY = 10_000;
 /** More is tried so often (RFC 4821 §7.7). */
 const AGAIN = 600_000;
 /** Whether small probes are answered is looked at so often, milliseconds. */
 const LOOK = 1000;
-
-interface Search {
-  /** The largest size that passed, and the smallest that did not. */
-  good: number;
-  bad: number;
-  /** What is asked now, and how often it was. */
-  size: number;
-  tries: number;
-  /** Whether a size was given up because nothing came back, and nobody said that it is too big. */
-  silent: boolean;
-}
 
 /** What was seen since the tunnel is up. */
 interface Run {
@@ -129,11 +117,10 @@ export function createPathMtus({ upSince, probe, log, changed }: PathMtusOptions
     const { run, target } = state;
     if (!run.search && run.found && now < run.againAt) return ask(state, small, run.found.mtu, now);
     if (!run.search && widen(state)) return pause(target.policy, now + LOOK);
-    run.search ??= searchOf(run.found?.mtu ?? target.floor, target.ceiling + STEP, target.ceiling);
-    const { good, bad, size } = run.search;
-    if (bad - good <= STEP) return settle(state, run.search, now);
+    run.search ??= fromTheTop(run.found?.mtu ?? target.floor, target.ceiling);
+    if (isOver(run.search)) return settle(state, run.search, now);
     run.search.tries++;
-    return ask(state, small, size, now);
+    return ask(state, small, run.search.size, now);
   }
 
   function widen({ target, run }: State): boolean {
@@ -268,12 +255,6 @@ function newRun(now: Instant, upSince?: Instant): Run {
   return { ...(upSince === undefined ? {} : { upSince }), againAt: now, widened: false, missed: 0 };
 }
 
-/** What the configuration promises is asked first, as it holds nearly everywhere. */
-function searchOf(good: number, bad: number, ceiling: number): Search {
-  const size = bad > ceiling ? ceiling : middleOf(good, bad);
-  return { good, bad, size, tries: 0, silent: false };
-}
-
 function isLastTry({ search, missed }: Run): boolean {
   return (search ? search.tries : missed + 1) >= TRIES;
 }
@@ -291,16 +272,6 @@ function miss(run: Run, { floor, ceiling }: PathMtuTarget): void {
     run.search = { ...searchOf(floor, run.found.mtu, ceiling), silent: true };
     run.missed = 0;
   }
-}
-
-function narrow(search: Search, bound: { good: number } | { bad: number }): void {
-  Object.assign(search, bound, { tries: 0 });
-  search.size = middleOf(search.good, search.bad);
-}
-
-/** In steps from `good` on, so that the end is met exactly. */
-function middleOf(good: number, bad: number): number {
-  return good + Math.max(1, Math.floor((bad - good) / 2 / STEP)) * STEP;
 }
 
 /** Milliseconds. */

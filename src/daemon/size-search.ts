@@ -1,0 +1,41 @@
+// The search for the largest size that passes, by halves, in steps that make a difference.
+
+/** ESP pads to so many bytes, so that no less would make a difference. */
+const STEP = 4;
+
+export interface Search {
+  /** The largest size that passed, and the smallest that did not. */
+  good: number;
+  bad: number;
+  /** What is asked now, and how often it was. */
+  size: number;
+  tries: number;
+  /** Whether a size was given up because nothing came back, and nobody said that it is too big. */
+  silent: boolean;
+}
+
+/** What the configuration promises is asked first, as it holds nearly everywhere. */
+export function searchOf(good: number, bad: number, ceiling: number): Search {
+  const size = bad > ceiling ? ceiling : middleOf(good, bad);
+  return { good, bad, size, tries: 0, silent: false };
+}
+
+/** The sizes between the two would make no difference. */
+export function isOver({ good, bad }: Search): boolean {
+  return bad - good <= STEP;
+}
+
+/** Any size up to the ceiling may pass. */
+export function fromTheTop(good: number, ceiling: number): Search {
+  return searchOf(good, ceiling + STEP, ceiling);
+}
+
+export function narrow(search: Search, bound: { good: number } | { bad: number }): void {
+  Object.assign(search, bound, { tries: 0 });
+  search.size = middleOf(search.good, search.bad);
+}
+
+/** In steps from `good` on, so that the end is met exactly. */
+function middleOf(good: number, bad: number): number {
+  return good + Math.max(1, Math.floor((bad - good) / 2 / STEP)) * STEP;
+}

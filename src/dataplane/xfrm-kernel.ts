@@ -164,12 +164,21 @@ export function findLeftovers(kernel: Kernel, { reqids, policies }: Journal): Le
 }
 
 export function removeSas(kernel: Kernel, sas: readonly XfrmSa[]): void {
-  for (const { info, attributes } of sas) {
-    const marked = attributes.mark ? { mark: attributes.mark } : {};
-    kernel.demand(deleteSa({ ...info.id, ...marked, family: info.family }), 'old SA', ERRNO.ESRCH);
-  }
+  const requests = sas.map(({ info, attributes: { mark } }) =>
+    deleteSa({ ...info.id, ...(mark ? { mark } : {}), family: info.family }),
+  );
+  removeAll(kernel, requests, 'old SA', ERRNO.ESRCH);
 }
 
-export function removePolicies(kernel: Kernel, policies: Iterable<XfrmPolicy>): void {
-  for (const policy of policies) kernel.demand(deletePolicy(policy), 'old policy', ERRNO.ENOENT);
+export function removePolicies(kernel: Kernel, policies: readonly XfrmPolicy[]): void {
+  removeAll(kernel, policies.map(deletePolicy), 'old policy', ERRNO.ENOENT);
+}
+
+/** What is gone already is well. Throws DataPlaneError. */
+function removeAll(kernel: Kernel, requests: readonly Uint8Array[], what: string, gone: number): void {
+  for (const some of kernel.portions(requests))
+    for (const { errno } of kernel.exchange(some)) {
+      const failure = refusalOf(errno, what, gone);
+      if (failure) throw failure;
+    }
 }

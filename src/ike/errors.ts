@@ -283,6 +283,11 @@ export const REPORTS = {
     sentence:
       '{remote} asks for {child} by AH and ESP in one: RFC 4301 §4.3 has no such bundles any more, and ESP alone does what they did. Give the peer one of the two, the same as protocol here',
   },
+  PEER_SPI_IN_USE: {
+    fault: 'peer',
+    sentence:
+      '{remote} chose an SPI for {child} that packets to another peer are sent with: it is asked to choose another one, and nothing has to be done unless it does so again and again',
+  },
   CHILD_UNPADDED: {
     fault: 'info',
     sentence: '{child} is not padded as pad-to says, for {remote} takes no padded packets',

@@ -5,7 +5,7 @@ import type { Capabilities, Instant } from '../policy/sad.ts';
 import { decodeMessage } from '../wire/ikev2.ts';
 import { Agenda } from './agenda.ts';
 import { startWaiting } from './attempts.ts';
-import type { Action, Core, Event, JobResult } from './boundary.ts';
+import type { Action, Core, Event, Failure, JobResult } from './boundary.ts';
 import { addressesChanged, askPeer, command, configure, takeDown } from './commands.ts';
 import { type Context, forgetOffer, type NegotiationFailure, type TunnelState } from './context.ts';
 import { Cookies } from './cookies.ts';
@@ -166,7 +166,7 @@ function dispatch(context: Context, event: Event): void {
     case 'addresses':
       return addressesChanged(context, event.local);
     case 'applied':
-      withWaiting(context, event.id, (sa) => applied(context, sa, event.id, event.failed?.message));
+      withWaiting(context, event.id, (sa) => applied(context, sa, event.id, event.failed));
       return;
     case 'job-done':
       return jobResult(context, event.id, event.result);
@@ -258,7 +258,7 @@ function establishedJobDone(
     createAnswerReady(context, sa, state, serving, result);
 }
 
-function applied(context: Context, sa: IkeSa, id: number, failed: string | undefined): void {
+function applied(context: Context, sa: IkeSa, id: number, failed: Failure | undefined): void {
   if (sa.state.name !== 'established') return;
   const { own, serving } = sa.state;
   if (own?.step === 'installing' && own.job === id) createInstalled(context, sa, sa.state, own, failed);

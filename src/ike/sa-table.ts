@@ -126,6 +126,11 @@ export class SaTable {
     return this.#bySpiIn.has(spiIn);
   }
 
+  /** Whether packets are sent with that SPI, to whomever. */
+  hasOutbound(spi: number): boolean {
+    return this.#bySpiOut.has(spi);
+  }
+
   /** How often an SA was handed out, in all. */
   visits(): number {
     return this.#visits;

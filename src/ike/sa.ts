@@ -2,7 +2,7 @@
 
 import type { IkeKeys, PpkKeys } from '../crypto/keymat.ts';
 import type { ChosenSuite } from '../policy/proposal.ts';
-import type { Instant, SelectorSet } from '../policy/sad.ts';
+import type { Change, Instant, SelectorSet } from '../policy/sad.ts';
 import type { Identity } from '../policy/tunnel.ts';
 import type { Payload } from '../wire/ikev2.ts';
 import type { VerifiedPeer } from './authenticate.ts';
@@ -394,6 +394,9 @@ export type Serving = { messageId: number; request: Uint8Array } /** `ike`: it r
       /** Sent once the data plane holds the new SA. */
       answer: Payload[];
       exchange: number;
+      /** What the data plane was asked for, and how often it was asked for with another SPI. */
+      changes: Change[];
+      draws: number;
     }
 );
 

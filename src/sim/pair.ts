@@ -2,7 +2,7 @@
 // pair can be copied at any moment and go on two ways.
 
 import type { Provider } from '../crypto/provider.ts';
-import type { Action, Command, Endpoint, Event, Job, JobResult } from '../ike/boundary.ts';
+import type { Action, Command, Endpoint, Event, Failure, Job, JobResult } from '../ike/boundary.ts';
 import { createGateway, type Gateway, type GatewayOptions, type Memory } from '../ike/gateway.ts';
 import type { IkeSa } from '../ike/sa.ts';
 import type { Change, Instant } from '../policy/sad.ts';
@@ -41,6 +41,8 @@ export interface Side extends Plane {
   outcomes: Map<number, string>;
   /** Every change that the core asked for, in order. */
   changes: Change[];
+  /** So many of the next inbound SAs find their SPI taken by another program. */
+  occupied: number;
 }
 
 /** A translator in front of one side: the other side sees its address, and a port for each port behind it. */
@@ -55,7 +57,14 @@ export type Pending = { at: Instant; order: number } & (
   | { type: 'datagram'; to: SideName; bytes: Uint8Array; local: Endpoint; remote: Endpoint }
   | { type: 'job'; side: SideName; life: number; id: number; job: Job; failed: boolean }
   | { type: 'name'; side: SideName; life: number; tunnel: string; name: string }
-  | { type: 'changes'; side: SideName; life: number; id: number; changes: Change[]; refused: boolean }
+  | {
+      type: 'changes';
+      side: SideName;
+      life: number;
+      id: number;
+      changes: Change[];
+      refused?: Failure['reason'];
+    }
 );
 
 /** Told of what happens; for checks that hold at every moment. */
@@ -295,7 +304,7 @@ export function createPair(
 
   function change(side: Side, { life, id, changes, refused }: Pending & { type: 'changes' }): void {
     if (!refused) for (const one of changes) applyChange(side, one);
-    const failed = refused ? { failed: { reason: 'refused', message: 'planted' } as const } : {};
+    const failed = refused ? { failed: { reason: refused, message: 'planted' } } : {};
     if (side.life === life) feed(side, { type: 'applied', id, ...failed });
   }
 
@@ -350,12 +359,29 @@ export function createPair(
 
   /** In order: a data plane does not let one change overtake another. */
   function changeLater(side: Side, id: number, changes: Change[]): void {
-    const refused = changes.some(({ type }) => type === 'add-inbound') && random() < pair.weather.refuse;
+    const refused = changes.some(({ type }) => type === 'add-inbound') ? refusal(side) : undefined;
     side.changes.push(...changes);
     const { name, life } = side;
     const before = world.queue.findLast((one) => one.type === 'changes' && one.side === name);
     const at = Math.max(before?.at ?? 0, after(pair.weather.work));
-    world.queue.push({ at, order: world.order++, type: 'changes', side: name, life, id, changes, refused });
+    world.queue.push({
+      at,
+      order: world.order++,
+      type: 'changes',
+      side: name,
+      life,
+      id,
+      changes,
+      ...(refused ? { refused } : {}),
+    });
+  }
+
+  function refusal(side: Side): Failure['reason'] | undefined {
+    if (side.occupied > 0) {
+      side.occupied--;
+      return 'exists';
+    }
+    return random() < pair.weather.refuse ? 'refused' : undefined;
   }
 
   function transmit(
@@ -394,6 +420,7 @@ function newSide(name: SideName, { local }: Tunnel): Omit<Side, 'gateway'> {
     reports: [],
     outcomes: new Map(),
     changes: [],
+    occupied: 0,
   };
 }
 

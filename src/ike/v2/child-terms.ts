@@ -138,6 +138,11 @@ export function acceptChild(
     reportFailure(context, code, tunnel.name, { remote: sa.remote.address, ...detail });
     return { refusal: NOTIFY.NO_PROPOSAL_CHOSEN };
   }
+  if (context.sas.hasOutbound(spiOut)) {
+    const detail = { remote: sa.remote.address, child: template.name };
+    reportFailure(context, 'PEER_SPI_IN_USE', tunnel.name, detail);
+    return { refusal: NOTIFY.TEMPORARY_FAILURE };
+  }
   const more = [...modePayloads(template), ...othersPossible(tunnel, template, asked)];
   return { template, chosen, selectors, spiOut, more };
 }

@@ -3,6 +3,7 @@
 import { type ChosenSuite, childProtocol } from '../../policy/proposal.ts';
 import { findPayload, type Payload } from '../../wire/ikev2.ts';
 import { PAYLOAD } from '../../wire/numbers.ts';
+import type { Failure } from '../boundary.ts';
 import {
   childBySpi,
   createLater,
@@ -73,7 +74,7 @@ function childAgreed(
   const spiOut = spiNumber(findPayload(payloads, PAYLOAD.SA)!.proposals[0]!.spi);
   // RFC 7296 §1.3.1: the responder may have declined transport mode; a child that is not as we want it is deleted.
   const mode = modeOf(payloads);
-  if (!template || !selectors || !spiOut || mode !== template.mode) {
+  if (!template || !selectors || !spiOut || context.sas.hasOutbound(spiOut) || mode !== template.mode) {
     delete established.own;
     unmake(context, established, own);
     retryRekey(context, established, task);
@@ -114,7 +115,7 @@ export function createInstalled(
   sa: IkeSa,
   established: Established,
   own: OwnExchange & { step: 'installing' },
-  failed: string | undefined,
+  failed: Failure | undefined,
 ): void {
   const { task, child, rival } = own;
   delete established.own;
@@ -122,7 +123,7 @@ export function createInstalled(
     if (failed === undefined) dropChild(context, child);
     return unmadeByPeer(context, established, own, child.name);
   }
-  if (failed !== undefined) return notInstalled(context, sa, established, own, failed);
+  if (failed !== undefined) return notInstalled(context, sa, established, own, failed.message);
   established.children.push(child);
   if (task.type === 'create' && task.first) planRehearsal(context, sa, established, child);
   else noteRekeyed(context, sa, established, child, replacedBy(established, task));

@@ -14,7 +14,7 @@ import {
 import type { Tunnel } from '../../policy/tunnel.ts';
 import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
 import { EXCHANGE, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/numbers.ts';
-import type { JobResult } from '../boundary.ts';
+import type { Failure, JobResult } from '../boundary.ts';
 import {
   childBySpi,
   childNamed,
@@ -49,6 +49,7 @@ import { acceptChild } from './child-terms.ts';
 import { linkPayload, nextFollowup } from './followups.ts';
 import { isNonce, lower, NONCE_BYTES } from './nonces.ts';
 import { ikeSpiText, notifyPayload, spiBytes, spiNumber } from './payloads.ts';
+import { drawAgain, forgetInbound } from './taken-spi.ts';
 
 /** A child that could not be installed for the peer is made by us after about that time. */
 export const MISSED = 5000;
@@ -368,6 +369,8 @@ function makeAgreedChild(
     request,
     step: 'installing',
     job: install(context, sa, changes),
+    changes,
+    draws: 0,
     child,
     ...(replaces === undefined ? {} : { replaces }),
     answer: ours,
@@ -402,15 +405,18 @@ export function answerInstalled(
   sa: IkeSa,
   established: Established,
   serving: Serving & { step: 'installing' },
-  failed: string | undefined,
+  failed: Failure | undefined,
 ): void {
+  if (failed?.reason === 'exists' && drawAgain(context, sa, established, serving)) return;
   delete established.serving;
   const { child, exchange, messageId, answer } = serving;
   commandDone(context, serving.command, failed === undefined ? 'OK' : 'HOST_INSTALL_FAILED');
   if (failed !== undefined) {
-    dropChild(context, child);
+    if (failed.reason === 'exists') forgetInbound(context, child.spiIn);
+    else dropChild(context, child);
     notReplaced(context, established, serving);
-    reportFailure(context, 'HOST_INSTALL_FAILED', established.tunnel, { child: child.name, message: failed });
+    const { message } = failed;
+    reportFailure(context, 'HOST_INSTALL_FAILED', established.tunnel, { child: child.name, message });
     const proof = answer.filter(({ type }) => type === PAYLOAD.IDr || type === PAYLOAD.AUTH);
     return void sendResponse(
       context,

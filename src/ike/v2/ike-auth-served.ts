@@ -222,6 +222,8 @@ function answerFirstChild(
     messageId,
     request: state.request,
     job: install(context, sa, changes),
+    changes,
+    draws: 0,
     child,
     answer: [
       ...proof,

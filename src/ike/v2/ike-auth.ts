@@ -192,7 +192,8 @@ function firstChildAnswered(
   const spiOut = chosen && spiNumber(chosen.proposal.spi);
   const selectors = answeredSelectors(payloads, template.selectors);
   const mode = modeOf(payloads);
-  if (!chosen || !spiOut || !selectors || mode !== template.mode) {
+  const taken = spiOut !== undefined && context.sas.hasOutbound(spiOut);
+  if (!chosen || !spiOut || !selectors || mode !== template.mode || taken) {
     const { spiIn } = state.child;
     // The peer made its half of what we do not want so (RFC 7296 §1.3.1).
     if (saPayload) established.tasks.unshift({ type: 'delete-child', spiIn, unmade: protocol });

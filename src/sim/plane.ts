@@ -1,5 +1,6 @@
 // A data plane that only keeps its tables: the SAD as it would be installed, and which SA each policy sends with.
 
+import { sameBytes } from '../crypto/bytes.ts';
 import type { Change, SaParameters } from '../policy/sad.ts';
 
 export interface Plane {
@@ -44,9 +45,9 @@ export function passage(from: Plane, to: Plane, policy: string): { outcome: Pass
 }
 
 function sameKeys(a: SaParameters, b: SaParameters): boolean {
-  return sameBytes(a.encryption?.key, b.encryption?.key) && sameBytes(a.integrity?.key, b.integrity?.key);
+  return sameKey(a.encryption?.key, b.encryption?.key) && sameKey(a.integrity?.key, b.integrity?.key);
 }
 
-function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  return a?.length === b?.length && (a?.every((byte, index) => byte === b![index]) ?? true);
+function sameKey(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a && b ? sameBytes(a, b) : a === b;
 }

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createXfrm, flushXfrm, type XfrmPlane } from '../src/dataplane/xfrm.ts';
-import { OURS } from '../src/host/wanted.ts';
+import { ROUTING } from '../src/host/wanted.ts';
 import { loadAddon } from '../src/native.ts';
 import type { Change, SaParameters, SelectorSet } from '../src/policy/sad.ts';
 import { selectorOf } from '../src/policy/selector.ts';
@@ -57,7 +57,7 @@ function open(batch?: number): { plane: XfrmPlane; end: () => void } {
   const native = addon.create(1, 0);
   addon.openPort(native, [], 0, 0, 0, true, true);
   const plane = createXfrm(addon, native, {
-    mark: OURS.mark,
+    mark: ROUTING.mark,
     clock: addon.bootTime,
     ...(batch === undefined ? {} : { batch }),
   });

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
 import { isolate } from './isolate.ts';
 import { build, run, runAsync } from './netns.ts';
+import { plantOthers } from './others.ts';
 import { createRoutingDaemon, frrIsMissing } from './routing-daemon.ts';
 import { createSite, pause, type Site } from './site.ts';
 import { createSteps, demand } from './steps.ts';
@@ -43,12 +44,15 @@ const ENDS = [
   },
 ] as const;
 
-function configure(index: 0 | 1, { name = 'to-peer', more = '' } = {}): void {
+/** Of site a, where others have what we would take: they were there first. */
+const ELSEWHERE = 'routing: { table: 7000, priority: 700, mark: 0x40000000 }, ';
+
+function configure(index: 0 | 1, { name = 'to-peer', more = '', routing = ELSEWHERE } = {}): void {
   const { own, peer, inside, other, routes, lab } = ENDS[index];
   const routed = more === '' ? routes : routes.replace(']', `, ${more}]`);
   sites[
     index
-  ].configure(`gateway: { name: ${sites[index].namespace}, address: [${own}, "${OUTER_6[index]}"], dataplane: ${dataplane} }
+  ].configure(`gateway: { name: ${sites[index].namespace}, address: [${own}, "${OUTER_6[index]}"], ${index === 0 ? routing : ''}dataplane: ${dataplane} }
 tunnels:
   office:
     mode: route
@@ -158,6 +162,22 @@ async function bothUp(): Promise<number> {
   return until('both interfaces are up', () => isUp('gw-a') && isUp('gw-b'));
 }
 
+const others = () => step('what others have on this machine', planted.stand);
+
+async function takenByOthers(): Promise<void> {
+  await step('a rule of somebody else stands at ours: check and start refuse', async () => {
+    configure(0, { routing: '' });
+    for (const command of ['check', 'run']) {
+      const { status, output } = await sites[0].isthmus(command, `${sites[0].folder}/isthmus.yaml`);
+      demand(status === 3 && /a rule of priority 4500 stands already/.test(output), `${status}: ${output}`);
+    }
+    demand(device('gw-a') === undefined, 'an interface was made');
+    configure(0);
+    return 'both say which, and to choose another gateway.routing.priority; nothing was touched';
+  });
+  await others();
+}
+
 async function sitesStart(): Promise<void> {
   await step('interfaces up once it is negotiated', async () => {
     await Promise.all(sites.map((site) => site.start()));
@@ -173,6 +193,7 @@ async function sitesStart(): Promise<void> {
   });
   await step('ping and TCP', passes);
   await step('a policy-based tunnel beside it', beside);
+  await others();
 }
 
 async function beside(): Promise<string> {
@@ -250,12 +271,14 @@ async function reloads(): Promise<void> {
       demand((await spis()) === before, 'other SAs than before');
       const answered = await ping('host-a', '10.2.0.10', 5);
       demand(answered === 5, `${answered} of 5 pings`);
+      if ('more' in change) run('gw-a', 'ip', 'route', 'delete', change.more);
       return output.trim().split('\n').at(-1)!;
     });
   }
   configure(0);
   const { status, output } = await sites[0].isthmus('reload');
   demand(status === 0, output);
+  await others();
 }
 
 async function routingDaemons(): Promise<void> {
@@ -308,17 +331,21 @@ async function ends(baseline: number): Promise<void> {
     demand(cleartext === 0, `${cleartext} packets in the clear`);
     return 'no packet in the clear from the first start to the flush';
   });
+  await others();
 }
 
+let planted: ReturnType<typeof plantOthers>;
 try {
   build(TWO_SITES);
   buildMore();
+  planted = plantOthers('gw-a');
   if (insideUml()) leaveGuardsOut('/run/lab/no-guards');
   startWatch('internet');
   await ping('host-a', '10.2.0.10', 2);
   const baseline = readWatch('internet').cleartext;
   demand(baseline > 0, 'the watch does not see planted cleartext: it would prove nothing');
   for (const index of [0, 1] as const) configure(index);
+  await takenByOthers();
   await sitesStart();
   await peerDies();
   await reloads();

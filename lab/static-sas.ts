@@ -5,7 +5,7 @@ import { choosePlane } from '../src/daemon/plane.ts';
 import { openPort } from '../src/daemon/port.ts';
 import { createHost } from '../src/host/host.ts';
 import { pairsOf } from '../src/host/pairs.ts';
-import { OURS, wantedFor } from '../src/host/wanted.ts';
+import { OURS, ROUTING, wantedFor } from '../src/host/wanted.ts';
 import { loadAddon } from '../src/native.ts';
 import { changesOf, STATIC_ROWS } from './static-rows.ts';
 
@@ -24,9 +24,9 @@ const host = createHost(addon);
 const failed = addon.openLink(native, OURS.device, 0);
 if (failed !== '') throw new Error(failed);
 host.apply(wantedFor(pairsOf(outbound), host.addresses(), MTU, name));
-const port = openPort(addon, native, [outbound.local], OURS.mark, name === 'xfrm', true);
+const port = openPort(addon, native, [outbound.local], ROUTING.mark, name === 'xfrm', true);
 if ('failed' in port) throw new Error(port.failed);
-const { plane, deliver, settle } = choosePlane(name, addon, native, undefined);
+const { plane, deliver, settle } = choosePlane(name, addon, native, ROUTING.mark, undefined);
 addon.start(native, () => {
   deliver();
   port.take();

@@ -41,6 +41,7 @@ const MODULES: Record<string, string> = {
   drbg: 'random numbers for the first initialization vector',
   ip_gre: 'GRE, which transport mode protects',
   veth: 'links between namespaces',
+  vrf: 'a table of its own for some devices',
   tun: 'devices whose packets a program reads and writes',
   sch_ingress: 'counting what passes a device',
   cls_flower: 'by address and protocol',

@@ -13,6 +13,7 @@ import {
   PRF,
   type Status,
 } from '../src/crypto/suites.ts';
+import { ROUTING } from '../src/host/wanted.ts';
 import { REPORTS } from '../src/ike/errors.ts';
 import { QUIRKS } from '../src/policy/quirks.ts';
 
@@ -60,6 +61,9 @@ ${table(gateway!)}
 ## gateway.engine
 
 ${table(gateway!.properties!.engine!)}
+## gateway.routing
+
+${table(gateway!.properties!.routing!, { ...ROUTING, mark: `0x${ROUTING.mark.toString(16)}` })}
 ## tunnels.NAME, defaults
 
 ${table(defaults!)}
@@ -187,10 +191,13 @@ function quirkText({ name, vendors, differs, answer, source, read }: (typeof QUI
   return `| \`${name}\` | ${whose} | ${differs} | ${answer} | ${source}, read ${read} |`;
 }
 
-function table({ properties = {}, required = [] }: JsonSchema): string {
+function table(
+  { properties = {}, required = [] }: JsonSchema,
+  defaults: Record<string, unknown> = { ...DEFAULTS, ...RETRANSMIT, ...PROBE },
+): string {
   const rows = Object.entries(properties).map(
     ([key, value]) =>
-      `| \`${key}\` | ${typeText(value)} | ${required.includes(key) ? 'required' : defaultText(key)} | ${value.description ?? ''} |`,
+      `| \`${key}\` | ${typeText(value)} | ${required.includes(key) ? 'required' : defaultText(key, defaults)} | ${value.description ?? ''} |`,
   );
   return `| Key | Value | Default | Meaning |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
@@ -214,9 +221,9 @@ function rangeText({ type, minimum, maximum }: JsonSchema): string {
   return [type === 'integer' ? 'whole number' : 'number', ...bounds].join(' ');
 }
 
-function defaultText(key: string): string {
+function defaultText(key: string, defaults: Record<string, unknown>): string {
   if (key.endsWith('-suites')) return 'see below';
-  const value = ({ ...DEFAULTS, ...RETRANSMIT, ...PROBE } as Record<string, unknown>)[key];
+  const value = defaults[key];
   if (value === undefined) return '';
   return key === 'first' || key === 'cap' ? `\`${value}ms\`` : `\`${value}\``;
 }

@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { complaintText } from '../config/complaint.ts';
 import { loadConfig } from '../config/load.ts';
 import { createClient, NoDaemon } from '../control/client.ts';
-import { type Prospect, prospectOf } from '../daemon/prospect.ts';
+import { type Prospect, prospectOf, takenFrom } from '../daemon/prospect.ts';
 import { flushHost } from '../daemon/run.ts';
 import { dump } from '../wire/dump.ts';
 import { EXIT, exitCodeOf, explain, UsageError } from './exit.ts';
@@ -84,11 +84,13 @@ const COMMANDS: Record<string, Command> = {
 function check([file]: string[], { json }: Values): number {
   const { config, complaints } = loadConfig(operand(file, 'FILE'));
   const plane = config && prospectOf(config);
-  if (json) print(JSON.stringify({ usable: config !== undefined, complaints, ...(plane ? { plane } : {}) }));
+  const taken = config && takenFrom(config);
+  if (json) print(JSON.stringify({ usable: config !== undefined, complaints, plane, taken }));
   else for (const complaint of complaints) print(complaintText(complaint));
   if (!config) return EXIT.input;
   if (plane && !json) for (const line of planeLines(plane)) print(`${file}: ${line}`);
-  if (plane?.refused !== undefined) return EXIT.permission;
+  if (taken !== undefined && !json) print(`${file}: ${taken}`);
+  if (plane?.refused !== undefined || taken !== undefined) return EXIT.permission;
   if (!json) print(`${file}: good, ${config.tunnels.length} tunnels`);
   return EXIT.yes;
 }

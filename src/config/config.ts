@@ -1,6 +1,7 @@
 // A configuration, read and resolved: every default filled in, every name a row, every secret read.
 
 import { dirname } from 'node:path';
+import { ROUTING, type Routing } from '../host/wanted.ts';
 import { quirksOf } from '../policy/quirks.ts';
 import type { Link } from '../policy/sad.ts';
 import type { ChildTemplate, Tunnel, TunnelLink } from '../policy/tunnel.ts';
@@ -42,6 +43,8 @@ export interface Config {
   fetchFrom: 'public' | 'anywhere';
   /** Threads a direction; microseconds that they look for more before they sleep. */
   engine: { workers: number; spin: number };
+  /** Our tables, rules and marks. */
+  routing: Routing;
   tunnels: Tunnel[];
   keyring: Keyring;
 }
@@ -67,6 +70,7 @@ export function resolveConfig(
     return address ?? [];
   });
   const [keyring, files] = [createKeyring(), createFiles()];
+  const routing = routingOf(file.gateway);
   let order = 0;
   const merging = entries.map((one) => ({ ...one, merged: withDefaults(one.entry, file.defaults) }));
   const links = linksOf(merging.map(({ name, merged }) => ({ name, entry: merged })));
@@ -76,7 +80,7 @@ export function resolveConfig(
     const folder = dirname((entry.auth ? from : source).file);
     const auth: AuthParts = { tunnel: name, entry: merged, keyring, files: filesIn(files, folder), now, at };
     const size = file.gateway.mtu ?? DEFAULTS.mtu;
-    const machine = { own: addresses, mtu: size, link: links.get(name) };
+    const machine = { own: addresses, mtu: size, link: links.get(name), routing };
     const tunnel = resolveTunnel(name, merged, machine, auth, at, order);
     if (tunnel) idleSuites(entry, tunnel, at);
     const wrong = tunnel && misfit(tunnel, file.gateway.dataplane ?? DEFAULTS.dataplane);
@@ -98,6 +102,7 @@ export function resolveConfig(
     dataplane: dataplane === 'auto' ? 'engine' : dataplane,
     automatic: dataplane === 'auto',
     engine: { workers, spin },
+    routing,
     tunnels: shared,
     fetchFrom,
     keyring: withFiles,
@@ -121,10 +126,25 @@ function withDefaults(entry: TunnelEntry, defaults: TunnelEntry = {}): TunnelEnt
   return entry.children ? { ...rest, ...entry } : { ...defaults, ...entry };
 }
 
+function routingOf({ routing = {} }: File['gateway']): Routing {
+  const { table = ROUTING.table, priority = ROUTING.priority, mark = ROUTING.mark } = routing;
+  return { table, priority, mark };
+}
+
+/** What tunnels share. */
+interface MachineParts {
+  own: readonly IpAddress[];
+  /** Bytes of the largest outer packet. */
+  mtu: number;
+  /** Name and number of the tunnel's interface. */
+  link: Link | undefined;
+  routing: Routing;
+}
+
 function resolveTunnel(
   name: string,
   entry: TunnelEntry,
-  { own, mtu, link: named }: { own: readonly IpAddress[]; mtu: number; link: Link | undefined },
+  { own, mtu, link: named, routing }: MachineParts,
   authParts: AuthParts,
   at: Complain,
   order: number,
@@ -137,7 +157,7 @@ function resolveTunnel(
   const auth = resolveAuth(authParts);
   const remoteId = peerIdentity(entry, remotes, auth, at);
   const localId = local && auth && ownIdentity(entry, local, auth, at);
-  const link = tunnelLinkOf(entry, named, remotes?.addresses ?? [], at);
+  const link = tunnelLinkOf(entry, named, remotes?.addresses ?? [], routing, at);
   const ends = { local, remote: remotes?.addresses ?? [] };
   const children = childrenOf(name, entry, ends, mtu, order, at)?.map((child) => probedFrom(child, link));
   const ikeProposals = ikeSuitesOf(entry, at);
@@ -163,7 +183,7 @@ function resolveTunnel(
     ...(fragmentation === 'off' ? {} : { fragmentation }),
     ...(link ? { link } : {}),
     ...ppkOf(authParts),
-    ...kernelOf(entry, at),
+    ...kernelOf(entry, routing, at),
     ...metByIke(entry),
   };
 }

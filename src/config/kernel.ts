@@ -1,6 +1,6 @@
 // `xfrm` of a tunnel: what only the IPsec of the kernel knows of.
 
-import { OURS } from '../host/wanted.ts';
+import type { Routing } from '../host/wanted.ts';
 import type { KernelWishes, Mark } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import type { Complain } from './auth.ts';
@@ -9,7 +9,7 @@ import type { TunnelEntry } from './schema.ts';
 
 const WHOLE = 0xffffffff;
 
-export function kernelOf({ xfrm }: TunnelEntry, at: Complain): Pick<Tunnel, 'kernel'> {
+export function kernelOf({ xfrm }: TunnelEntry, ours: Routing, at: Complain): Pick<Tunnel, 'kernel'> {
   if (!xfrm) return {};
   const [mark, outputMark] = (['mark', 'output-mark'] as const).map((key) => {
     const text = xfrm[key];
@@ -17,10 +17,10 @@ export function kernelOf({ xfrm }: TunnelEntry, at: Complain): Pick<Tunnel, 'ker
     const parsed = markOf(`${text}`);
     return typeof parsed === 'string' ? at(['xfrm', key], parsed) : parsed;
   });
-  if (outputMark && (outputMark.mask & OURS.mark) !== 0)
+  if (outputMark && (outputMark.mask & ours.mark) !== 0)
     at(
       ['xfrm', 'output-mark'],
-      `the bits 0x${OURS.mark.toString(16)} are ours, on every outer packet; leave them out of the mask`,
+      `the bits 0x${ours.mark.toString(16)} are ours, on every outer packet; leave them out of the mask, or choose another gateway.routing.mark`,
     );
   const kernel: KernelWishes = {
     ...(mark ? { mark } : {}),

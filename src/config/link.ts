@@ -1,6 +1,6 @@
 // The interface of a route-based tunnel: its name and number, and what leads to it.
 
-import { OURS } from '../host/wanted.ts';
+import { type Routing, TABLES } from '../host/wanted.ts';
 import type { Link } from '../policy/sad.ts';
 import { selectorOf, selectorText } from '../policy/selector.ts';
 import type { TunnelLink } from '../policy/tunnel.ts';
@@ -15,12 +15,8 @@ import type { TunnelEntry } from './schema.ts';
 const NAME_BYTES = 15;
 /** `isthmus0` is the device that policy-based tunnels share; the others are names of the kernel's own. */
 const TAKEN = ['isthmus0', 'isthmus-probe', 'lo', 'all', 'default', '.', '..'];
-/** Tables of policy-based tunnels, and the kernel's own of local addresses. */
-const TABLES_OF_OTHERS: Record<number, string> = {
-  255: 'the local table is the kernel’s',
-  4500: 'table 4500 is of the policy-based tunnels',
-  4501: 'table 4501 is of the policy-based tunnels',
-};
+/** The kernel's own of local addresses. */
+const LOCAL_TABLE = 255;
 
 type Given = Pick<TunnelEntry, 'mode' | 'interface' | 'transport' | 'children'>;
 
@@ -77,6 +73,7 @@ export function tunnelLinkOf(
   entry: Given,
   link: Link | undefined,
   peers: readonly IpAddress[],
+  routing: Routing,
   at: Complain,
 ): TunnelLink | undefined {
   const { mode, interface: given } = entry;
@@ -93,7 +90,7 @@ export function tunnelLinkOf(
   const addresses = listOf(given?.address).map((text) => addressOf(text, at));
   const routes = listOf(given?.routes).map((text) => networkOf(text, at));
   const { table, metric = DEFAULTS['route-metric'], mtu } = given ?? {};
-  const reserved = table === undefined ? undefined : ownerOf(table);
+  const reserved = table === undefined ? undefined : ownerOf(table, routing);
   if (reserved !== undefined) return at(['interface', 'table'], `${reserved}: choose another one`);
   const good = { addresses: addresses.filter(isThere), routes: routes.filter(isThere) };
   if (good.addresses.length < addresses.length || good.routes.length < routes.length) return undefined;
@@ -113,9 +110,12 @@ export function tunnelLinkOf(
 }
 
 /** Whose a table is already. */
-function ownerOf(table: number): string | undefined {
-  const own = table - OURS.protocolTables;
-  return own >= 0 && own < 512 ? `table ${table} is of children in transport mode` : TABLES_OF_OTHERS[table];
+function ownerOf(table: number, { table: first }: Routing): string | undefined {
+  if (table === LOCAL_TABLE) return 'the local table is the kernel’s';
+  const last = first + TABLES - 1;
+  return table >= first && table <= last
+    ? `the tables ${first} to ${last} are of the policy-based tunnels (gateway.routing.table)`
+    : undefined;
 }
 
 function transportIn({ transport, children = {} }: Given): Path | undefined {

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { isOld, SIGNATURE_SCHEMES } from '../crypto/signature-schemes.ts';
+import { TABLES } from '../host/wanted.ts';
 import { QUIRK_NAMES, VENDORS } from '../policy/quirks.ts';
 
 const text = z.string().min(1);
@@ -306,6 +307,32 @@ export const engineShape = z.strictObject({
     .describe('microseconds that a thread looks for more packets before it sleeps'),
 });
 
+export const routingShape = z.strictObject({
+  table: z
+    .number()
+    .int()
+    .min(256)
+    .max(0xffffffff - TABLES)
+    .optional()
+    .describe(
+      `the first of our tables, ${TABLES} in a row; an interface may have one of its own beside them`,
+    ),
+  priority: z
+    .number()
+    .int()
+    .min(1)
+    .max(32_764)
+    .optional()
+    .describe('of our rules, with the next one; lower is asked earlier, and the main table at 32766'),
+  mark: z
+    .number()
+    .int()
+    .min(1)
+    .max(0xffffffff)
+    .optional()
+    .describe('bits on our outer packets, such as `0x2d00000`, that nobody else uses'),
+});
+
 export const schema = z.strictObject({
   include: z.array(text).optional().describe('further files with tunnels'),
   gateway: z.strictObject({
@@ -322,6 +349,9 @@ export const schema = z.strictObject({
       .enum(['public', 'anywhere'])
       .optional()
       .describe('hosts that revocation lists and answers may be fetched from; `anywhere` for a CA inside'),
+    routing: routingShape
+      .optional()
+      .describe('tables, rules and marks of ours, where another program has the usual ones'),
     engine: engineShape.optional().describe('threads of the userspace engine'),
   }),
   defaults: tunnel.optional().describe('for every tunnel that does not say otherwise'),

@@ -1,7 +1,7 @@
 // The first moments of a daemon: packets flow, tunnels are told to the core, and the operator hears what stands.
 
 import type { Config } from '../config/config.ts';
-import { preflight } from '../host/preflight.ts';
+import { type Needs, preflight } from '../host/preflight.ts';
 import { familyOf } from '../wire/address.ts';
 import type { Parts } from './parts.ts';
 import { IKE_PORT, NAT_PORT } from './port.ts';
@@ -28,8 +28,16 @@ function tell({ state: { config }, log, exportKeys, choice, machine }: Parts): v
   report(log, 'DAEMON_READY', { name, addresses: addresses.join(', '), tunnels: tunnels.length });
   report(log, 'DATAPLANE_CHOSEN', { name: choice.name, why: choice.why });
   for (const lost of choice.lost) report(log, 'HOST_FINDING', { ...lost });
-  for (const finding of preflight(machine, familiesOf(config), [IKE_PORT, NAT_PORT], protocolsOf(config)))
-    report(log, 'HOST_FINDING', { ...finding });
+  for (const finding of preflight(machine, needsOf(config))) report(log, 'HOST_FINDING', { ...finding });
+}
+
+function needsOf(config: Config): Needs {
+  return {
+    families: familiesOf(config),
+    ports: [IKE_PORT, NAT_PORT],
+    protocols: protocolsOf(config),
+    mark: config.routing.mark,
+  };
 }
 
 function familiesOf({ tunnels }: Config): Set<4 | 6> {

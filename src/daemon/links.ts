@@ -4,13 +4,14 @@ import type { Config } from '../config/config.ts';
 import { type Host, HostError } from '../host/host.ts';
 import { type LinkState, vtiMeets, wantedLinks } from '../host/links.ts';
 import { isByNetworks, pairsOf } from '../host/pairs.ts';
-import { type ProtectedPair, wantedFor } from '../host/wanted.ts';
+import { OURS, type ProtectedPair, wantedFor } from '../host/wanted.ts';
 import type { Addon, Plane } from '../native.ts';
 import { innerMtu } from '../policy/overhead.ts';
 import type { Instant, LinkKind } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import { familyOf } from '../wire/address.ts';
 import type { ProbeStatus } from './probes.ts';
+import { demandDevice } from './refusals.ts';
 import type { Log } from './report.ts';
 
 export interface LinksOptions {
@@ -38,7 +39,7 @@ export interface InterfaceStatus {
 }
 
 export interface Links {
-  /** What stands for all of the configurations, in the size of the first. Throws HostError. */
+  /** What stands for all of the configurations, in the size of the first. Throws HostError; where something is taken, before anything is touched. */
   apply(size: Config, configs: readonly Config[]): void;
   /** The engine lets go of what is in the first and not in the second. */
   close(before: Config, after: Config): void;
@@ -110,7 +111,7 @@ export function createLinks(options: LinksOptions): Links {
         tunnel.link ? [[tunnel.link.name, stateOf(tunnel, config)] as const] : [],
       ),
     );
-    const base = wantedFor(pairs, host.addresses(), mtu, dataplane);
+    const base = wantedFor(pairs, host.addresses(), mtu, dataplane, size.routing);
     const { links, routes } = wantedLinks([...new Map(routed).values()], kind, host.near());
     return { ...base, links, routes: [...base.routes, ...routes] };
   }
@@ -139,8 +140,12 @@ export function createLinks(options: LinksOptions): Links {
     apply(size, configs) {
       const meeting = kind === 'vti' ? vtiMeets(size.tunnels) : undefined;
       if (meeting) throw new HostError('HOST_LINKS', oneOnly(meeting));
+      const target = wanted(size, configs);
+      const taken = host.taken(target);
+      if (taken !== undefined) throw new HostError('HOST_TAKEN', taken);
+      demandDevice(addon.openLink(plane, OURS.device, 0));
       for (const { tunnels } of configs) for (const tunnel of tunnels) open(tunnel);
-      host.apply(wanted(size, configs));
+      host.apply(target);
       last = remember(size);
     },
     close(before, after) {

@@ -6,7 +6,6 @@ import { createNodeProvider } from '../crypto/node-provider.ts';
 import type { Provider } from '../crypto/provider.ts';
 import { createHost, type Host } from '../host/host.ts';
 import { type Machine, thisMachine } from '../host/preflight.ts';
-import { OURS } from '../host/wanted.ts';
 import type { Action } from '../ike/boundary.ts';
 import { createGateway, type Gateway } from '../ike/gateway.ts';
 import { type Addon, loadAddon, type Plane } from '../native.ts';
@@ -23,7 +22,7 @@ import { openPort, type Port } from './port.ts';
 import { createProbing, type Probing } from './probing.ts';
 import { kernelOf } from './prospect.ts';
 import { readConfig } from './read-config.ts';
-import { demandDevice, socketRefused } from './refusals.ts';
+import { socketRefused } from './refusals.ts';
 import type { Log } from './report.ts';
 import { createRevocation } from './revocation.ts';
 import { createTraffic, type Traffic } from './status.ts';
@@ -65,11 +64,10 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
   const choice = choose(read, () => kernelOf(addon));
   const filesChanged = watchFiles(read.keyring.files);
   const state: State = { config: settled(read, choice), filesChanged, resized: false };
-  const { dataplane, engine, addresses } = state.config;
+  const { dataplane, engine, addresses, routing } = state.config;
   const native = addon.create(engine.workers, engine.spin);
   const host = createHost(addon);
   const machine = thisMachine(addon);
-  demandDevice(addon.openLink(native, OURS.device, 0));
   const kind = dataplane === 'xfrm' ? host.linkKind() : undefined;
   const health: Health = {};
   const links = createLinks({
@@ -79,9 +77,9 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
   links.apply(state.config, [state.config]);
   // Whoever wants the keys reads captures, and Wireshark takes a train of packets for one.
   const trains = exportKeys === undefined;
-  const port = openPort(addon, native, addresses, OURS.mark, dataplane === 'xfrm', trains);
+  const port = openPort(addon, native, addresses, routing.mark, dataplane === 'xfrm', trains);
   if ('failed' in port) throw socketRefused(machine, port.failed);
-  const plane = choosePlane(dataplane, addon, native, kind);
+  const plane = choosePlane(dataplane, addon, native, routing.mark, kind);
   const provider = createNodeProvider();
   const core = createGateway({ provider, capabilities: plane.plane.capabilities });
   const keys = exportKeys === undefined ? undefined : createKeyExport(exportKeys);

@@ -4,7 +4,7 @@ import { type DataPlane, DataPlaneError } from '../dataplane/dataplane.ts';
 import { createEngine } from '../dataplane/engine.ts';
 import { createXfrm, flushXfrm } from '../dataplane/xfrm.ts';
 import { HostError } from '../host/host.ts';
-import { OURS, type PlaneName } from '../host/wanted.ts';
+import type { PlaneName } from '../host/wanted.ts';
 import type { Addon, Plane } from '../native.ts';
 import type { LinkKind } from '../policy/sad.ts';
 
@@ -16,17 +16,18 @@ export interface ChosenPlane {
   settle(): Promise<void>;
 }
 
-/** Throws HostError where this machine cannot. The sockets are open. `links`: what the kernel has for links. */
+/** Throws HostError where this machine cannot. The sockets are open. `mark`: bits of outer packets. `links`: what the kernel has for links. */
 export function choosePlane(
   name: PlaneName,
   addon: Addon,
   native: Plane,
+  mark: number,
   links: LinkKind | undefined,
 ): ChosenPlane {
   try {
     if (name === 'xfrm') {
       const plane = createXfrm(addon, native, {
-        mark: OURS.mark,
+        mark,
         clock: addon.bootTime,
         ...(links ? { links } : {}),
       });

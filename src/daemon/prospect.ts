@@ -3,6 +3,8 @@
 import type { Config } from '../config/config.ts';
 import { askKernel } from '../dataplane/xfrm.ts';
 import { createHost, HostError } from '../host/host.ts';
+import { isByNetworks, pairsOf } from '../host/pairs.ts';
+import { wantedFor } from '../host/wanted.ts';
 import { type Addon, AddonError, loadAddon } from '../native.ts';
 import type { Capabilities } from '../policy/sad.ts';
 import { type Choice, choose } from './plane-choice.ts';
@@ -17,6 +19,18 @@ export interface Prospect {
 /** What the kernel can do, interfaces of tunnels included. Throws DataPlaneError where it cannot protect packets. */
 export function kernelOf(addon: Addon): Capabilities {
   return { ...askKernel(addon), links: createHost(addon).linkKind() !== undefined };
+}
+
+/** What of the tables and rules that the start would want somebody else has on this machine. Changes nothing. */
+export function takenFrom({ tunnels, mtu, dataplane, routing }: Config): string | undefined {
+  try {
+    const host = createHost(loadAddon());
+    const pairs = tunnels.filter(isByNetworks).flatMap(({ children }) => children.flatMap(pairsOf));
+    return host.taken(wantedFor(pairs, host.addresses(), mtu, dataplane, routing));
+  } catch (error) {
+    if (error instanceof AddonError || error instanceof HostError) return undefined;
+    throw error;
+  }
 }
 
 /** For a configuration that wants the kernel, or leaves the choice. Changes nothing. */

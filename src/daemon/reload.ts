@@ -35,7 +35,9 @@ export function reload(parts: Parts, dryRun: boolean): Plan[] {
 function fixedChange(config: Config, next: Config): string | undefined {
   if (next.addresses.join() !== config.addresses.join()) return 'gateway.address';
   if (next.dataplane !== config.dataplane) return 'gateway.dataplane';
-  return JSON.stringify(next.engine) === JSON.stringify(config.engine) ? undefined : 'gateway.engine';
+  const parts = ['engine', 'routing'] as const;
+  const changed = parts.find((key) => JSON.stringify(next[key]) !== JSON.stringify(config[key]));
+  return changed && `gateway.${changed}`;
 }
 
 /** The machine takes the new configuration beside the old one, or stays with the old one. */

@@ -20,6 +20,8 @@ export class HostError extends Error {
 }
 
 export interface Host {
+  /** A sentence where a table or a priority of rules that is wanted is somebody else's. */
+  taken(wanted: Wanted): string | undefined;
   /** Mends the difference between what stands and what is wanted: first the guards, last what leads packets to us. */
   apply(wanted: Wanted): void;
   /** Interfaces of route-based tunnels and routes, and no more: for what changes with the health of a tunnel. */
@@ -41,11 +43,12 @@ export interface Host {
 export function createHost(addon: Addon): Host {
   const kernel = createKernel(addon);
   return {
+    taken: kernel.taken,
     apply(wanted) {
       // The kernel's IPsec policies are guards themselves; the table of the engine would stop what they protect.
       const guards = wanted.plane === 'xfrm' ? [] : wanted.guards;
       if (wanted.plane === 'xfrm' && wanted.links.length === 0) flushGuards(addon);
-      else applyGuards(addon, guards, wanted.mtu, wanted.links);
+      else applyGuards(addon, { ...wanted, guards });
       kernel.apply(wanted);
     },
     steer: (wanted) => kernel.steer(wanted),

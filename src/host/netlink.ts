@@ -24,6 +24,7 @@ import {
 } from '../wire/rtnetlink.ts';
 import { HostError } from './host.ts';
 import { createInterfaces, EEXIST, isOurs, type Step } from './interfaces.ts';
+import { takenFrom, takenPlace } from './taken.ts';
 import { OURS, type Wanted, type WantedRoute } from './wanted.ts';
 
 const ERRNO: Record<number, string> = {
@@ -46,6 +47,10 @@ export interface Kernel {
   /** Ours only. */
   routes(): Route[];
   rules(): Rule[];
+  /** Whoever made them. */
+  everyRule(): Rule[];
+  /** A sentence where a table or a priority of rules that is wanted is somebody else's. */
+  taken(wanted: Pick<Wanted, 'rules'>): string | undefined;
   apply(wanted: Wanted): void;
   /** What routing daemons and routes go by: interfaces of route-based tunnels, their addresses and all our routes. */
   steer(wanted: Pick<Wanted, 'device' | 'links' | 'routes'>): void;
@@ -72,15 +77,16 @@ export function createKernel(addon: Addon): Kernel {
   const addresses = () => ask(getAddresses(), 'listing addresses').addresses;
   const everyRoute = () => ask(getRoutes(), 'listing routes').routes;
   const routes = () => everyRoute().filter(({ protocol }) => protocol === OURS.protocol);
-  const rules = () =>
-    ask(getRules(), 'listing rules').rules.filter(({ protocol }) => protocol === OURS.protocol);
+  const everyRule = () => ask(getRules(), 'listing rules').rules;
+  const rules = () => everyRule().filter(({ protocol }) => protocol === OURS.protocol);
 
   function applyRoutes(wanted: WantedRoute[], devices: readonly Link[]): void {
     const target = wanted.map(({ through, ...route }) =>
       through === undefined ? route : { ...route, link: indexOf(devices, through) },
     );
     const standing = everyRoute();
-    refuseTaken(target, standing);
+    const taken = takenPlace(target, standing);
+    if (taken !== undefined) throw new HostError('HOST_TAKEN', taken);
     const ours = standing.filter(({ protocol }) => protocol === OURS.protocol);
     askAll(
       missing(target, ours).map((route) => ({ bytes: addRoute(route), what: `route ${routeText(route)}` })),
@@ -114,6 +120,8 @@ export function createKernel(addon: Addon): Kernel {
     routes,
     rules,
     steer,
+    everyRule,
+    taken: (wanted) => takenFrom(wanted, { routes: everyRoute(), rules: everyRule() }),
     linkKind: interfaces.kind,
     apply(wanted) {
       const link = links().find(({ name }) => name === wanted.device);
@@ -146,19 +154,6 @@ function indexOf(devices: readonly Link[], name: string): number {
   const found = devices.find((device) => device.name === name);
   if (!found) throw new HostError('HOST_NETLINK', `the interface ${name} is missing`);
   return found.index;
-}
-
-/** The kernel would replace a route of the same place and metric, whoever made it. */
-function refuseTaken(target: readonly Route[], standing: readonly Route[]): void {
-  const place = ({ table, destination, metric }: Route) =>
-    `${table} ${destination.address}/${destination.length} ${metric}`;
-  const foreign = new Set(standing.filter(({ protocol }) => protocol !== OURS.protocol).map(place));
-  const taken = target.find((route) => foreign.has(place(route)));
-  if (taken)
-    throw new HostError(
-      'HOST_TAKEN',
-      `a route to ${taken.destination.address}/${taken.destination.length} with metric ${taken.metric} stands in table ${taken.table} already and is not ours: remove it, or choose another interface.metric or interface.table`,
-    );
 }
 
 /** What stands in `all` and not in `others`. */

@@ -7,7 +7,7 @@ import { familyOf } from '../wire/address.ts';
 import type { Prefix } from '../wire/rtnetlink.ts';
 import { HostError } from './host.ts';
 import type { WantedLink } from './links.ts';
-import { OURS, type ProtectedPair } from './wanted.ts';
+import { OURS, type ProtectedPair, type Wanted } from './wanted.ts';
 
 const TABLE = { family: 'inet', table: OURS.nftables };
 /** Before connection tracking and address translation change anything (NF_IP_PRI_RAW). */
@@ -20,9 +20,7 @@ type Expression = Record<string, unknown>;
 /** `mtu`: of the device that tunnels without an interface share, bytes. */
 export function applyGuards(
   addon: Addon,
-  pairs: readonly ProtectedPair[],
-  mtu: number,
-  links: readonly WantedLink[],
+  { guards: pairs, mtu, links, mark }: Pick<Wanted, 'guards' | 'mtu' | 'links' | 'mark'>,
 ): void {
   const devices = [{ name: OURS.device, mtu }, ...links];
   const names = devices.map(({ name }) => name);
@@ -30,7 +28,7 @@ export function applyGuards(
     ...replaceTable(),
     ...counters(),
     ...chains(),
-    ...outward(pairs, names),
+    ...outward(pairs, names, mark),
     ...inward(pairs, names),
     ...['forward', 'output'].flatMap((chain) =>
       links.flatMap((link) => dropRouted(chain, link, 'daddr', 'out')),
@@ -118,11 +116,11 @@ function clampTo(mtu: number, family: 4 | 6): Expression[] {
   ];
 }
 
-function outward(pairs: readonly SelectorSet[], devices: readonly string[]): Expression[] {
+function outward(pairs: readonly SelectorSet[], devices: readonly string[], mark: number): Expression[] {
   const leaves = [...devices, 'lo'].map((device) => meta('oifname', device));
   return ['forward', 'output'].flatMap((chain) => [
     ...leaves.map((match) => rule(chain, [match, accept()])),
-    rule(chain, [ourOwn(), accept()]),
+    rule(chain, [ourOwn(mark), accept()]),
     ...pairs.flatMap((pair) => dropPair(chain, pair, 'saddr', 'daddr', 'out')),
   ]);
 }
@@ -213,9 +211,9 @@ function meta(key: string, right: string): Expression {
 }
 
 /** Outer packets of our sockets. */
-function ourOwn(): Expression {
-  const marked = { '&': [{ meta: { key: 'mark' } }, OURS.mark] };
-  return { match: { op: '==', left: marked, right: OURS.mark } };
+function ourOwn(mark: number): Expression {
+  const marked = { '&': [{ meta: { key: 'mark' } }, mark] };
+  return { match: { op: '==', left: marked, right: mark } };
 }
 
 function accept(): Expression {

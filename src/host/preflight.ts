@@ -2,6 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import type { Addon } from '../native.ts';
+import type { Rule } from '../wire/rtnetlink.ts';
+import { sharedMarks } from './marks.ts';
+import { createKernel } from './netlink.ts';
 import { OURS } from './wanted.ts';
 
 export interface Finding {
@@ -16,6 +19,20 @@ export interface Machine {
   read(file: string): string | undefined;
   /** `nft -j list ruleset`, parsed. */
   ruleset(): NftEntry[];
+  /** Of others. */
+  rules(): Rule[];
+}
+
+/** What of a configuration the machine's settings may be in the way of. */
+export interface Needs {
+  /** Of the protected networks. */
+  families: ReadonlySet<4 | 6>;
+  /** UDP ports of ours. */
+  ports: readonly number[];
+  /** Of the children. */
+  protocols: ReadonlySet<'esp' | 'ah'>;
+  /** Bits of outer packets. */
+  mark: number;
 }
 
 export interface NftEntry {
@@ -36,22 +53,21 @@ export function thisMachine(addon: Addon): Machine {
       const [done, answer] = addon.nftables(new TextEncoder().encode('list ruleset'));
       return done && answer !== '' ? JSON.parse(answer).nftables : [];
     },
+    rules: () =>
+      createKernel(addon)
+        .everyRule()
+        .filter(({ protocol }) => protocol !== OURS.protocol),
   };
 }
 
-/** `families` of the protected networks, `ports` of ours, `protocols` of the children. */
-export function preflight(
-  machine: Machine,
-  families: ReadonlySet<4 | 6>,
-  ports: readonly number[],
-  protocols: ReadonlySet<'esp' | 'ah'>,
-): Finding[] {
+export function preflight(machine: Machine, { families, ports, protocols, mark }: Needs): Finding[] {
   const ruleset = machine.ruleset().filter((entry) => (entry.rule ?? entry.chain)?.table !== OURS.nftables);
   return [
     ...forwarding(machine, families),
     ...reversePath(machine),
     ...masquerading(ruleset),
     ...firewall(ruleset, ports, protocols),
+    ...sharedMarks(mark, machine.rules(), ruleset),
   ];
 }
 

@@ -14,17 +14,23 @@ export const OURS = {
   aliasPrefix: 'isthmus: ',
   /** rtnetlink's protocol number of our routes and rules. */
   protocol: 45,
-  /** What comes from protected networks looks here. */
-  table: 4500,
-  /** What the gateway itself sends looks here. */
-  ownTable: 4501,
-  /** Two for each protocol of transport mode: what else two hosts say to each other goes as it always went. */
-  protocolTables: 45_000,
-  priority: 4500,
-  /** On outer packets, so that they never go into a tunnel themselves. */
-  mark: 0x2d00000,
   nftables: 'isthmus',
 } as const;
+
+/** Where our routes and rules stand among those of others, and what tells our outer packets. */
+export interface Routing {
+  /** The first of our tables, `TABLES` in a row. */
+  table: number;
+  /** Of our rules; the next one is ours as well. */
+  priority: number;
+  /** Bits on outer packets, so that they never go into a tunnel themselves. */
+  mark: number;
+}
+
+/** Where nothing else is said. */
+export const ROUTING: Routing = { table: 4500, priority: 4500, mark: 0x2d00000 };
+/** Two for all packets, and two for each protocol of transport mode, of which nothing else of two hosts is to go inside. */
+export const TABLES = 2 + 2 * 256;
 
 /** Behind every way through the tunnel: what cannot go there goes nowhere. */
 export const LAST_METRIC = 4_000_000;
@@ -51,6 +57,8 @@ export interface Wanted {
   routes: WantedRoute[];
   rules: Rule[];
   guards: ProtectedPair[];
+  /** Bits of outer packets, which the guards let pass. */
+  mark: number;
   /** Interfaces of route-based tunnels. */
   links: WantedLink[];
 }
@@ -64,6 +72,7 @@ export function wantedFor(
   own: readonly IpAddress[],
   mtu: number,
   plane: PlaneName = 'engine',
+  routing: Routing = ROUTING,
 ): Wanted {
   // In transport mode the kernel sends by the route of the packet itself: the device, which nobody reads, would be its end.
   const routed = plane === 'xfrm' ? protectedPairs.filter(({ hosts }) => !hosts) : protectedPairs;
@@ -71,22 +80,27 @@ export function wantedFor(
     plane,
     device: OURS.device,
     mtu,
-    routes: narrowest(routed.flatMap((pair) => routesOf(pair, own))),
-    rules: distinct(routed.flatMap(rulesOf)),
+    routes: narrowest(routed.flatMap((pair) => routesOf(pair, own, tablesOf(pair, routing)))),
+    rules: distinct(routed.flatMap((pair) => rulesOf(pair, tablesOf(pair, routing), routing))),
     guards: [...protectedPairs],
+    mark: routing.mark,
     links: [],
   };
 }
 
-/** Of what comes from the protected networks, and of what the gateway itself sends. */
-function tablesOf({ only }: ProtectedPair): [number, number] {
-  if (only === undefined) return [OURS.table, OURS.ownTable];
-  return [OURS.protocolTables + 2 * only, OURS.protocolTables + 2 * only + 1];
+/** What comes from the protected networks looks in the first one, what the gateway itself sends in the second. */
+type Tables = readonly [table: number, ownTable: number];
+
+function tablesOf({ only }: ProtectedPair, { table }: Routing): Tables {
+  const first = only === undefined ? table : table + 2 + 2 * only;
+  return [first, first + 1];
 }
 
-function routesOf(pair: ProtectedPair, own: readonly IpAddress[]): Wanted['routes'] {
-  const { local, remote, pathMtu } = pair;
-  const [table, ownTable] = tablesOf(pair);
+function routesOf(
+  { local, remote, pathMtu }: ProtectedPair,
+  own: readonly IpAddress[],
+  [table, ownTable]: Tables,
+): Wanted['routes'] {
   const source = own.find((address) => local.some((selector) => holds(selector, address)));
   return remote.flatMap((selector) => [
     ...bothWays(selector, table, source, pathMtu),
@@ -136,22 +150,25 @@ function throwsOf(near: Selector, far: Selector, table: number): Wanted['routes'
   }));
 }
 
-function rulesOf(pair: ProtectedPair): Rule[] {
-  const { local, only } = pair;
-  const [table, ownTable] = tablesOf(pair);
+/** For packets without any of our bits. */
+function rulesOf(
+  { local, only }: ProtectedPair,
+  [table, ownTable]: Tables,
+  { priority, mark }: Routing,
+): Rule[] {
   return local.flatMap((selector) => {
     const family = familyOf(selector.start);
     const which = only === undefined ? {} : { ipProtocol: only };
-    const common = { family, protocol: OURS.protocol, notMark: OURS.mark, ...which };
+    const common = { family, protocol: OURS.protocol, mark: { value: 0, mask: mark }, ...which };
     return [
       ...prefixesOf(selector).map((from) => ({
         ...common,
         table,
-        priority: OURS.priority,
+        priority,
         // A rule from everywhere has no source at all.
         ...(from.length === 0 ? {} : { from }),
       })),
-      { ...common, table: ownTable, priority: OURS.priority + 1, inLink: 'lo' },
+      { ...common, table: ownTable, priority: priority + 1, inLink: 'lo' },
     ];
   });
 }

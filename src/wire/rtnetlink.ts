@@ -159,13 +159,14 @@ export interface Route {
   mtu?: number;
 }
 
-/** Asked in the order of `priority`. Matches packets without the mark. */
+/** Asked in the order of `priority`. */
 export interface Rule {
   family: 4 | 6;
   table: number;
   protocol: number;
   priority: number;
-  notMark: number;
+  /** Of packets whose mark under the mask is the value. */
+  mark?: { value: number; mask: number };
   from?: Prefix;
   /** Of the packets; any where it is missing. */
   ipProtocol?: number;
@@ -272,16 +273,15 @@ function routeToWire({
   };
 }
 
-function ruleToWire({ family, table, protocol, priority, notMark, from, ipProtocol, inLink }: Rule) {
+function ruleToWire({ family, table, protocol, priority, mark, from, ipProtocol, inLink }: Rule) {
   const ACTION_TO_TABLE = 1;
   return {
     family: FAMILY[family],
     sourceLength: from?.length ?? 0,
     table: 0,
     action: ACTION_TO_TABLE,
-    // Without the mark: all of its bits are 0.
     attributes: {
-      ...{ priority, table, mark: 0, mask: notMark, protocol },
+      ...{ priority, table, mark: mark?.value, mask: mark?.mask, protocol },
       ...{ source: from?.address, ipProtocol, inLink },
     },
   };
@@ -403,14 +403,14 @@ function ruleOf(body: Uint8Array): Rule[] {
   const { family: number, sourceLength, table, attributes: has } = decode(rule, body, 'rule');
   const family = familyNumber(number);
   if (!family) return [];
-  const { source, ipProtocol, inLink, protocol = 0, priority = 0, mask = 0 } = has;
+  const { source, ipProtocol, inLink, protocol = 0, priority = 0, mark: value = 0, mask = 0 } = has;
   return [
     {
       family,
       table: has.table ?? table,
       protocol,
       priority,
-      notMark: mask,
+      ...(mask === 0 ? {} : { mark: { value, mask } }),
       ...(source === undefined ? {} : { from: { address: source, length: sourceLength } }),
       ...(ipProtocol === undefined ? {} : { ipProtocol }),
       ...(inLink === undefined ? {} : { inLink }),

@@ -33,6 +33,11 @@ for (const [what, text, complaint] of [
     'isthmus.yaml:4:5: unknown key per; did you mean peer?',
   ],
   [
+    'a table among the kernel’s own',
+    'gateway: { name: a, address: 192.0.2.1, routing: { table: 254 } }\ntunnels:\n  t: {}\n',
+    'isthmus.yaml:1:59: table: Too small: expected number to be >=256',
+  ],
+  [
     'an address that is none',
     `gateway: { name: a, address: 192.0.2.1 }\ntunnels:\n  t: { peer: 256.1.1.1, auth: { psk: { file: "@PSK" } }, local: 10.1.0.0/16, remote: 10.2.0.0/16 }\n`,
     'isthmus.yaml:3:14: "256.1.1.1" is neither an IP address nor a DNS name',

@@ -38,7 +38,7 @@ for (const [xfrm, complaint] of [
   ['{ mark: 0/0 }', '5:19: "0/0" has an empty mask, which every packet fits'],
   [
     '{ output-mark: 7 }',
-    '5:26: the bits 0x2d00000 are ours, on every outer packet; leave them out of the mask',
+    '5:26: the bits 0x2d00000 are ours, on every outer packet; leave them out of the mask, or choose another gateway.routing.mark',
   ],
 ] as const) {
   test(`${xfrm} is refused where it stands`, (t) => {

@@ -142,12 +142,12 @@ for (const [what, keys, complaint] of [
   [
     'a table of the policy-based tunnels',
     'mode: route, interface: { table: 4500 }',
-    /table 4500 is of the policy-based tunnels/,
+    /the tables 4500 to 5013 are of the policy-based tunnels/,
   ],
   [
     'a table of the policy-based tunnels of transport mode',
-    'mode: route, interface: { table: 45094 }',
-    /table 45094 is of children in transport mode/,
+    'mode: route, interface: { table: 5013 }',
+    /the tables 4500 to 5013/,
   ],
   [
     'transport mode',

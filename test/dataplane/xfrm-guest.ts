@@ -5,7 +5,7 @@ import { after } from 'node:test';
 import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import { createMemoryPlane, type MemoryPlane } from '../../src/dataplane/memory.ts';
 import { createXfrm, type XfrmPlane } from '../../src/dataplane/xfrm.ts';
-import { OURS } from '../../src/host/wanted.ts';
+import { ROUTING } from '../../src/host/wanted.ts';
 import { type Addon, loadAddon } from '../../src/native.ts';
 import type { Change, LinkKind, SaParameters } from '../../src/policy/sad.ts';
 import { addressBytes } from '../../src/wire/address.ts';
@@ -18,7 +18,7 @@ export const ip = (line: string) => execFileSync('ip', line.split(' '), { encodi
 export const addon = loadAddon();
 export const gateway = await openKernelGateway();
 const sockets = addon.create(1, 0);
-const failed = addon.openPort(sockets, [addressBytes('192.0.2.1')], 500, 4500, OURS.mark, true, true);
+const failed = addon.openPort(sockets, [addressBytes('192.0.2.1')], 500, 4500, ROUTING.mark, true, true);
 if (failed !== '') throw new Error(failed);
 after(() => {
   gateway.close();
@@ -29,7 +29,7 @@ export function open(through: Addon = addon, links?: LinkKind): UnderTest {
   const native = addon.create(1, 0);
   addon.openPort(native, [], 0, 0, 0, true, true);
   const plane = createXfrm(through, native, {
-    mark: OURS.mark,
+    mark: ROUTING.mark,
     clock: addon.bootTime,
     ...(links ? { links } : {}),
   });

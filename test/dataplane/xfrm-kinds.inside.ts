@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { integrityRow } from '../../src/crypto/suites.ts';
 import type { XfrmPlane } from '../../src/dataplane/xfrm.ts';
-import { OURS } from '../../src/host/wanted.ts';
+import { ROUTING } from '../../src/host/wanted.ts';
 import type { Plane } from '../../src/native.ts';
 import { type DataPlaneEvent, type Policy, type SaParameters, vtiKey } from '../../src/policy/sad.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
@@ -291,7 +291,7 @@ test('xfrm: a policy between the outer addresses stops everything but IKE', asyn
   await once(echo.stdout, 'data');
   const native = addon.create(1, 0);
   const addresses = [addressBytes(OUTER[4][0]), addressBytes(OUTER[6][0])];
-  assert.equal(addon.openPort(native, addresses, 500, 4500, OURS.mark, true, true), '');
+  assert.equal(addon.openPort(native, addresses, 500, 4500, ROUTING.mark, true, true), '');
   assert.equal(addon.listen(native, NETLINK.XFRM, 0, 0), '');
   addon.start(native, () => {});
   try {

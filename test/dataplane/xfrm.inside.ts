@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { createXfrm } from '../../src/dataplane/xfrm.ts';
 import { createHost } from '../../src/host/host.ts';
-import { OURS, wantedFor } from '../../src/host/wanted.ts';
+import { OURS, ROUTING, wantedFor } from '../../src/host/wanted.ts';
 import type { Change, DataPlaneEvent } from '../../src/policy/sad.ts';
 import { testDataPlane } from '../dataplane.suite.ts';
 import { inboundSa, outboundSa, policy, range, SITE_A, SITE_B } from './packets.ts';
@@ -44,7 +44,7 @@ const NARROW = 2304;
 test('xfrm: what the kernel told in vain stands in its tables all the same: limits, questions, moved peers', async () => {
   const native = addon.create(1, 0);
   addon.openPort(native, [], 0, 0, 0, true, true);
-  const plane = createXfrm(addon, native, { mark: OURS.mark, clock: addon.bootTime, room: NARROW });
+  const plane = createXfrm(addon, native, { mark: ROUTING.mark, clock: addon.bootTime, room: NARROW });
   const events: DataPlaneEvent[] = [];
   plane.onEvent((event) => events.push(event));
   const towardsSecond = (second: number) => ({

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import type { WantedLink } from '../../src/host/links.ts';
 import { createKernel } from '../../src/host/netlink.ts';
-import { OURS, type ProtectedPair, wantedFor } from '../../src/host/wanted.ts';
+import { OURS, type ProtectedPair, ROUTING, wantedFor } from '../../src/host/wanted.ts';
 import { loadAddon } from '../../src/native.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
 
@@ -28,7 +28,7 @@ const kernel = createKernel(loadAddon());
 /** What stands afterwards, as `ip route` shows it. */
 function applied(...pairs: ProtectedPair[]): string[] {
   kernel.apply(wantedFor(pairs, OWN, 1400));
-  return ip('-4', 'route', 'show', 'table', String(OURS.table)).trim().split('\n').sort();
+  return ip('-4', 'route', 'show', 'table', String(ROUTING.table)).trim().split('\n').sort();
 }
 
 const second = { local: networks('10.1.1.0/24'), remote: networks('10.2.1.0/24') };
@@ -52,7 +52,7 @@ assert.match(narrow[0]!, /mtu lock 1100/);
 assert.equal(narrow.length, 2);
 assert.doesNotMatch(applied(second)[0]!, /mtu/);
 const six = { local: networks('fd01::/64'), remote: networks('fd02::/64') };
-const routes6 = () => ip('-6', 'route', 'show', 'table', String(OURS.table));
+const routes6 = () => ip('-6', 'route', 'show', 'table', String(ROUTING.table));
 applied(second, { ...six, pathMtu: 1300 });
 assert.match(routes6(), /fd02::\/64 dev isthmus0 .*mtu lock 1300/);
 applied(second, six);
@@ -61,7 +61,7 @@ assert.doesNotMatch(routes6(), /mtu/);
 // Rules of one protocol, beside those of all.
 const udp = { local: networks('10.1.0.1'), remote: networks('10.1.0.9'), only: 17 };
 applied(second, udp);
-const table = OURS.protocolTables + 2 * 17;
+const table = ROUTING.table + 2 + 2 * 17;
 const rules = ip('rule', 'show').split('\n');
 assert.equal(rules.filter((line) => /ipproto udp lookup/.test(line)).length, 2, rules.join('\n'));
 const via = (...to: string[]) => ip('route', 'get', ...to, 'from', '10.1.0.1').split('\n')[0]!;
@@ -71,6 +71,35 @@ applied(second, udp);
 assert.equal(kernel.rules().filter(({ ipProtocol }) => ipProtocol === 17).length, 2, 'once, however often');
 assert.equal(applied(second).length, 2);
 assert.equal(kernel.rules().filter(({ ipProtocol }) => ipProtocol === 17).length, 0, 'and gone');
+
+// What others have: refused where we are not yet, left alone where we are.
+const elsewhere = { table: 7000, priority: 700, mark: 0x40000000 };
+const moved = wantedFor([second], OWN, 1400, 'engine', elsewhere);
+const nothing = () => kernel.apply(wantedFor([], OWN, 1400));
+nothing();
+for (const [add, complaint] of [
+  [['route', 'add', '203.0.113.0/24', 'dev', 'end', 'table', '4500'], /routes in table 4500 already/],
+  [
+    ['rule', 'add', 'fwmark', '0x1', 'lookup', '77', 'priority', '4500'],
+    /a rule of priority 4500 stands already/,
+  ],
+] as const) {
+  ip(...add);
+  assert.match(kernel.taken(wantedFor([second], OWN, 1400)) ?? '', complaint);
+  assert.equal(kernel.taken(moved), undefined);
+}
+kernel.apply(moved);
+assert.match(ip('rule', 'show'), /^700:\s+from 10\.1\.1\.0\/24 fwmark 0\/0x40000000 lookup 7000 proto 45$/m);
+assert.match(ip('route', 'show', 'table', '7000'), /10\.2\.1\.0\/24 dev isthmus0/);
+ip('rule', 'add', 'fwmark', '0x2', 'lookup', '78', 'priority', '700');
+assert.equal(kernel.taken(moved), undefined, 'it came after us');
+nothing();
+const left = ip('rule', 'show');
+assert.match(left, /^4500:.*fwmark 0x1 lookup 77$/m);
+assert.match(left, /^700:.*fwmark 0x2 lookup 78$/m);
+assert.match(ip('route', 'show', 'table', '4500'), /203\.0\.113\.0\/24 dev end/);
+for (const priority of ['4500', '700']) ip('rule', 'delete', 'priority', priority);
+ip('route', 'flush', 'table', '4500');
 
 // Interfaces of route-based tunnels.
 

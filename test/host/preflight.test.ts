@@ -1,14 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { holderOf, type Machine, type NftEntry, preflight } from '../../src/host/preflight.ts';
+import { ROUTING } from '../../src/host/wanted.ts';
+import type { Rule } from '../../src/wire/rtnetlink.ts';
 
-function machine(files: Record<string, string>, ruleset: NftEntry[] = []): Machine {
-  return { read: (file) => files[file], ruleset: () => ruleset };
+function machine(files: Record<string, string>, ruleset: NftEntry[] = [], rules: Rule[] = []): Machine {
+  return { read: (file) => files[file], ruleset: () => ruleset, rules: () => rules };
 }
 
 const QUIET = { '/proc/sys/net/ipv4/ip_forward': '1\n', '/proc/sys/net/ipv4/conf/all/rp_filter': '2\n' };
 const found = (of: Machine, protocols: ('esp' | 'ah')[] = ['esp']) =>
-  preflight(of, new Set([4]), [500, 4500], new Set(protocols));
+  preflight(of, {
+    families: new Set([4]),
+    ports: [500, 4500],
+    protocols: new Set(protocols),
+    mark: ROUTING.mark,
+  });
 
 test('a machine that is ready: nothing to say', () => {
   assert.deepEqual(found(machine(QUIET)), []);
@@ -71,6 +78,54 @@ test('a firewall that drops what we listen for: one fix for each', () => {
   const both = found(machine(QUIET, [{ chain: input }]), ['esp', 'ah']).map(({ fix }) => fix);
   assert.deepEqual(both.slice(3), ['nft insert rule inet filter input meta l4proto ah accept']);
 });
+
+const asks = (priority: number, value: number, mask = 0xffffffff): Rule => ({
+  ...{ family: 4, table: 77, protocol: 3, priority },
+  mark: { value, mask },
+});
+const mark = { meta: { key: 'mark' } };
+const marking = (value: unknown): NftEntry => rule({ mangle: { key: mark, value } });
+
+for (const [what, rules, ruleset] of [
+  [
+    'WireGuard’s, Tailscale’s and Kubernetes’ marks',
+    [asks(32_765, 51_820), asks(5210, 0x80000, 0xff0000)],
+    [],
+  ],
+  ['no mark at all', [{ family: 4, table: 77, protocol: 3, priority: 9 }], []],
+  ['a mask that keeps our bits', [], [marking({ '|': [{ '&': [mark, 0xffffff00] }, 0x10] })]],
+  ['the mark of a connection', [], [marking({ ct: { key: 'mark' } })]],
+  ['bits of something else', [], [rule({ match: { left: { meta: { key: 'length' } }, right: 0x2d00000 } })]],
+] as const) {
+  test(`${what}: none of our bits`, () => {
+    assert.deepEqual(found(machine(QUIET, [...ruleset], [...rules])), []);
+  });
+}
+
+for (const [what, rules, ruleset, where] of [
+  [
+    'a rule that one of our bits leads',
+    [asks(9, 0x400000)],
+    [],
+    /the rule of priority 9 .* mark 0x400000.* bits 0x400000 are/,
+  ],
+  ['a whole mark', [asks(9, 0x2d00000)], [], /bits 0x2d00000 are/],
+  ['a mark that is set', [], [marking(0x100000)], /a rule in nat\/post uses the mark 0x100000/],
+  ['bits that are added', [], [marking({ '|': [mark, 0x300000] })], /bits 0x100000 are/],
+  [
+    'a mark that is asked for among others',
+    [],
+    [rule({ match: { left: { '&': [mark, 0xf00000] }, right: { set: [0x800000, 1] } } })],
+    /mark 0x800000/,
+  ],
+] as const) {
+  test(`${what}: named, with bits that nobody has`, () => {
+    const [finding, ...more] = found(machine(QUIET, [...ruleset], [...rules]));
+    assert.deepEqual(more, []);
+    assert.match(finding!.problem, where);
+    assert.equal(finding!.fix, 'gateway: { routing: { mark: 0x40000000 } } and restart');
+  });
+}
 
 test('another IKE daemon is named', () => {
   const udp = '  sl  local_address\n  12: 00000000:01F4 00000000:0000 07\n';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isByNetworks, pairsOf } from '../../src/host/pairs.ts';
-import { OURS, wantedFor } from '../../src/host/wanted.ts';
+import { OURS, ROUTING, wantedFor } from '../../src/host/wanted.ts';
 import { selectorOf } from '../../src/policy/selector.ts';
 
 function pair(local: string, remote: string) {
@@ -30,19 +30,19 @@ test('a pair: a way through the tunnel, a wall behind it, and the gateway itself
       [4501, 4501, 'lo'],
     ],
   );
-  assert.ok(rules.every(({ notMark }) => notMark === OURS.mark));
+  assert.ok(rules.every(({ mark }) => mark?.value === 0 && mark.mask === ROUTING.mark));
 });
 
 test('without an address in the local network the gateway itself keeps out of the tunnel', () => {
   const { routes } = wantedFor([pair('10.1.0.0/16', '10.2.0.0/16')], ['192.0.2.1'], 1400);
-  assert.ok(routes.every(({ table }) => table === OURS.table));
+  assert.ok(routes.every(({ table }) => table === ROUTING.table));
 });
 
 test('everything as remote network: the local one stays local', () => {
   const { routes } = wantedFor([pair('10.1.0.0/16', '0.0.0.0/0')], ['10.1.0.1'], 1400);
   assert.ok(routeTexts(routes).includes('throw 4500 10.1.0.0/16'));
   assert.ok(
-    routes.every(({ table }) => table === OURS.table),
+    routes.every(({ table }) => table === ROUTING.table),
     'the gateway would lose its way to the peer',
   );
 });
@@ -66,7 +66,7 @@ test('GRE in transport mode: tables and rules of that protocol alone, so that no
     ['192.0.2.1'],
     1400,
   );
-  const [table, ownTable] = [OURS.protocolTables + 2 * 47, OURS.protocolTables + 2 * 47 + 1];
+  const [table, ownTable] = [ROUTING.table + 2 + 2 * 47, ROUTING.table + 3 + 2 * 47];
   assert.deepEqual(routeTexts(routes), [
     `unicast ${table} 198.51.100.1/32 from 192.0.2.1`,
     `unreachable ${table} 198.51.100.1/32`,

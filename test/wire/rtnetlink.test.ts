@@ -46,7 +46,7 @@ const REQUESTS: Record<string, Uint8Array> = {
     table: 4500,
     protocol: 45,
     priority: 4500,
-    notMark: 0x2d00000,
+    mark: { value: 0, mask: 0x2d00000 },
     from: { address: 'fd01::', length: 64 },
     inLink: 'lo',
   }),

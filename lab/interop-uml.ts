@@ -19,7 +19,7 @@ import { AH_AND_TRANSPORT, KERNEL_SUITES, LIBRESWAN_SUITES, ROUTED } from './sui
 import { TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
 
-/** lab/uml-init.sh makes it. */
+/** lab/guest-init.sh makes it. */
 const MODULES = '/run/modules';
 
 const PEERS = {

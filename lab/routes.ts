@@ -1,10 +1,13 @@
 // Two sites by route-based tunnels: an interface on each side, routes to it, a peer that dies and comes back, a policy-based
 // tunnel beside it, and FRR's bgpd that exchanges routes through it. `npm run routes`; `-- --json` prints an array of
-// `{step, result, detail}`; with `--dataplane xfrm` the kernel's IPsec and its VTIs, in user-mode Linux.
+// `{step, result, detail}`; with `--dataplane xfrm` the kernel's IPsec and its VTIs, in user-mode Linux, or with `--guest qemu` a
+// Debian kernel and its XFRM interfaces.
 
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
+import { enterChosenGuest } from './choose-guest.ts';
+import { insideGuest, slowness } from './guest.ts';
 import { isolate } from './isolate.ts';
 import { build, run, runAsync } from './netns.ts';
 import { plantOthers } from './others.ts';
@@ -13,19 +16,18 @@ import { createSite, pause, type Site } from './site.ts';
 import { createSteps, demand } from './steps.ts';
 import { ping, tcpTransfer } from './traffic.ts';
 import { TWO_SITES } from './two-sites.ts';
-import { enterUml, insideUml } from './uml.ts';
+import { insideUml } from './uml.ts';
 import { readWatch, startWatch } from './watch.ts';
 
 const at = process.argv.indexOf('--dataplane');
 const dataplane = at !== -1 && process.argv[at + 1] === 'xfrm' ? 'xfrm' : 'engine';
 const missing = frrIsMissing();
 if (missing) console.error(`${missing}; the steps with bgpd are left out`);
-if (dataplane === 'xfrm') await enterUml();
+await enterChosenGuest(dataplane === 'xfrm');
 if (insideUml()) findNetfilter();
 isolate();
-/** A guest of one processor is slow. */
-const PATIENCE = insideUml() ? 60_000 : 15_000;
-const TRANSFER = insideUml() ? 2 << 20 : 16 << 20;
+const PATIENCE = 15_000 * slowness();
+const TRANSFER = insideGuest() ? 2 << 20 : 16 << 20;
 const PSK = randomBytes(24).toString('base64url');
 const { check: step, failed, finish } = createSteps(44);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK, 'lab.psk': PSK })) as [
@@ -63,7 +65,7 @@ tunnels:
     liveness: 1s
     rehearsal: false
     retransmit: { first: 200ms, sends: 4 }
-${LAB(dataplane === 'xfrm' ? `"${OUTER_6[1 - index]}"` : peer, index, lab)}`);
+${LAB(insideUml() ? `"${OUTER_6[1 - index]}"` : peer, index, lab)}`);
 }
 
 /** A VTI takes all that comes from its peer: beside it the other tunnel goes over IPv6. */

@@ -5,6 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createClient } from '../src/control/client.ts';
 import type { TunnelStatus } from '../src/daemon/status.ts';
+import { slowness } from './guest.ts';
 import { type Finished, runAsync, start } from './netns.ts';
 
 /** A small young generation: a gateway makes little garbage, and memory is what it shares with others. */
@@ -79,9 +80,9 @@ export function createSite(namespace: string, secrets: Record<string, string>): 
   };
 }
 
-/** The daemon is ready once it answers; it has half a minute, which only a guest of one processor needs. */
+/** The daemon is ready once it answers; it has half a minute, which only a guest needs, and one of qemu more. */
 async function ready(daemon: ChildProcess, log: () => string, socket: string): Promise<void> {
-  const deadline = performance.now() + 30_000;
+  const deadline = performance.now() + 30_000 * slowness();
   while (daemon.exitCode === null && performance.now() < deadline) {
     if (await answers(socket)) return;
     await pause(20);

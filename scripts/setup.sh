@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings a Debian 12 machine to where `npm run demo` (argument: demo; with --dataplane xfrm: uml), `npm test` (test),
-# `npm run bench` (bench), `npm run interop -- --all` (interop) or a build (build) can run.
+# `npm run bench` (bench), `npm run interop -- --all` (interop), a guest of qemu (qemu, netdevsim) or a build (build) can run.
 # Installs only what is missing, says what it does, and does nothing when all is there.
 set -eu
 cd "$(dirname "$0")/.."
@@ -33,6 +33,14 @@ iputils-ping /bin/ping
 procps /sbin/sysctl
 user-mode-linux /usr/bin/linux.uml
 kmod /sbin/modprobe' ;;
+    qemu | netdevsim) echo 'nftables /usr/sbin/nft
+iproute2 /sbin/ip
+iperf3 /usr/bin/iperf3
+iputils-ping /bin/ping
+procps /sbin/sysctl
+qemu-system-x86 /usr/bin/qemu-system-x86_64
+kmod /sbin/modprobe
+xz-utils /usr/bin/xz' ;;
     test | routes | bench | interop) echo 'nftables /usr/sbin/nft
 iproute2 /sbin/ip
 iperf3 /usr/bin/iperf3
@@ -76,7 +84,7 @@ if [ -n "$packages" ]; then
   if [ "$(id -u)" = 0 ]; then
     # shellcheck disable=SC2086
     install_packages $packages
-  elif [ "$goal" = demo ] || [ "$goal" = uml ]; then
+  elif [ "$goal" = demo ] || [ "$goal" = uml ] || [ "$goal" = qemu ] || [ "$goal" = netdevsim ]; then
     fail "missing Debian packages: $packages" "as root: apt-get install $packages"
   else
     say "missing Debian packages: $packages(tests that need them are skipped; as root: apt-get install $packages)"
@@ -123,7 +131,10 @@ unpack_libreswan() {
   [ -z "$missing" ] || say "libreswan will not start, libraries are missing: $missing"
 }
 
-[ "$goal" != interop ] || unpack_libreswan
+case $goal in
+  interop) unpack_libreswan ;;
+  qemu | netdevsim) sh scripts/setup-qemu.sh "$goal" ;;
+esac
 
 if ! cmp -s package-lock.json node_modules/.setup-lock; then
   say 'installing npm packages'

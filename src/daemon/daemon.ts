@@ -62,17 +62,25 @@ export function createDaemon(parts: DaemonParts): Daemon {
 
   function feed(event: Event): void {
     if (stopped) return;
-    for (const action of core.handle(event, clock())) perform(action);
+    const made: Promise<void>[] = [];
+    for (const action of core.handle(event, clock())) {
+      parts.watch?.(action);
+      if (action.type === 'dataplane') made.push(install(action.id, action.changes));
+      else if (action.type === 'send') sendAfter(made, action);
+      else perform(action);
+    }
     arm();
   }
 
-  function perform(action: Action): void {
-    parts.watch?.(action);
+  /** A peer that reads our DELETE drops what we still send with the old SA: first the data plane turns to the other one. */
+  function sendAfter(made: readonly Promise<void>[], action: Extract<Action, { type: 'send' }>): void {
+    if (made.length === 0) return parts.send(action);
+    const sent = Promise.all(made).then(() => parts.send(action));
+    changes = Promise.all([changes, sent]).then(() => {});
+  }
+
+  function perform(action: Exclude<Action, { type: 'send' | 'dataplane' }>): void {
     switch (action.type) {
-      case 'send':
-        return parts.send(action);
-      case 'dataplane':
-        return install(action.id, action.changes);
       case 'job':
         parts.runJob(action.job).then((result) => feed({ type: 'job-done', id: action.id, result }));
         return;
@@ -89,12 +97,13 @@ export function createDaemon(parts: DaemonParts): Daemon {
   }
 
   /** In the core's order; which of them may be done side by side, the data plane knows. */
-  function install(id: number, wanted: Change[]): void {
+  function install(id: number, wanted: Change[]): Promise<void> {
     const done = plane.apply(wanted).then(
       () => feed({ type: 'applied', id }),
       (error: unknown) => feed({ type: 'applied', id, failed: failureOf(error) }),
     );
     changes = Promise.all([changes, done]).then(() => {});
+    return done;
   }
 
   function arm(): void {

@@ -30,7 +30,7 @@ export type Event =
   | { type: 'resolved'; tunnel: string; name: string; addresses: IpAddress[]; failed?: string }
   | { type: 'shutdown'; deadline: Instant };
 
-/** What the core asks of the world, in order. */
+/** What the core asks of the world, in order. A message behind changes leaves once they are made, or have failed. */
 export type Action =
   | { type: 'send'; bytes: Uint8Array; local: Endpoint; remote: Endpoint }
   | { type: 'dataplane'; id: number; changes: Change[] }

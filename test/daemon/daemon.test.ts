@@ -91,6 +91,38 @@ test('two different keys: the sentence says so, and no line holds a secret', asy
   await Promise.all([a.daemon.stop(50), b.daemon.stop(50)]);
 });
 
+test('a DELETE leaves once the data plane has turned away from what it deletes', async () => {
+  const happened: string[] = [];
+  const held: (() => void)[] = [];
+  const end = { transport: 'udp', address: '192.0.2.1', port: 500 } as const;
+  const daemon = createDaemon({
+    core: {
+      handle: ({ type }) =>
+        type === 'timeout'
+          ? [
+              { type: 'send', bytes: Uint8Array.of(1), local: end, remote: end },
+              { type: 'dataplane', id: 1, changes: [] },
+              { type: 'send', bytes: Uint8Array.of(2), local: end, remote: end },
+            ]
+          : [],
+      nextTimeout: () => undefined,
+    },
+    plane: { ...recordingPlane([]), apply: () => new Promise((resolve) => held.push(resolve)) },
+    send: ({ bytes }) => happened.push(`sent ${bytes[0]}`),
+    runJob: () => Promise.reject(new Error('no jobs')),
+    clock: () => 0,
+    log: () => {},
+  });
+  daemon.feed({ type: 'timeout' });
+  await new Promise(setImmediate);
+  assert.deepEqual(happened, ['sent 1']);
+  happened.push('turned');
+  const stopped = daemon.stop(0);
+  for (const release of held) release();
+  await stopped;
+  assert.deepEqual(happened, ['sent 1', 'turned', 'sent 2']);
+});
+
 test("a peer's text cannot forge a line or drive a terminal", () => {
   const lines: string[] = [];
   const log = createLog({

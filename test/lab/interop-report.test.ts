@@ -47,6 +47,10 @@ test('a known red fits by parts of its fields, and is told once it passes', () =
   assert.equal(knownRed(result({ check: 'established' }), [ROW]), undefined);
   assert.equal(knownRed(result(), [{ ...ROW, dataplane: 'xfrm' }]), undefined);
   assert.equal(knownRed(result(), [{ ...ROW, role: 'responder' }]), undefined);
+  assert.equal(
+    knownRed(result({ detail: '1 of ours and 0 of theirs' }), [{ ...ROW, detail: ' 0 of ours' }]),
+    undefined,
+  );
   assert.deepEqual(turnedGreen([result()], [ROW]), [ROW]);
   assert.deepEqual(turnedGreen([result(), result({ result: 'fail' })], [ROW]), []);
   assert.deepEqual(turnedGreen([], [ROW]), []);

@@ -533,6 +533,22 @@ napi_value jsRemoveSa(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value jsExpectInbound(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const uint32_t spi = arguments.number();
+  if (arguments.ok()) plane->engine.expectInbound(spi);
+  return nullptr;
+}
+
+napi_value jsForgetInbound(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const uint32_t spi = arguments.number();
+  if (arguments.ok()) plane->engine.forgetInbound(spi);
+  return nullptr;
+}
+
 /** Twelve elements an event: type, policy, spi, inbound, hard, then addresses, protocol and ports of its packet or endpoint. */
 napi_value jsTakeEvents(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
@@ -707,7 +723,7 @@ napi_value init(napi_env env, napi_value exports) {
       {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},
       {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},
       {"outbound", jsOutbound}, {"inbound", jsInbound},           {"inboundPackets", jsInboundPackets},
-      {"nftables", jsNftables},
+      {"expectInbound", jsExpectInbound}, {"forgetInbound", jsForgetInbound}, {"nftables", jsNftables},
       {"listen", jsListen},     {"heard", jsHeard},      {"publish", jsPublish},
       {"sendEcho", jsSendEcho}, {"takeEchoes", jsTakeEchoes},
   };

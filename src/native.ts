@@ -111,6 +111,9 @@ export interface Addon {
   useOutbound(plane: Plane, policy: number, spi: number): number;
   move(plane: Plane, inbound: boolean, spi: number, remote: Uint8Array, remotePort: number): boolean;
   removeSa(plane: Plane, inbound: boolean, spi: number): void;
+  /** Packets of that SPI wait a little for their SA, or do so no more. */
+  expectInbound(plane: Plane, spi: number): void;
+  forgetInbound(plane: Plane, spi: number): void;
   /** Twelve elements an event; see `takeEvents` in dataplane/engine.ts. */
   takeEvents(plane: Plane): unknown[];
   /** Seven counters an SA: spi, policy, inbound, in use, packets, bytes, time of the last. */

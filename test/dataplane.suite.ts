@@ -340,6 +340,41 @@ export function testDataPlane(name: string, open: Open, { cannot = {}, rounds = 
     },
   );
 
+  contract('what comes before its SA arrives once it is added, where it was expected', async (under) => {
+    const { plane, inbound } = under;
+    await plane.apply([both[0]!, { type: 'expect-inbound', spi: 1001 }]);
+    const peer = await peerOf(out, into);
+    const early = peer.outbound(REPLY)!;
+    assert.equal(await inbound(early), undefined);
+    await plane.apply([{ type: 'add-inbound', sa: into }]);
+    // Threads look by themselves; here somebody else's packet makes it look.
+    assert.deepEqual(await inbound(Uint8Array.of(0, 0, 0, 9, 0, 0, 0, 1)), REPLY);
+    assert.equal(await inbound(early), undefined);
+    const { sas, drops } = await plane.snapshot();
+    assert.equal(sas[0]!.packets, 1n);
+    assert.deepEqual(drops, { 'inbound-unknown-spi': 1n, 'inbound-replay': 1n });
+    await close(plane);
+  });
+
+  contract('what was expected and is forgotten, or removed, never arrives', async ({ plane, inbound }) => {
+    const peer = await peerOf(out, into);
+    const ends: Change[] = [
+      { type: 'forget-inbound', spi: 1001 },
+      { type: 'remove', direction: 'in', spi: 1001 },
+    ];
+    await plane.apply([both[0]!]);
+    for (const end of ends) {
+      await plane.apply([{ type: 'expect-inbound', spi: 1001 }]);
+      assert.equal(await inbound(peer.outbound(REPLY)!), undefined);
+      await plane.apply([end]);
+    }
+    await plane.apply([{ type: 'add-inbound', sa: into }, ends[0]!]);
+    assert.deepEqual(await inbound(peer.outbound(REPLY)!), REPLY);
+    const { sas, drops } = await plane.snapshot();
+    assert.deepEqual([sas[0]!.packets, drops], [1n, { 'inbound-early': 2n }]);
+    await close(plane);
+  });
+
   contract(
     'a packet that came already, or left the window, is dropped and counted',
     async ({ plane, inbound }) => {

@@ -64,7 +64,7 @@ struct Engine::Worker {
   Worker(Engine& engine, size_t index)
       : index(index),
         outbound(index, engine.hold_, engine.events_),
-        inbound(index, engine.inboundSas_, engine.events_),
+        inbound(index, engine.inboundSas_, engine.early_, engine.events_),
         frame(MOST_FRAME + 128),
         poll(epoll_create1(EPOLL_CLOEXEC)),
         kick(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
@@ -107,7 +107,7 @@ bool Engine::Worker::wait(int timeout) {
   return true;
 }
 
-Engine::Engine(const EngineOptions& options) : options_(options), inboundSas_(epochs_), outboundSas_(epochs_) {
+Engine::Engine(const EngineOptions& options) : options_(options), early_(epochs_, options.workers), inboundSas_(epochs_), outboundSas_(epochs_) {
   drafts_.try_emplace(SHARED_LINK);
   publish();
   for (size_t i = 0; i < options_.workers; i++) workers_.push_back(std::make_unique<Worker>(*this, i));
@@ -261,6 +261,13 @@ bool Engine::fill(Sa& sa, const SaSpec& spec, bool encrypt) {
 }
 
 Applied Engine::addInbound(const SaSpec& spec) {
+  const Applied outcome = putInbound(spec);
+  if (outcome == Applied::ok) releaseEarly(spec.spi);
+  else early_.forget(spec.spi);
+  return outcome;
+}
+
+Applied Engine::putInbound(const SaSpec& spec) {
   const auto existing = inboundSas_.all().find(spec.spi);
   if (existing != inboundSas_.all().end()) return existing->second->fingerprint == fingerprintOf(spec) ? Applied::ok : Applied::exists;
   auto sa = std::make_shared<InboundSa>(spec.window, spec.esn);
@@ -269,6 +276,14 @@ Applied Engine::addInbound(const SaSpec& spec) {
   if (const auto policy = policies_.find(spec.policy); policy != policies_.end()) sa->link = policy->second->link;
   inboundSas_.add(std::move(sa));
   return Applied::ok;
+}
+
+/** Each packet is opened by the thread that it came to. */
+void Engine::releaseEarly(uint32_t spi) {
+  const uint64_t workers = early_.release(spi);
+  for (size_t i = 0; port_ && i < options_.workers; i++) {
+    if (workers >> i & 1) port_->rouse(i);
+  }
 }
 
 Applied Engine::addOutbound(const SaSpec& spec) {
@@ -302,7 +317,10 @@ bool Engine::move(bool inbound, uint32_t spi, const Endpoint& remote) {
 
 void Engine::remove(bool inbound, uint32_t spi) {
   publish();
-  if (inbound) return inboundSas_.remove(spi);
+  if (inbound) {
+    early_.forget(spi);
+    return inboundSas_.remove(spi);
+  }
   const auto sa = outboundSas_.all().find(spi);
   if (sa == outboundSas_.all().end()) return;
   for (const uint32_t id : sa->second->usedBy) {
@@ -329,7 +347,7 @@ uint64_t Engine::outboundDrops(size_t drop) const {
 uint64_t Engine::inboundDrops(size_t drop) const {
   uint64_t sum = 0;
   for (const auto& worker : workers_) sum += worker->inbound.drops[drop].load();
-  return sum;
+  return drop == size_t(Drop::early) ? sum + early_.dropped() : sum;
 }
 
 // From the devices to the network
@@ -414,6 +432,9 @@ void Engine::begin(size_t index) {
   worker.receiving.emplace(epochs_, options_.workers + index);
   worker.links = published_.load(std::memory_order_seq_cst);
   worker.inbound.setNow(bootTime());
+  if (!early_.isReady(index)) return;
+  TunWriter writer{*worker.links, index, worker.inbound.drops[size_t(Drop::tun_failed)]};
+  worker.inbound.receiveEarly(TunWriter::write, &writer);
 }
 
 void Engine::receive(size_t index, const Arrival& arrival) {
@@ -433,6 +454,7 @@ void Engine::inbound(const Arrival* arrivals, size_t count, Inbound::Write write
   Worker& worker = *workers_[0];
   const Epochs::Reading reading(epochs_, options_.workers);
   worker.inbound.setNow(bootTime());
+  if (early_.isReady(worker.index)) worker.inbound.receiveEarly(write, context);
   for (size_t i = 0; i < count; i++) worker.inbound.receive(arrivals[i], write, context);
   worker.inbound.flush(write, context);
 }
@@ -441,6 +463,7 @@ void Engine::inboundPackets(uint8_t* const* packets, const size_t* lengths, size
   Worker& worker = *workers_[0];
   const Epochs::Reading reading(epochs_, options_.workers);
   worker.inbound.setNow(bootTime());
+  if (early_.isReady(worker.index)) worker.inbound.receiveEarly(write, context);
   for (size_t i = 0; i < count; i++) {
     Arrival arrival;
     const Drop why = readOuter(packets[i], lengths[i], arrival);

@@ -48,6 +48,9 @@ class Engine final : public EspReceiver {
   Applied useOutbound(uint32_t policy, uint32_t spi);
   bool move(bool inbound, uint32_t spi, const Endpoint& remote);
   void remove(bool inbound, uint32_t spi);
+  /** Packets of that SPI wait a little for their SA, which is being made. */
+  void expectInbound(uint32_t spi) { early_.expect(spi); }
+  void forgetInbound(uint32_t spi) { early_.forget(spi); }
 
   // What stands: the same thread.
   const SpiTable<InboundSa>& inboundSas() const { return inboundSas_; }
@@ -90,11 +93,14 @@ class Engine final : public EspReceiver {
   void publishLinks();
   bool uses(uint32_t id, const OutboundSa& sa) const;
   bool fill(Sa& sa, const SaSpec& spec, bool encrypt);
+  Applied putInbound(const SaSpec& spec);
+  void releaseEarly(uint32_t spi);
 
   const EngineOptions options_;
   Epochs epochs_;
   Events events_;
   Hold hold_;
+  Early early_;
   std::map<uint32_t, Draft> drafts_;  // by link
   std::unordered_map<uint32_t, std::shared_ptr<Policy>> policies_;
   std::shared_ptr<const Links> links_;

@@ -31,7 +31,8 @@ void Inbound::receive(const Arrival& arrival, Write write, void* context) {
   if (arrival.bytes < ESP_HEADER) return dropped(Drop::malformed);
   const bool ah = arrival.protocol == PROTOCOL_AH;
   InboundSa* sa = sas_.find(be32(arrival.esp + (ah ? 4 : 0)));
-  if (!sa || isAh(sa->form) != ah) return dropped(Drop::unknown_spi);
+  if (!sa) return receiveUnknown(arrival, write, context);
+  if (isAh(sa->form) != ah) return dropped(Drop::unknown_spi);
   Inner inner;
   const Drop why = open(*sa, arrival, inner);
   if (why != Drop::none) return dropped(why);
@@ -39,6 +40,20 @@ void Inbound::receive(const Arrival& arrival, Write write, void* context) {
   tellFirsts(*sa, arrival);
   events_.tellLimits(*sa, true);
   coalescer_.add(inner.packet, inner.flow, sa->link.load(std::memory_order_relaxed), write, context);
+}
+
+/** What is expected waits, unless its SA has come this moment. */
+void Inbound::receiveUnknown(const Arrival& arrival, Write write, void* context) {
+  const uint32_t spi = be32(arrival.esp + (arrival.protocol == PROTOCOL_AH ? 4 : 0));
+  if (early_.hold(lane_, spi, arrival, now_)) return;
+  if (sas_.find(spi)) receive(arrival, write, context);
+  else add(drops[size_t(Drop::unknown_spi)], 1);
+}
+
+void Inbound::receiveEarly(Write write, void* context) {
+  std::vector<EarlyPacket> packets = early_.take(lane_, now_);
+  for (const EarlyPacket& packet : packets) receive(packet.arrival, write, context);
+  flush(write, context);
 }
 
 /** The window belongs to whoever holds `busy`; alone, nobody else asks. */

@@ -3,6 +3,7 @@
 
 #include "ah.h"
 #include "coalesce.h"
+#include "early.h"
 #include "esp.h"
 #include "events.h"
 #include "spi-table.h"
@@ -13,22 +14,26 @@ class Inbound {
  public:
   using Write = Coalescer::Write;
 
-  Inbound(size_t lane, const SpiTable<InboundSa>& sas, Events& events) : lane_(lane), sas_(sas), events_(events) {}
+  Inbound(size_t lane, const SpiTable<InboundSa>& sas, Early& early, Events& events) : lane_(lane), sas_(sas), early_(early), events_(events) {}
 
   void setUdpSegments(bool udp) { coalescer_.setUdp(udp); }
   /** Milliseconds of CLOCK_BOOTTIME; the time of a batch. */
   void setNow(uint64_t now) { now_ = now; }
   void receive(const Arrival& arrival, Write write, void* context);
+  /** What has waited for an SA that is there by now. */
+  void receiveEarly(Write write, void* context);
   void flush(Write write, void* context) { coalescer_.flush(write, context); }
 
   Counter drops[DROPS]{};
 
  private:
+  void receiveUnknown(const Arrival& arrival, Write write, void* context);
   Drop open(InboundSa& sa, const Arrival& arrival, Inner& inner);
   void tellFirsts(InboundSa& sa, const Arrival& arrival);
 
   const size_t lane_;
   const SpiTable<InboundSa>& sas_;
+  Early& early_;
   Events& events_;
   Coalescer coalescer_;
   uint64_t now_ = 0;

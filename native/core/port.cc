@@ -377,11 +377,15 @@ void Port::start(EspReceiver* receiver, void (*wake)(void*), void* context) {
 
 void Port::stop() {
   if (!running_.exchange(false)) return;
-  const uint64_t one = 1;
   for (const auto& worker : workers_) {
-    (void)!write(worker->wakeFd, &one, sizeof one);
+    rouse(worker->index);
     worker->thread.join();
   }
+}
+
+void Port::rouse(size_t worker) {
+  const uint64_t one = 1;
+  (void)!write(workers_[worker]->wakeFd, &one, sizeof one);
 }
 
 uint64_t Port::dropped(size_t drop) const {
@@ -396,10 +400,19 @@ void Port::receiveLoop(Worker& worker) {
   polled.push_back({worker.wakeFd, POLLIN, 0});
   while (running_) {
     if (poll(polled.data(), nfds_t(polled.size()), -1) < 0 && errno != EINTR) return;
+    if (polled.back().revents != 0) roused(worker);
     for (size_t i = 0; i < worker.sockets.size(); i++) {
       if (polled[i].revents != 0) drainAll(worker, worker.sockets[i]);
     }
   }
+}
+
+void Port::roused(Worker& worker) {
+  uint64_t ignored;
+  (void)!read(worker.wakeFd, &ignored, sizeof ignored);
+  if (!receiver_) return;
+  receiver_->begin(worker.index);
+  receiver_->end(worker.index);
 }
 
 /** Looks again after each batch, and for a while after the last one. */

@@ -62,6 +62,8 @@ class Port {
   /** `wake` is called from the receiving thread when datagrams wait. */
   void start(EspReceiver* receiver, void (*wake)(void*), void* context);
   void stop();
+  /** Lets the thread call `begin` and `end`, though nothing has come. Any thread. */
+  void rouse(size_t worker);
 
   /** An IKE message; the non-ESP marker is added on the NAT port. False when it could not be sent. */
   bool send(const Endpoint& local, const Endpoint& remote, const uint8_t* bytes, size_t length);
@@ -95,6 +97,7 @@ class Port {
   static bool isRaw(Kind kind);
   static Kind kindOf(const Sa& sa);
   void receiveLoop(Worker& worker);
+  void roused(Worker& worker);
   void drainAll(Worker& worker, const Socket& socket);
   /** Whether anything came. */
   bool drain(Worker& worker, const Socket& socket);

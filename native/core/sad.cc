@@ -9,7 +9,7 @@ namespace isthmus {
 const char* const dropNames[DROPS] = {
     "none",     "malformed", "no_policy", "discard_policy", "no_sa",   "unknown_spi", "replay",      "authentication",
     "padding",  "selector",  "sequence",  "lifetime",       "too_big", "dummy",       "send_failed", "tun_failed",
-    "queue_full", "hold_expired", "fragment", "extension",
+    "queue_full", "hold_expired", "fragment", "extension", "early",
 };
 
 namespace {

@@ -38,6 +38,7 @@ enum class Drop : uint8_t {
   hold_expired,
   fragment,
   extension,
+  early,
   count,
 };
 constexpr size_t DROPS = size_t(Drop::count);

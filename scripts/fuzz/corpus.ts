@@ -31,6 +31,8 @@ export const REACHED = [
   'outbound.cc',
   'batch.cc',
   'hold.cc',
+  'early.cc',
+  'early.h',
   'hold.h',
   'events.cc',
   'engine.cc',

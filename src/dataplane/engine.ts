@@ -36,6 +36,7 @@ const CAPABILITIES: Capabilities = {
   prefersUdp: true,
   firstInbound: true,
   holds: true,
+  expects: true,
 };
 
 /** Protocol and mode. */
@@ -96,6 +97,10 @@ export function createEngine(addon: Addon, plane: Plane): Engine {
       }
       case 'remove':
         return addon.removeSa(plane, change.direction === 'in', change.spi);
+      case 'expect-inbound':
+        return addon.expectInbound(plane, change.spi);
+      case 'forget-inbound':
+        return addon.forgetInbound(plane, change.spi);
     }
   }
 

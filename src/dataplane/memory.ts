@@ -38,6 +38,7 @@ const CAPABILITIES: Capabilities = {
   prefersUdp: false,
   firstInbound: true,
   holds: false,
+  expects: false,
 };
 
 export interface MemoryPlane extends DataPlane {
@@ -166,6 +167,9 @@ export function applyChange(tables: ReferenceTables, change: Change): void {
     }
     case 'remove':
       return remove(tables, change);
+    case 'expect-inbound':
+    case 'forget-inbound':
+      return;
   }
 }
 

@@ -49,6 +49,9 @@ function touchedBy(tables: Tables, change: Change): string[] {
       const key = keyOf(change.direction, change.spi);
       return [key, tables.sas.get(key)?.policy ?? key, ...usersOf(tables, change)];
     }
+    case 'expect-inbound':
+    case 'forget-inbound':
+      return [];
   }
 }
 
@@ -114,6 +117,9 @@ function* applyChange(tables: Tables, change: Change, mark: number): Work {
       return yield* move(tables, change);
     case 'remove':
       return yield* remove(tables, change.direction, change.spi);
+    case 'expect-inbound':
+    case 'forget-inbound':
+      return;
   }
 }
 

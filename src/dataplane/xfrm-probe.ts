@@ -48,6 +48,7 @@ export function probe(kernel: Kernel): Capabilities {
     prefersUdp: false,
     firstInbound: false,
     holds: false,
+    expects: false,
   };
 }
 

@@ -92,6 +92,8 @@ export interface Context {
   drops: Record<string, number>;
   /** Bytes that IKE SAs hold in fragments of messages that are not whole yet. */
   held: { bytes: number; bySa: Map<string, number> };
+  /** What the data plane was told to expect (`expect-inbound`): an SPI by that of the IKE SA that asked for its SA. */
+  expected: Map<string, number>;
   /** In the order of their moments: each waits equally long. */
   removals: { at: Instant; change: Change }[];
   /** The next moment of each IKE SA, by SPI, and of each tunnel, by name. */

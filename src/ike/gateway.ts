@@ -54,7 +54,10 @@ export interface GatewayOptions {
 
 /** What a gateway knows between two events; the rest follows from it. Plain data; holds keys. */
 export interface Memory
-  extends Pick<Context, 'restored' | 'waits' | 'failures' | 'farewells' | 'removals' | 'nextId'> {
+  extends Pick<
+    Context,
+    'restored' | 'waits' | 'failures' | 'farewells' | 'expected' | 'removals' | 'nextId'
+  > {
   sas: IkeSa[];
   tunnels: TunnelState[];
 }
@@ -122,9 +125,9 @@ export function createGateway(options: GatewayOptions): Gateway {
     drops: () => context.drops,
     visits: () => context.sas.visits(),
     memory() {
-      const { restored, waits, failures, farewells, removals, nextId } = context;
+      const { restored, waits, failures, farewells, expected, removals, nextId } = context;
       const [sas, tunnels] = [[...context.sas.all()], [...context.tunnels.all()]];
-      return { sas, tunnels, restored, waits, failures, farewells, removals, nextId };
+      return { sas, tunnels, restored, waits, failures, farewells, expected, removals, nextId };
     },
   };
 }
@@ -136,6 +139,7 @@ function newMemory(handedOver: readonly IkeSa[]): Memory {
     waits: new Map(),
     failures: [],
     farewells: new Map(),
+    expected: new Map<string, number>(),
     removals: [],
     nextId: 1,
   };

@@ -6,6 +6,7 @@ import { connect, connectBeside } from './attempts.ts';
 import { createLater, useChild } from './child.ts';
 import { applyChanges, type Context, onlyDelete, reportFailure, type TunnelState } from './context.ts';
 import type { ReportCode } from './errors.ts';
+import { announceExpected } from './expected.ts';
 import { ASSEMBLY_AGE, endAssembly } from './fragments.ts';
 import { carries, supervisedAt } from './intent.ts';
 import { watchName } from './names.ts';
@@ -165,6 +166,7 @@ export function settle(context: Context): void {
     const moments = sa ? timers(context, sa).map(([at]) => at) : [];
     context.saAgenda.put(spi, Math.min(...moments));
   }
+  announceExpected(context);
   context.sas.index();
   for (const name of context.tunnels.takeTouched())
     context.tunnelAgenda.put(name, tunnelMoment(context.tunnels.peek(name)));

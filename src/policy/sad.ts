@@ -115,7 +115,14 @@ export type Change =
   | { type: 'use-outbound'; policy: string; spi: number; remote: IpAddress }
   /** The peer's UDP endpoint moved (RFC 7296 §2.23), after an authenticated packet proved it. */
   | { type: 'move'; direction: 'in' | 'out'; spi: number; remote: IpAddress; remotePort: number }
-  | { type: 'remove'; direction: 'in' | 'out'; spi: number };
+  | { type: 'remove'; direction: 'in' | 'out'; spi: number }
+  /**
+   * The peer may send with that SPI before its SA can be added (RFC 7296 §2.8): its packets wait a little. Only where
+   * `capabilities.expects`; `add-inbound` ends it.
+   */
+  | { type: 'expect-inbound'; spi: number }
+  /** No SA of that SPI comes. Never touches one that is there. */
+  | { type: 'forget-inbound'; spi: number };
 
 /** What a data plane reports by itself. */
 export type DataPlaneEvent =
@@ -158,6 +165,8 @@ export interface Capabilities {
   firstInbound: boolean;
   /** Whether packets wait for an SA instead of being dropped. */
   holds: boolean;
+  /** Whether packets that come before their SA wait for it, where the SPI was announced. */
+  expects: boolean;
 }
 
 /** What is installed, with counters. */

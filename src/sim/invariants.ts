@@ -128,7 +128,12 @@ export function unusable(pair: Pair, policies: readonly string[], mayMiss: boole
       { from: b, to: a },
     ].flatMap(({ from, to }) => {
       const { outcome, spi } = passage(from, to, policy);
-      if (outcome === 'received' || (mayMiss && (outcome === 'no-sa' || !hasHeld(pair, to, spi)))) return [];
+      if (
+        outcome === 'received' ||
+        outcome === 'waits' ||
+        (mayMiss && (outcome === 'no-sa' || !hasHeld(pair, to, spi)))
+      )
+        return [];
       return [`a packet of ${policy} from ${from.name} to ${to.name}: ${outcome}`];
     }),
   );
@@ -181,16 +186,16 @@ function mirroredNames({ state }: IkeSa): string[] {
 }
 
 /** What one side holds and should not. */
-function leftovers({ name: side, gateway, inbound, outbound, inUse }: Side): string[] {
+function leftovers({ name: side, gateway, inbound, outbound, inUse, expected }: Side): string[] {
   const { sas } = gateway.memory();
   const established = sas.flatMap(({ state }) => (state.name === 'established' ? [state] : []));
   const children = established.flatMap(({ tunnel, children }) =>
     children.map((child) => ({ ...child, policy: policyId(tunnel, child.name) })),
   );
-  const sad = (what: string, table: ReadonlyMap<number, unknown>, expected: number[]) =>
-    [...table.keys()].sort().join() === expected.sort().join()
+  const sad = (what: string, table: ReadonlyMap<number, unknown>, wanted: number[]) =>
+    [...table.keys()].sort().join() === wanted.sort().join()
       ? []
-      : [`${side} ${what}: ${[...table.keys()]} where its children are ${expected}`];
+      : [`${side} ${what}: ${[...table.keys()]} where its children are ${wanted}`];
   const names = children.map(({ name }) => name);
   return [
     ...sad(
@@ -203,6 +208,7 @@ function leftovers({ name: side, gateway, inbound, outbound, inUse }: Side): str
       outbound,
       children.map(({ spiOut }) => spiOut),
     ),
+    ...(expected.size > 0 ? [`${side} still expects ${[...expected]}`] : []),
     ...(new Set(names).size < names.length ? [`${side} holds two children of a name: ${names}`] : []),
     ...children
       .filter(({ policy, spiOut }) => inUse.get(policy) !== spiOut)

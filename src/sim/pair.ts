@@ -113,7 +113,7 @@ function assemble(parts: Parts, { world, sides, rest }: Past): Pair {
 }
 
 function loseTables(world: World, side: Side): void {
-  for (const table of [side.inbound, side.outbound, side.inUse]) table.clear();
+  for (const table of [side.inbound, side.outbound, side.inUse, side.expected]) table.clear();
   world.queue = world.queue.filter((one) => one.type !== 'changes' || one.side !== side.name);
 }
 

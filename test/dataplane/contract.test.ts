@@ -12,6 +12,11 @@ const MACHINE_TITLES = [
   'what somebody else removed is missing in the snapshot, and the same changes bring it back',
 ];
 
+const EARLY_TITLES = [
+  'what comes before its SA arrives once it is added, where it was expected',
+  'what was expected and is forgotten, or removed, never arrives',
+];
+
 function cannot(reason: string, ...titles: string[]): Record<string, string> {
   return Object.fromEntries(titles.map((title) => [title, reason]));
 }
@@ -45,6 +50,7 @@ testDataPlane(
         'it has no machine: nothing passes beside it, and it ends with the process',
         ...MACHINE_TITLES,
       ),
+      ...cannot('the reference keeps no packets (capabilities.expects)', ...EARLY_TITLES),
       ...cannot(
         'the reference counts packets only',
         'both limits of bytes are told once each, and at the hard one it stops',

@@ -253,6 +253,10 @@ testDataPlane('xfrm', () => open(), {
       'the kernel keeps what it asks for there under the SPI of the template, and deletes that one first; IKE agrees on no such selectors',
     'the first packet of an inbound SA is told once':
       'the kernel does not tell; the counters show it (capabilities.firstInbound)',
+    'what comes before its SA arrives once it is added, where it was expected':
+      'the kernel drops what comes before its SA (capabilities.expects)',
+    'what was expected and is forgotten, or removed, never arrives':
+      'the kernel drops what comes before its SA (capabilities.expects)',
     'two links and a tunnel without one, any selectors: each packet takes its own SA, and arrives at its own device':
       'its links are interfaces that the host makes, which this harness does not: a test of its own sends through them',
     'each link asks for an SA of its own; what none is for is dropped and counted':

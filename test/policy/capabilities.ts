@@ -15,4 +15,5 @@ export const MODEST: Capabilities = {
   prefersUdp: false,
   firstInbound: true,
   holds: false,
+  expects: false,
 };

@@ -19,10 +19,11 @@ export interface KnownRed {
 export const KNOWN_REDS: readonly KnownRed[] = [
   {
     peer: 'libreswan',
+    dataplane: 'xfrm',
     check: 'rekeys child by us',
     detail: ' 0 of ours and ',
     whose: 'the peer',
-    why: 'as responder it turns to the new SA before its response leaves (its policy changed 5 to 25 ms before our kernel had the SA), which RFC 7296 §2.8 allows with a warning; until we have the keys out of its response nobody can open what it sends',
+    why: 'as responder it turns to the new SA before its response leaves (its policy changed 5 to 25 ms before our kernel had the SA), which RFC 7296 §2.8 allows with a warning; until we have the keys out of its response nobody can open what it sends: our engine lets it wait, the kernel drops it',
     sometimes: true,
   },
   {

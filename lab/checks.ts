@@ -6,7 +6,7 @@ import type { Peer } from './peers/peer.ts';
 import type { StrongswanTunnel } from './peers/strongswan-conf.ts';
 import { type Answer, pause, type Site } from './site.ts';
 import { type Numbered, ping, startNumbered, tcpTransfer, unanswered } from './traffic.ts';
-import { besides, OUTER, VTI, type Way, wayOf } from './ways.ts';
+import { besides, linkedBy, OUTER, type Way, wayOf } from './ways.ts';
 
 export interface Suite {
   name: string;
@@ -108,7 +108,7 @@ export function createChecks(options: ChecksOptions) {
       localAddress,
       remoteAddress,
       psk,
-      ...(suite.route ? VTI : { local: remote, remote: local }),
+      ...(suite.route ? linkedBy(suite) : { local: remote, remote: local }),
       ...(suite.protocol ? { protocol: suite.protocol } : {}),
       ...(suite.transport ? { transport: true } : {}),
       ike: suite.ike.split(', '),

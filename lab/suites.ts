@@ -141,10 +141,14 @@ export const AH_AND_TRANSPORT: Suite[] = [
     ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha1-96 / esn' },
 ];
 
-/** Route-based on both sides; the kernel of the guest has VTIs. */
+/** Route-based on both sides; the kernel of the guest has VTIs, over either family. */
 // biome-ignore format: one row a line
 export const ROUTED: Suite[] = [
   { name: 'aes-gcm-256 by route, v4 in v4', outer: 4, route: true, rekeys: true, shown: 'TUNNEL, ESP:AES_GCM_16-256',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
+  { name: 'aes-gcm-256 by route, v6 in v6', outer: 6, inner: 6, route: true, shown: 'TUNNEL, ESP:AES_GCM_16-256',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
+  { name: 'aes-gcm-256 by route, v4 in v6', outer: 6, route: true, shown: 'TUNNEL, ESP:AES_GCM_16-256',
     ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
 ];
 
@@ -183,4 +187,8 @@ export const LIBRESWAN_SUITES: Suite[] = [
     ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
   { name: 'ah sha2-256 transport, v4', outer: 4, protocol: 'ah', transport: true, ours: { vendor: 'libreswan' },
     ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha2-256-128 / no-esn' },
+  { name: 'aes-gcm-256 by route, v4 in v4', outer: 4, route: true, rekeys: true,
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
+  { name: 'aes-gcm-256 by route, v6 in v6', outer: 6, inner: 6, route: true,
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
 ];

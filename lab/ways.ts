@@ -1,7 +1,7 @@
 // Between whom the traffic of a suite runs, and what the two gateways need for it: networks behind them, the gateways themselves
 // (transport mode), or networks over a GRE tunnel that transport mode protects.
 
-import { run } from './netns.ts';
+import { run, sysctl } from './netns.ts';
 
 export interface Way {
   /** Namespace and address of whoever sends, on either side. */
@@ -45,12 +45,13 @@ export function wayOf({ outer, inner = 4, transport }: Kind): Way {
   };
 }
 
+const LINK = { kind: 'vti', name: 'office', key: 7 } as const;
+const EVERYTHING = { 4: '0.0.0.0/0', 6: '::/0' } as const;
+
 /** What the peer is told of a route-based tunnel. It makes no interface of its own, so the laboratory does. */
-export const VTI = {
-  local: '0.0.0.0/0',
-  remote: '0.0.0.0/0',
-  link: { kind: 'vti', name: 'office', key: 7 },
-} as const;
+export function linkedBy({ inner = 4 }: Kind) {
+  return { local: EVERYTHING[inner], remote: EVERYTHING[inner], link: LINK };
+}
 
 /** Whatever stands beside IPsec; `open` before the tunnel is established, `close` when all is over. */
 export function besides({ outer, inner = 4, transport, route }: Kind): { open(): void; close(): void } {
@@ -62,25 +63,32 @@ export function besides({ outer, inner = 4, transport, route }: Kind): { open():
       if (transport === 'gre') {
         greTunnel('gw-a', ours, theirs, remote);
         greTunnel('gw-b', theirs, ours, local);
-      } else if (route) vti('gw-b', theirs, ours, local);
+      } else if (route) vti('gw-b', { outer, inner }, [theirs, ours], local);
     },
     close() {
       for (const gateway of gateways) run(gateway, 'ip', 'link', 'delete', 'dev', 'office');
-      if (route) run('gw-b', 'ip', 'rule', 'delete', 'priority', '100');
+      if (route) run('gw-b', 'ip', `-${inner}`, 'rule', 'delete', 'priority', '100');
     },
   };
 }
 
-/** Over IPv4. What comes out of the tunnel has passed the policy of its SA, and needs no second one. */
-function vti(namespace: string, local: string, remote: string, network: string): void {
-  const { name, key } = VTI.link;
+/** What comes out of the tunnel has passed the policy of its SA, and needs no second one. */
+function vti(
+  namespace: string,
+  { outer, inner }: Required<Pick<Kind, 'outer' | 'inner'>>,
+  [local, remote]: readonly [string, string],
+  network: string,
+): void {
+  const { name, key } = LINK;
+  const type = outer === 4 ? 'vti' : 'vti6';
   const ends = ['local', local, 'remote', remote, 'key', String(key)];
-  run(namespace, 'ip', 'link', 'add', 'dev', name, 'type', 'vti', ...ends);
-  run(namespace, 'sysctl', '-q', '-w', `net.ipv4.conf.${name}.disable_policy=1`);
+  run(namespace, 'ip', 'link', 'add', 'dev', name, 'type', type, ...ends);
+  sysctl(namespace, ...[4, 6].map((family) => `net.ipv${family}.conf.${name}.disable_policy=1`));
   run(namespace, 'ip', 'link', 'set', 'dev', name, 'mtu', '1400', 'up');
   run(namespace, 'ip', 'route', 'add', network, 'dev', name);
   // Before the table of strongSwan, whose default route leads everything to the network; that of the main table comes after it.
-  run(namespace, 'ip', 'rule', 'add', 'priority', '100', 'lookup', 'main', 'suppress_prefixlength', '0');
+  const rule = ['priority', '100', 'lookup', 'main', 'suppress_prefixlength', '0'];
+  run(namespace, 'ip', `-${inner}`, 'rule', 'add', ...rule);
 }
 
 /** Over IPv4; narrow enough for what IPsec adds. */

@@ -514,6 +514,13 @@ napi_value jsUseOutbound(napi_env env, napi_callback_info info) {
   return toNumber(env, double(plane->engine.useOutbound(policy, spi)));
 }
 
+napi_value jsHasTurned(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  if (!arguments.ok()) return nullptr;
+  return toFlag(env, plane->engine.hasTurned());
+}
+
 napi_value jsMove(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
@@ -723,7 +730,7 @@ napi_value init(napi_env env, napi_value exports) {
       {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},
       {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},
       {"outbound", jsOutbound}, {"inbound", jsInbound},           {"inboundPackets", jsInboundPackets},
-      {"expectInbound", jsExpectInbound}, {"forgetInbound", jsForgetInbound}, {"nftables", jsNftables},
+      {"expectInbound", jsExpectInbound}, {"forgetInbound", jsForgetInbound}, {"hasTurned", jsHasTurned}, {"nftables", jsNftables},
       {"listen", jsListen},     {"heard", jsHeard},      {"publish", jsPublish},
       {"sendEcho", jsSendEcho}, {"takeEchoes", jsTakeEchoes},
   };

@@ -152,6 +152,15 @@ void sendTraffic(const std::atomic<bool>& running) {
   close(fd);
 }
 
+/** What was sent with the SA before this one has left. */
+void waitForTurn(const Engine& engine) {
+  for (int wait = 0; !engine.hasTurned(); wait++) {
+    if (wait == 10000) fail("a thread still sends with the SA of before");
+    usleep(100);
+  }
+  usleep(300);
+}
+
 /** The peer sends with it before we have it: what comes in between waits, but where nobody expects it any more. */
 void changeSa(Engine& engine, uint32_t spi) {
   uint8_t keys[KEYS];
@@ -160,7 +169,7 @@ void changeSa(Engine& engine, uint32_t spi) {
   engine.expectInbound(spi);
   if (engine.addOutbound(made) != Applied::ok) fail("an SA was refused");
   if (engine.useOutbound(made.policy, spi) != Applied::ok) fail("an SA cannot be used");
-  if (spi % 8 == 0) usleep(300);
+  if (spi % 8 == 0) waitForTurn(engine);
   if (spi % 32 == 0) engine.forgetInbound(spi);
   if (engine.addInbound(made) != Applied::ok) fail("an SA was refused");
   engine.remove(false, spi - 1);

@@ -109,6 +109,8 @@ export interface Addon {
     integrityKey: Uint8Array,
   ): number;
   useOutbound(plane: Plane, policy: number, spi: number): number;
+  /** Whether every packet of the SAs that were used before has left. */
+  hasTurned(plane: Plane): boolean;
   move(plane: Plane, inbound: boolean, spi: number, remote: Uint8Array, remotePort: number): boolean;
   removeSa(plane: Plane, inbound: boolean, spi: number): void;
   /** Packets of that SPI wait a little for their SA, or do so no more. */

@@ -302,7 +302,8 @@ Applied Engine::useOutbound(uint32_t policy, uint32_t spi) {
   if (sa == outboundSas_.all().end() || entry == policies_.end()) return Applied::refused;
   std::vector<uint32_t>& usedBy = sa->second->usedBy;
   if (std::find(usedBy.begin(), usedBy.end(), policy) == usedBy.end()) usedBy.push_back(policy);
-  entry->second->use.store(sa->second.get(), std::memory_order_seq_cst);
+  const OutboundSa* before = entry->second->use.exchange(sa->second.get(), std::memory_order_seq_cst);
+  if (before && before != sa->second.get()) turned_ = epochs_.now();
   kick();
   return Applied::ok;
 }

@@ -46,6 +46,8 @@ class Engine final : public EspReceiver {
   Applied addInbound(const SaSpec& spec);
   Applied addOutbound(const SaSpec& spec);
   Applied useOutbound(uint32_t policy, uint32_t spi);
+  /** Whether every packet of the SAs that were used before has been given to the network. */
+  bool hasTurned() const { return epochs_.isPast(turned_); }
   bool move(bool inbound, uint32_t spi, const Endpoint& remote);
   void remove(bool inbound, uint32_t spi);
   /** Packets of that SPI wait a little for their SA, which is being made. */
@@ -98,6 +100,8 @@ class Engine final : public EspReceiver {
 
   const EngineOptions options_;
   Epochs epochs_;
+  /** When a policy last turned from one SA to another. */
+  Epochs::Moment turned_{};
   Events events_;
   Hold hold_;
   Early early_;

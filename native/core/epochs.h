@@ -1,6 +1,7 @@
 // Freeing what packet threads may still be reading: they never wait, the writer frees late.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -30,23 +31,31 @@ class Epochs {
     std::atomic<uint64_t>& epoch_;
   };
 
+  /** Where every reader stands. */
+  using Moment = std::array<uint64_t, MOST>;
+  Moment now() const {
+    Moment moment;
+    for (size_t i = 0; i < MOST; i++) moment[i] = readers_[i].epoch.load(std::memory_order_seq_cst);
+    return moment;
+  }
+  /** Whether every reading of that moment has ended. */
+  bool isPast(const Moment& moment) const {
+    for (size_t i = 0; i < MOST; i++) {
+      const bool wasReading = moment[i] % 2 == 1;
+      if (wasReading && readers_[i].epoch.load(std::memory_order_seq_cst) == moment[i]) return false;
+    }
+    return true;
+  }
+
   /** The writer has made it unreachable; it is freed once no reader can hold it. */
   void retire(std::shared_ptr<const void> object) {
-    Retired retired{std::move(object), {}};
-    for (size_t i = 0; i < MOST; i++) retired.seen[i] = readers_[i].epoch.load(std::memory_order_seq_cst);
-    retired_.push_back(std::move(retired));
+    retired_.push_back({std::move(object), now()});
     collect();
   }
 
   /** Frees what no reader can hold any more. */
   void collect() {
-    std::erase_if(retired_, [this](const Retired& retired) {
-      for (size_t i = 0; i < MOST; i++) {
-        const bool wasReading = retired.seen[i] % 2 == 1;
-        if (wasReading && readers_[i].epoch.load(std::memory_order_seq_cst) == retired.seen[i]) return false;
-      }
-      return true;
-    });
+    std::erase_if(retired_, [this](const Retired& retired) { return isPast(retired.since); });
   }
 
  private:
@@ -55,7 +64,7 @@ class Epochs {
   };
   struct Retired {
     std::shared_ptr<const void> object;
-    uint64_t seen[MOST];
+    Moment since;
   };
   Reader readers_[MOST];
   std::vector<Retired> retired_;

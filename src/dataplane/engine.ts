@@ -1,5 +1,6 @@
 // The userspace engine of native/ behind the DataPlane interface. Packets never come here.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   AH_INTEGRITY,
   ESP_ENCRYPTION,
@@ -51,6 +52,8 @@ const EVENT_FIELDS = 12;
 const SA_FIELDS = 7;
 /** What still fits into an outer packet, whatever is around it. */
 const MOST_PADDED = 65_000;
+/** Milliseconds; what a thread sends at once takes far less. */
+const LONGEST_TURN = 200;
 const NO_KEY = new Uint8Array();
 
 export interface Engine extends DataPlane {
@@ -146,6 +149,7 @@ export function createEngine(addon: Addon, plane: Plane): Engine {
       } finally {
         addon.publish(plane);
       }
+      await turned(addon, plane);
     },
     snapshot: async () => snapshot(),
     onEvent(next) {
@@ -163,6 +167,11 @@ export function createEngine(addon: Addon, plane: Plane): Engine {
       addon.publish(plane);
     },
   };
+}
+
+/** A thread may still be sending with the SA of before, whose DELETE follows: the peer must not see that first. */
+async function turned(addon: Addon, plane: Plane): Promise<void> {
+  for (let waited = 0; !addon.hasTurned(plane) && waited < LONGEST_TURN; waited++) await sleep(1);
 }
 
 /** What would not be what it is called. */

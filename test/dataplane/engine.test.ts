@@ -10,6 +10,7 @@ import {
   ESP_INTEGRITY,
   encryptionRow,
 } from '../../src/crypto/suites.ts';
+import { createEngine } from '../../src/dataplane/engine.ts';
 import { packetsOf, plainFrame } from '../../src/dataplane/offload.ts';
 import { unprotect } from '../../src/dataplane/reference.ts';
 import { sealEsp } from '../../src/dataplane/reference-esp.ts';
@@ -329,6 +330,19 @@ async function oneTunnel(spi: number): Promise<Two> {
   ]);
   return two;
 }
+
+test('a change to another SA is made once no thread sends with the one before it', async () => {
+  const { addon, plane } = createTwo();
+  let asked = 0;
+  const engine = createEngine({ ...addon, hasTurned: () => ++asked > 3 }, plane);
+  const sa = outboundSa(304, CHOICES[0]!);
+  await engine.apply([
+    { type: 'add-policy', policy: policy('t/net') },
+    { type: 'add-outbound', sa },
+    { type: 'use-outbound', policy: 't/net', spi: 304, remote: PEER },
+  ]);
+  assert.equal(asked, 4);
+});
 
 /** What the other side makes of ESP packets that come in one batch, as packets again. */
 function throughOther(two: Two, esps: readonly Uint8Array[]): { frames: number; packets: string[] } {

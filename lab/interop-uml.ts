@@ -12,6 +12,7 @@ import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
 import { createLibreswan, libreswanIsMissing } from './peers/libreswan.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
+import { libreswanCertificates } from './rows/certificates.ts';
 import { witness } from './rows/witness.ts';
 import { createSite } from './site.ts';
 import { STATIC_ROWS } from './static-rows.ts';
@@ -27,13 +28,13 @@ const PEERS = {
     label: 'strongSwan 5.9.8, kernel-netlink',
     missing: strongswanIsMissing,
     create: () => createStrongswan('gw-b', 'kernel-netlink'),
-    suites: [...KERNEL_SUITES, ...AH_AND_TRANSPORT, ...ROUTED],
+    suites: () => [...KERNEL_SUITES, ...AH_AND_TRANSPORT, ...ROUTED],
   },
   libreswan: {
     label: 'libreswan 4.10',
     missing: libreswanIsMissing,
     create: () => createLibreswan('gw-b'),
-    suites: LIBRESWAN_SUITES,
+    suites: (folder: string) => [...LIBRESWAN_SUITES, ...libreswanCertificates(folder)],
   },
   /** No daemon: the kernel itself with static SAs. */
   kernel: undefined,
@@ -106,6 +107,7 @@ async function withDaemon({ create, label, suites }: NonNullable<typeof chosen>)
   const peer = create();
   logs = () => `${site.log()}\n${peer.log()}`;
   await peer.start();
+  const rows = asked(suites(site.folder)).filter(isAsked);
   for (const dataplane of planes) {
     const checks = createChecks({
       site,
@@ -118,8 +120,7 @@ async function withDaemon({ create, label, suites }: NonNullable<typeof chosen>)
       rate: 100,
       tell,
     });
-    for (const one of asked(suites).filter(isAsked))
-      await checks.wholeSuite({ feature: featureOf(one), ...one });
+    for (const one of rows) await checks.wholeSuite({ feature: featureOf(one), ...one });
     await site.isthmus('flush');
   }
   await peer.stop();

@@ -3,14 +3,23 @@
 import { partsOf, wordOf } from './suite-words.ts';
 import { type ChildSelectors, childrenOf, type Files, type PeerTunnel, selectorsOf } from './tunnel.ts';
 
-/** Throws a RangeError for what libreswan cannot be told. */
+/** Under that name its certificate lies in its database, with the key. */
+export const NICKNAME = 'own';
+
+/** Throws a RangeError for what libreswan cannot be told. The PEM files are for its database, which it takes keys from. */
 export function libreswanFiles(tunnel: PeerTunnel): Files {
-  return { 'ipsec.conf': ipsecConf(tunnel), 'ipsec.secrets': ipsecSecrets(tunnel) };
+  const { credential } = tunnel;
+  return {
+    'ipsec.conf': ipsecConf(tunnel),
+    'ipsec.secrets': credential ? '' : ipsecSecrets(tunnel),
+    ...(credential
+      ? { 'own.pem': credential.certificates.join(''), 'own.key': credential.key, 'ca.pem': credential.ca }
+      : {}),
+  };
 }
 
 /** One connection a child, of one IKE SA: libreswan shares it between connections with the same ends. */
 function ipsecConf(tunnel: PeerTunnel): string {
-  if (tunnel.credential) throw new RangeError('libreswan takes keys from a database, not from files');
   const children = Object.entries(childrenOf(tunnel));
   return `config setup
     uniqueids=yes
@@ -24,7 +33,7 @@ function connection(name: string, selectors: ChildSelectors, tunnel: PeerTunnel)
 ${settings({
   ikev2: 'insist',
   hostaddrfamily: tunnel.localAddress.includes(':') ? 'ipv6' : undefined,
-  authby: 'secret',
+  ...proof(tunnel),
   ...ends(tunnel, selectors),
   type: tunnel.transport ? 'transport' : 'tunnel',
   ike: tunnel.ike.map(ikeWords).join(','),
@@ -50,16 +59,27 @@ function ends(tunnel: PeerTunnel, selectors: ChildSelectors): Record<string, str
   const [left, right] = [oneOf(selectors.local), oneOf(selectors.remote)];
   return {
     left: tunnel.localAddress,
-    leftid: tunnel.localId ?? tunnel.localAddress,
+    leftid: nameOf(tunnel, tunnel.localId) ?? tunnel.localAddress,
     leftsubnet: tunnel.transport ? undefined : left.network,
     leftprotoport: protoport(left),
     leftupdown: '%disabled',
     right: tunnel.remoteAddress,
-    rightid: tunnel.remoteId ?? tunnel.remoteAddress,
+    rightid: nameOf(tunnel, tunnel.remoteId) ?? tunnel.remoteAddress,
     rightsubnet: tunnel.transport ? undefined : right.network,
     rightprotoport: protoport(right),
   };
 }
+
+function proof({ credential }: PeerTunnel): Record<string, string> {
+  if (!credential) return { authby: 'secret' };
+  if (credential.raw || credential.crl)
+    throw new RangeError('libreswan is given certificates, no raw keys and no lists here');
+  return { authby: 'rsasig,ecdsa', leftcert: NICKNAME, leftsendcert: 'always', rightca: '%same' };
+}
+
+/** Beside a certificate a name is taken for one of the DNS only where it begins so. */
+const nameOf = ({ credential }: PeerTunnel, id: string | undefined) =>
+  credential && id !== undefined ? `@${id}` : id;
 
 function oneOf(words: string | readonly string[]) {
   const all = selectorsOf(words);

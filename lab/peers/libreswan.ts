@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run, runAsync, start } from '../netns.ts';
 import { pause } from '../site.ts';
-import { libreswanFiles } from './libreswan-conf.ts';
+import { libreswanFiles, NICKNAME } from './libreswan-conf.ts';
 import { end, type Peer, writeFiles } from './peer.ts';
 import { childrenOf } from './tunnel.ts';
 
@@ -35,6 +35,22 @@ export function createLibreswan(namespace: string): Peer {
   const program = (name: string, ...args: string[]) =>
     runAsync(namespace, 'env', LIBRARIES, join(PROGRAMS, name), ...args);
   const whack = (...args: string[]) => program('whack', '--ctlsocket', file('pluto.ctl'), ...args);
+  const nss = (name: string, ...args: string[]) =>
+    runAsync(namespace, 'env', LIBRARIES, join(ROOT, 'usr/bin', name), '-d', keys, ...args);
+  /** Its own certificate with the key, and the authority that it trusts, in place of those before. */
+  const importCredential = async () => {
+    await nss('certutil', '-F', '-n', NICKNAME);
+    await nss('certutil', '-D', '-n', 'ca');
+    const ends = ['-in', file('own.pem'), '-inkey', file('own.key'), '-name', NICKNAME];
+    run(namespace, 'openssl', 'pkcs12', '-export', ...ends, '-passout', 'pass:x', '-out', file('own.p12'));
+    for (const [name, ...args] of [
+      ['certutil', '-A', '-n', 'ca', '-t', 'CT,,', '-i', file('ca.pem')],
+      ['pk12util', '-i', file('own.p12'), '-W', 'x', '-K', ''],
+    ] as const) {
+      const { status, output } = await nss(name, ...args);
+      if (status !== 0) throw new Error(`${name}: ${output}`);
+    }
+  };
   const states = async () => (await whack('--showstates')).output;
 
   return {
@@ -42,17 +58,7 @@ export function createLibreswan(namespace: string): Peer {
     log: () => written,
     pid: () => pluto?.pid,
     async start() {
-      if (!existsSync(file('nss/cert9.db')))
-        run(
-          namespace,
-          'env',
-          LIBRARIES,
-          join(ROOT, 'usr/bin/certutil'),
-          '-N',
-          '-d',
-          keys,
-          '--empty-password',
-        );
+      if (!existsSync(file('nss/cert9.db'))) await nss('certutil', '-N', '--empty-password');
       // Pluto looks for its helpers where the package would have put them.
       const prepare = `mkdir -p /run/pluto && mount -t tmpfs tmpfs /usr/libexec && mkdir /usr/libexec/ipsec && mount --bind ${PROGRAMS} /usr/libexec/ipsec && exec "$@"`;
       // biome-ignore format: an option a line
@@ -75,6 +81,7 @@ export function createLibreswan(namespace: string): Peer {
       for (const name of loaded) await whack('--delete', '--name', name);
       loaded = Object.keys(childrenOf(tunnel));
       writeFiles(folder, libreswanFiles(tunnel));
+      if (tunnel.credential) await importCredential();
       await whack('--rereadsecrets');
       const options = ['--config', file('ipsec.conf'), '--ctlsocket', file('pluto.ctl')];
       const { output } = await program('addconn', ...options, ...loaded);

@@ -15,7 +15,7 @@ import {
   publicPem,
 } from '../credentials.ts';
 import type { PeerCredential } from '../peers/tunnel.ts';
-import { pause } from '../site.ts';
+import { pause, type Site } from '../site.ts';
 import type { Group, Lab } from './group.ts';
 
 const [OUR_NAME, THEIR_NAME] = ['a.example', 'b.example'];
@@ -46,6 +46,7 @@ const SCHEMES: Record<KeyKind, string> = {
   ed25519: 'ed25519',
   ed448: 'ed448',
 };
+const PSS = ['rsa-pss-sha256', 'rsa-pss-sha384', 'rsa-pss-sha512'];
 const SUITE = {
   outer: 4,
   ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519',
@@ -72,6 +73,18 @@ export function chainsUnder(root: Holder): { ours: Holder[]; theirs: Holder[] } 
   return { ours: chain(OUR_NAME), theirs: chain(THEIR_NAME) };
 }
 
+/** With libreswan. It signs with RSASSA-PSS, with another hash in each role. */
+export function libreswanCertificates(folder: string): Suite[] {
+  const root = makeCa('C=DE, O=Example, CN=Root');
+  const one = {
+    name: 'certificate rsa, PSS both ways',
+    ours: [makeLeaf(root, OUR_NAME, { kind: 'rsa' })],
+    theirs: [makeLeaf(root, THEIR_NAME, { kind: 'rsa' })],
+    auth: { signatures: PSS },
+  };
+  return [{ feature: 'certificates', ...prepare({ site: { folder } }, root, one) }];
+}
+
 function goodCases(root: Holder): Case[] {
   const { ours, theirs } = chainsUnder(root);
   const of = (name: string, kind: KeyKind) => [makeLeaf(root, name, { kind })];
@@ -87,7 +100,7 @@ function goodCases(root: Holder): Case[] {
       name: 'certificate rsa, PSS both ways',
       scheme: 'rsa-pss-sha256',
       ...both('rsa'),
-      auth: { signatures: ['rsa-pss-sha256', 'rsa-pss-sha384', 'rsa-pss-sha512'] },
+      auth: { signatures: PSS },
       settings: { rsa_pss: 'yes' },
     },
     { name: 'chain of four certificates', scheme: 'ecdsa-sha256', ours, theirs },
@@ -156,8 +169,7 @@ function refusedCases(root: Holder): Refused[] {
 }
 
 /** Writes the files of both sides; both are ready then. */
-export function prepare(lab: Lab, root: Holder, one: Case): Suite {
-  const { site } = lab;
+export function prepare({ site }: { site: Pick<Site, 'folder'> }, root: Holder, one: Case): Suite {
   const { ours = [makeLeaf(root, OUR_NAME)], theirs = [makeLeaf(root, THEIR_NAME)] } = one;
   const raw = one.credential?.raw === true;
   const legacy = one.name.endsWith('legacy');

@@ -115,6 +115,15 @@ test('several selectors, protocols and ports, several children', () => {
   has(ipsec({ children: { one: children.one } }), 'conn one', 'leftprotoport=icmp');
 });
 
+test('libreswan: a certificate by its name in the database, whose PEM files lie beside the configuration', () => {
+  const credential = { certificates: ['OWN', 'MIDDLE'], key: 'KEY', ca: 'CA' };
+  const named = { localId: 'b.example', remoteId: 'a.example', credential };
+  has(ipsec(named), 'authby=rsasig,ecdsa', 'leftcert=own', 'leftid=@b.example', 'rightid=@a.example');
+  const { 'ipsec.conf': _, ...files } = libreswanFiles({ ...TUNNEL, ...named });
+  assert.deepEqual(files, { 'ipsec.secrets': '', 'own.pem': 'OWNMIDDLE', 'own.key': 'KEY', 'ca.pem': 'CA' });
+  assert.throws(() => ipsec({ credential: { ...credential, raw: true } }), /no raw keys/);
+});
+
 test('strongSwan: certificates become files where swanctl looks, raw keys in their place, and no secret', () => {
   const credential = { certificates: ['OWN', 'MIDDLE'], key: 'KEY', ca: 'CA', crl: Uint8Array.of(48) };
   const files = strongswanFiles({ ...TUNNEL, credential });

@@ -21,6 +21,8 @@ export interface DaemonParts {
   usageInterval?: () => number;
   /** Sees every action before it is performed. */
   watch?: (action: Action) => void;
+  /** The core has heard what the data plane told by itself. */
+  told?: () => void;
 }
 
 export interface Daemon {
@@ -140,7 +142,10 @@ export function createDaemon(parts: DaemonParts): Daemon {
     }, parts.usageInterval?.() ?? USAGE_INTERVAL);
   }
   pollLater();
-  plane.onEvent((event) => feed({ type: 'dataplane', event }));
+  plane.onEvent((event) => {
+    feed({ type: 'dataplane', event });
+    parts.told?.();
+  });
 
   return {
     feed,

@@ -7,7 +7,7 @@ import { isByNetworks, pairsOf } from '../host/pairs.ts';
 import { OURS, type ProtectedPair, wantedFor } from '../host/wanted.ts';
 import type { Addon, Plane } from '../native.ts';
 import { innerMtu } from '../policy/overhead.ts';
-import type { Instant, LinkKind } from '../policy/sad.ts';
+import type { LinkKind } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import { familyOf } from '../wire/address.ts';
 import type { ProbeStatus } from './probes.ts';
@@ -22,8 +22,8 @@ export interface LinksOptions {
   /** Of the kernel's IPsec; undefined where it has nothing for links, or the engine protects. */
   kind: LinkKind | undefined;
   log: Log;
-  /** Since when a tunnel is up, while it has that child. */
-  upSince(tunnel: string, child: string): Instant | undefined;
+  /** Whether what that child sends finds the other half of it at the peer. */
+  isTaken(tunnel: string, child: string): boolean;
   probe(policy: string): ProbeStatus | undefined;
   /** Bytes of the largest packet that was found to pass. */
   pathMtu(policy: string): number | undefined;
@@ -76,11 +76,11 @@ export function createLinks(options: LinksOptions): Links {
 
   function isUp({ name, start, children }: Tunnel): boolean {
     if (stopped) return false;
-    if (children.some((child) => options.probe(`${name}/${child.name}`)?.verdict === 'lost')) return false;
+    const probes = children.map((child) => options.probe(`${name}/${child.name}`));
+    if (probes.some((probe) => probe?.verdict === 'lost')) return false;
     // The first packet has to come by the interface.
-    return (
-      start === 'on-traffic' || children.some((child) => options.upSince(name, child.name) !== undefined)
-    );
+    if (start === 'on-traffic') return true;
+    return children.some((child, index) => options.isTaken(name, child.name) && !isWaiting(probes[index]));
   }
 
   const stateOf = (tunnel: Tunnel, config: Config): LinkState => ({
@@ -178,6 +178,11 @@ export function createLinks(options: LinksOptions): Links {
       return { name: link.name, state: up ? 'up' : 'down', mtu, addresses };
     },
   };
+}
+
+/** Something is asked whether packets pass, and has not said so yet. */
+function isWaiting(probe: ProbeStatus | undefined): boolean {
+  return probe?.verdict === 'waiting' && probe.from !== undefined;
 }
 
 const NO_KIND =

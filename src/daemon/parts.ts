@@ -88,10 +88,12 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
     ...{ core, plane: plane.plane, clock: addon.bootTime, log },
     send: (action) => port.send(action),
     runJob: jobsOf(state, provider),
+    told: lookSoon,
     usageInterval: () => usageInterval(state.config.tunnels),
     watch(action) {
       if (keys) exported(keys, core, action);
       if (action.type !== 'send') lookSoon();
+      if (isNewChild(action)) probing.hasten(action.tunnel, action.detail.child);
     },
   });
   const probing = createProbing({
@@ -123,9 +125,9 @@ interface Health {
   probing?: Probing;
 }
 
-function healthOf(health: Health, addon: Addon): Pick<LinksOptions, 'upSince' | 'probe' | 'pathMtu'> {
+function healthOf(health: Health, addon: Addon): Pick<LinksOptions, 'isTaken' | 'probe' | 'pathMtu'> {
   return {
-    upSince: (tunnel, child) => health.core?.carriedSince(tunnel, child),
+    isTaken: (tunnel, child) => health.core?.isTaken(tunnel, child, addon.bootTime()) ?? false,
     probe: (policy) => health.probing?.of(policy, addon.bootTime()),
     pathMtu: (policy) => health.probing?.pathMtus.limit(policy),
   };
@@ -151,6 +153,13 @@ function jobsOf(state: State, provider: Provider): ReturnType<typeof createJobs>
       }),
     }),
   });
+}
+
+/** What is probed by it can be asked at once. */
+function isNewChild(
+  action: Action,
+): action is Action & { type: 'report'; tunnel: string; detail: { child: string } } {
+  return action.type === 'report' && action.code === 'CHILD_ESTABLISHED';
 }
 
 /** New keys show first where they are installed, or in the message that they protect. */

@@ -50,6 +50,8 @@ export interface ProbeStatus {
 export interface Probes {
   /** `own`: the addresses of this machine. */
   configure(tunnels: readonly Tunnel[], own: readonly IpAddress[], now: Instant): void;
+  /** The next one of that child is due. */
+  hasten(policy: string, now: Instant): void;
   /** What is due is to be sent now. */
   due(now: Instant): DueProbe[];
   /** Times of sending and of the answer in microseconds of one clock. */
@@ -63,6 +65,8 @@ export interface Probes {
 const KEPT = 128;
 const COUNTED = 100;
 
+/** Behind the first request, milliseconds; each further one is twice as long until there is an answer. */
+const FIRST_PAUSE = 50;
 /** A tunnel that is down is looked at so often, milliseconds. */
 const LOOK = 1000;
 /** Multiples of it fall evenly between 0 and 1. */
@@ -74,6 +78,8 @@ interface Target {
   child: string;
   probe: Probe;
   source?: IpAddress;
+  /** Somebody waits for the first answer. */
+  hasty?: true;
   run: Run;
 }
 
@@ -126,8 +132,8 @@ export function createProbes({ upSince, log, silent }: ProbesOptions): Probes {
     const { probe, source } = target;
     const since = upSince(target.tunnel, target.child);
     const ready = since !== undefined && source !== undefined;
-    agenda.put(policy, now + (ready ? probe.every : Math.min(probe.every, LOOK)));
     if (since !== target.run.upSince) target.run = newRun(since);
+    agenda.put(policy, now + (ready ? pauseOf(target) : Math.min(probe.every, LOOK)));
     if (!ready) return [];
     const { run } = target;
     run.first ??= now;
@@ -163,6 +169,12 @@ export function createProbes({ upSince, log, silent }: ProbesOptions): Probes {
         agenda.remove(policy);
       }
     },
+    hasten(policy, now) {
+      const target = targets.get(policy);
+      if (!target) return;
+      target.hasty = true;
+      agenda.put(policy, now);
+    },
     due: (now) => agenda.take(now).flatMap((policy) => take(policy, now)),
     sent(number, sequence, at) {
       const target = byNumber.get(number);
@@ -188,6 +200,11 @@ export function createProbes({ upSince, log, silent }: ProbesOptions): Probes {
       return target && statusOf(target, now);
     },
   };
+}
+
+/** Milliseconds to the next one. Where the first answer is waited for, its request may have come too early. */
+function pauseOf({ probe, hasty, run: { verdict, sent } }: Target): number {
+  return hasty && verdict === 'waiting' ? Math.min(probe.every, FIRST_PAUSE * 2 ** sent) : probe.every;
 }
 
 function sameProbe(a: Probe, b: Probe): boolean {

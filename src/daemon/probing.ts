@@ -22,6 +22,8 @@ export interface Probing {
   configure(tunnels: readonly Tunnel[], own: readonly IpAddress[], mtuOf: (tunnel: Tunnel) => number): void;
   /** Answers that wait are taken first. */
   look(): void;
+  /** The first probe of a child that came into being is due. */
+  hasten(tunnel: string, child: string): void;
   of: Probes['of'];
   pathMtus: Pick<PathMtus, 'of' | 'limit'>;
   stop(): void;
@@ -121,6 +123,10 @@ export function createProbing(options: ProbingOptions): Probing {
       arm();
     },
     look: take,
+    hasten(tunnel, child) {
+      probes.hasten(`${tunnel}/${child}`, clock());
+      arm();
+    },
     of: probes.of,
     pathMtus: sizes,
     stop: () => clearTimeout(timer),

@@ -14,6 +14,7 @@ import {
   type LinkAddress,
   setLink,
   setOperation,
+  setUpOnWord,
 } from '../wire/rtnetlink.ts';
 import { HostError } from './host.ts';
 import type { WantedLink } from './links.ts';
@@ -79,12 +80,13 @@ export function createInterfaces({ askAll, links, addresses }: Parts): Interface
   }
 
   /** In one step, so that nobody sees it half made. */
-  function set({ name, mtu, addresses: wanted }: WantedLink, { index }: Link): void {
+  function set({ name, mtu, addresses: wanted, up }: WantedLink, { index }: Link): void {
     const have = addresses().filter(({ link, protocol }) => link === index && protocol === OURS.protocol);
     const target = wanted.map((one): LinkAddress => ({ ...one, link: index, protocol: OURS.protocol }));
     const known = (all: readonly LinkAddress[]) => new Set(all.map(textOf));
     const [there, right] = [known(have), known(target)];
     askAll([
+      { bytes: setUpOnWord(index, up), what: `mode of ${name}` },
       { bytes: setLink(index, mtu, ALIAS), what: `interface ${name}` },
       ...have
         .filter((one) => !right.has(textOf(one)))
@@ -110,7 +112,7 @@ export function createInterfaces({ askAll, links, addresses }: Parts): Interface
       const all = new Map(links().map((link) => [link.name, link]));
       const changed = wanted.flatMap(({ name, up }) => {
         const link = all.get(name);
-        if (!link || link.running === up) return [];
+        if (!link || (up ? link.saidUp : !link.running)) return [];
         return [{ bytes: setOperation(link.index, up ? 'up' : 'dormant'), what: `state of ${name}` }];
       });
       askAll(changed);

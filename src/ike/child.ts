@@ -200,8 +200,12 @@ export function generations(context: Context, { tunnel }: Established, { name }:
 /** After so long the peer has what it asked for, whether it sends anything or not. */
 const TAKE_OVER = 5000;
 
+/** The answer to a request has come by then, and the peer has made its half of what it asked for. */
+const PEER_HAS_IT = 1000;
+
 /** A new child of the peer's. Where another IKE SA carries it, the peer says by its packets when it is ready. */
 export function useOrWait(context: Context, sa: IkeSa, established: Established, child: ChildSa): void {
+  child.peerHasItAt = context.now + PEER_HAS_IT;
   const carried = sasOf(context, established.tunnel).some(
     (other) =>
       other !== sa &&

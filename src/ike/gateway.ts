@@ -38,7 +38,7 @@ import { intermediateAnswerReady, ppkWeighed } from './v2/ike-intermediate-serve
 import { initFinished, offered } from './v2/ike-sa-init.ts';
 import { initAnswerReady } from './v2/ike-sa-init-served.ts';
 import { noPpkSigned, ppkAnswerMixed, ppkMixed } from './v2/ppk.ts';
-import { carriedSince, type TunnelView, viewOf } from './view.ts';
+import { carriedSince, isTaken, type TunnelView, viewOf } from './view.ts';
 
 export interface GatewayOptions {
   provider: Provider;
@@ -66,6 +66,8 @@ export interface Gateway extends Core {
   tunnels(): TunnelView[];
   /** Since when a tunnel is up, while it has that child to send with. */
   carriedSince(tunnel: string, child: string): Instant | undefined;
+  /** Whether what that child sends finds the other half of it at the peer. */
+  isTaken(tunnel: string, child: string, now: Instant): boolean;
   failures(): readonly NegotiationFailure[];
   /** Datagrams dropped since the start, by cause. */
   drops(): Readonly<Record<string, number>>;
@@ -121,6 +123,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     takeSpiChanges: () => context.sas.takeChanges(),
     sas: () => [...context.sas.all()].map((sa) => structuredClone(sa)),
     carriedSince: (tunnel, child) => carriedSince(context, tunnel, child),
+    isTaken: (tunnel, child, now) => isTaken(context, tunnel, child, now),
     failures: () => context.failures,
     drops: () => context.drops,
     visits: () => context.sas.visits(),

@@ -14,8 +14,7 @@ export function planeEvent(context: Context, event: DataPlaneEvent): void {
   switch (event.type) {
     case 'first-inbound':
       return withChild(context, { direction: 'in', spi: event.spi }, (sa, state, child) => {
-        // An older child is only being drained.
-        if (isNewest(context, state, child)) useChild(context, sa, state, child);
+        sendsWith(context, sa, state, child);
       });
     case 'expire':
       return withChild(context, event, (_sa, state, child) => {
@@ -28,8 +27,8 @@ export function planeEvent(context: Context, event: DataPlaneEvent): void {
       if (event.direction === 'in') {
         withChild(context, event, (sa, state, child) => {
           state.lastHeard = Math.max(state.lastHeard, event.last);
-          // Where the plane does not tell of a first packet, its counters do. An older child is only being drained.
-          if (isNewest(context, state, child)) useChild(context, sa, state, child);
+          // Where the plane does not tell of a first packet, its counters do.
+          sendsWith(context, sa, state, child);
         });
       }
       return;
@@ -40,6 +39,12 @@ export function planeEvent(context: Context, event: DataPlaneEvent): void {
         moveTo(context, sa, { ...sa.remote, address: event.remote, port: event.remotePort }),
       );
   }
+}
+
+/** The peer does. An older child is only being drained. */
+function sendsWith(context: Context, sa: IkeSa, state: Established, child: ChildSa): void {
+  delete child.peerHasItAt;
+  if (isNewest(context, state, child)) useChild(context, sa, state, child);
 }
 
 function isNewest(context: Context, state: Established, child: ChildSa): boolean {

@@ -276,6 +276,8 @@ export interface ChildSa {
   used: boolean;
   /** Another IKE SA carries the same child: this one is used once the peer does so, or from then on. */
   useAt?: Instant;
+  /** We answered the request for it: the peer has it once it sends with it, or from then on. */
+  peerHasItAt?: Instant;
   /** The peer has rekeyed it; it only waits for its DELETE. */
   replaced?: boolean;
 }

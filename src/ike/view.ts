@@ -120,12 +120,29 @@ function childView(child: ChildSa, rehearsal: Rehearsal | undefined): ChildView 
 
 /** Since when the tunnel is up, while it has a child of that name to send with. */
 export function carriedSince(context: Context, name: string, child: string): Instant | undefined {
-  const state = context.tunnels.peek(name);
-  for (const spi of state?.sas ?? []) {
-    const sa = context.sas.peek(spi);
-    const carries =
-      sa?.state.name === 'established' && sa.state.children.some((one) => one.name === child && one.used);
-    if (sa?.state.name === 'established' && carries) return state?.upSince ?? sa.state.since;
+  const carrying = carrierOf(context, name, child);
+  return carrying && (context.tunnels.peek(name)?.upSince ?? carrying.since);
+}
+
+/** Whether what that child sends finds the other half of it at the peer. */
+export function isTaken(context: Context, name: string, child: string, now: Instant): boolean {
+  const { peerHasItAt = now } = carrierOf(context, name, child)?.child ?? { peerHasItAt: NEVER };
+  return peerHasItAt <= now;
+}
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** The child that is sent with, and since when its IKE SA is there. */
+function carrierOf(
+  context: Context,
+  name: string,
+  child: string,
+): { child: ChildSa; since: Instant } | undefined {
+  for (const spi of context.tunnels.peek(name)?.sas ?? []) {
+    const state = context.sas.peek(spi)?.state;
+    if (state?.name !== 'established') continue;
+    const found = state.children.find((one) => one.name === child && one.used);
+    if (found) return { child: found, since: state.since };
   }
   return undefined;
 }

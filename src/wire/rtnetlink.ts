@@ -32,6 +32,8 @@ const TYPE = {
 const IFF_UP = 1;
 const ROUTE_TYPE = { unicast: 1, blackhole: 6, unreachable: 7, prohibit: 8, throw: 9 } as const;
 /** RFC 2863's ifOperStatus; what was never said counts as up. */
+/** IFLA_LINKMODE: what has a carrier waits until it is said to be up. */
+const MODE_DORMANT = 1;
 const OPERATION = { unknown: 0, dormant: 5, up: 6 };
 
 /** 4 or 16 bytes. */
@@ -51,6 +53,7 @@ const link = struct({
     name: [3, text],
     mtu: [4, host32],
     operation: [16, u8],
+    mode: [17, u8],
     info: [18, attributes({ kind: [1, text], data: [2, rest] })],
     alias: [20, text],
   }),
@@ -127,6 +130,8 @@ export interface Link {
   up: boolean;
   /** What routing daemons go by: it is neither without a carrier nor waits for something. */
   running: boolean;
+  /** Somebody said that it is up; a carrier that comes later does not change it. */
+  saidUp: boolean;
   alias?: string;
   /** Where it is one for the kernel's IPsec. */
   ipsec?: IpsecLink;
@@ -201,6 +206,12 @@ function dataOf(ipsec: IpsecLink): Uint8Array {
 /** RFC 2863: `dormant` waits for something and is not up for routing daemons, though packets pass. */
 export function setOperation(index: number, operation: 'up' | 'dormant'): Uint8Array {
   const attributes = { operation: OPERATION[operation] };
+  return message(TYPE.NEWLINK, FLAG.ACK, link, { index, flags: 0, change: 0, attributes });
+}
+
+/** Neither now nor when it gets a carrier is it up, unless it is or somebody says so. */
+export function setUpOnWord(index: number, isUp: boolean): Uint8Array {
+  const attributes = { mode: MODE_DORMANT, operation: isUp ? undefined : OPERATION.dormant };
   return message(TYPE.NEWLINK, FLAG.ACK, link, { index, flags: 0, change: 0, attributes });
 }
 
@@ -333,6 +344,7 @@ function linkOf(body: Uint8Array): Link {
     mtu,
     up: (flags & IFF_UP) !== 0,
     running: operation === OPERATION.up || operation === OPERATION.unknown,
+    saidUp: operation === OPERATION.up,
     ...(alias === undefined ? {} : { alias }),
     ...(ipsec ? { ipsec } : {}),
   };

@@ -77,6 +77,22 @@ test('from the first own address inside local, in its interval, answered: it pas
   assert.deepEqual(codes(a), ['PROBE_ANSWERED']);
 });
 
+test('a child that came into being is probed at once, and again soon until it is answered', () => {
+  const a = site({ every: 1000 });
+  const at: number[] = [];
+  a.up = undefined;
+  a.run(1500);
+  a.up = a.now();
+  a.probes.hasten(POLICY, a.now());
+  a.probes.hasten('t/nobody', a.now());
+  const since = a.now();
+  a.run(5000, (sequence) => {
+    at.push(a.now() - since);
+    return sequence === 3 ? 1 : undefined;
+  });
+  assert.deepEqual(at.slice(0, 6), [0, 50, 150, 350, 750, 1750]);
+});
+
 test('every 200 ms: an inside that dies is told within a second, and once; what comes back is told, too', () => {
   const a = site();
   a.run(5000, () => 3);

@@ -130,9 +130,15 @@ function steered(one: WantedLink, destination = { address: '10.8.0.0', length: 1
 ip('tuntap', 'add', 'dev', 'to-b', 'mode', 'tun');
 assert.throws(() => steered(link()), /there is an interface to-b already and it is not ours/);
 ip('link', 'set', 'dev', 'to-b', 'alias', ALIAS);
-// A reader, so that it has a carrier.
-const reader = spawn('python3', ['-c', READER], { stdio: ['ignore', 'pipe', 'inherit'] });
-await new Promise((resolve) => reader.stdout.once('data', resolve));
+/** So that it has a carrier. */
+async function read() {
+  const reader = spawn('python3', ['-c', READER], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await new Promise((resolve) => reader.stdout.once('data', resolve));
+  return reader;
+}
+let reader = await read();
+steered(link({ up: false }));
+while (!/state DORMANT/.test(show('link', 'show', 'to-b')));
 
 for (const up of [true, false, true]) {
   steered(link({ up }));
@@ -144,6 +150,15 @@ for (const up of [true, false, true]) {
   for (const address of ['10.255.0.1/30', 'fd00:ff::1/126'])
     assert.match(show('address', 'show', 'to-b'), new RegExp(address));
 }
+// Whoever reads it comes and goes; up it is when somebody says so.
+steered(link({ up: false }));
+const gone = new Promise((resolve) => reader.once('exit', resolve));
+reader.kill('SIGKILL');
+await gone;
+while (/LOWER_UP/.test(show('link', 'show', 'to-b')));
+reader = await read();
+while (!/LOWER_UP/.test(show('link', 'show', 'to-b')));
+assert.match(show('link', 'show', 'to-b'), /state DORMANT mode DORMANT/);
 steered(link({ addresses: [{ address: '10.255.0.5', length: 30 }], mtu: 1400 }));
 assert.doesNotMatch(show('address', 'show', 'to-b'), /10\.255\.0\.1\/|fd00:ff::1/);
 assert.match(show('address', 'show', 'to-b'), /10\.255\.0\.5\/30/);

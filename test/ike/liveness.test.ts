@@ -4,6 +4,10 @@ import { decodeHeader } from '../../src/wire/ikev2.ts';
 import { EXCHANGE } from '../../src/wire/numbers.ts';
 import { established, sites } from '../sim/sites.ts';
 
+/** Whether what the child sends finds its other half: of the one that began, and of the one that answered. */
+const taken = ({ a, b, now }: ReturnType<typeof established>) =>
+  [a, b].map(({ gateway }) => gateway.isTaken('t', 'net', now()));
+
 const QUICK = {
   start: 'now',
   liveness: 500,
@@ -49,4 +53,18 @@ test('since when a tunnel is up: over rekeys of the IKE SA, and anew after a bre
   pair.filter = () => true;
   pair.run(10_000);
   assert.ok(since()! > first, pair.ladder());
+});
+
+test('who answered does not know that the peer has its child before the peer sends with it, or a second is over', () => {
+  const pair = established(sites());
+  assert.deepEqual(taken(pair), [true, false], pair.ladder());
+  const { spiIn } = pair.b.gateway.tunnels()[0]!.children[0]!;
+  const heard = pair.fork();
+  heard.feed(heard.b, { type: 'dataplane', event: { type: 'first-inbound', spi: spiIn } });
+  assert.deepEqual(taken(heard), [true, true]);
+  pair.run(900);
+  assert.deepEqual(taken(pair), [true, false]);
+  pair.run(200);
+  assert.deepEqual(taken(pair), [true, true]);
+  assert.equal(pair.b.gateway.isTaken('t', 'other', pair.now()), false);
 });

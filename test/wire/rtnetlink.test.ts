@@ -15,6 +15,7 @@ import {
   getRules,
   setLink,
   setOperation,
+  setUpOnWord,
 } from '../../src/wire/rtnetlink.ts';
 import { generator, mutated } from './mutate.ts';
 
@@ -26,6 +27,7 @@ const REQUESTS: Record<string, Uint8Array> = {
   addXfrmLink: addLink('to-b', { kind: 'xfrm', id: 7 }),
   addVti: addLink('to-b', { kind: 'vti', key: 0x2d000007, local: '192.0.2.1', remote: '198.51.100.1' }),
   setOperation: setOperation(7, 'dormant'),
+  setUpOnWord: setUpOnWord(7, false),
   addAddress: addAddress({ link: 7, address: 'fd00:ff::1', length: 126, protocol: 45 }),
   deleteAddress: deleteAddress({ link: 7, address: '10.255.0.1', length: 30, protocol: 45 }),
   getAddresses: getAddresses(),

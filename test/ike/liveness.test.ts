@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Pair } from '../../src/sim/pair.ts';
 import { decodeHeader } from '../../src/wire/ikev2.ts';
 import { EXCHANGE } from '../../src/wire/numbers.ts';
 import { established, sites } from '../sim/sites.ts';
 
 /** Whether what the child sends finds its other half: of the one that began, and of the one that answered. */
-const taken = ({ a, b, now }: ReturnType<typeof established>) =>
-  [a, b].map(({ gateway }) => gateway.isTaken('t', 'net', now()));
+const taken = ({ a, b, now }: Pair) => [a, b].map(({ gateway }) => gateway.isTaken('t', 'net', now()));
 
 const QUICK = {
   start: 'now',
@@ -56,7 +56,9 @@ test('since when a tunnel is up: over rekeys of the IKE SA, and anew after a bre
 });
 
 test('who answered does not know that the peer has its child before the peer sends with it, or a second is over', () => {
-  const pair = established(sites());
+  const pair = sites();
+  pair.command(pair.a, 'up', 't');
+  pair.run(100);
   assert.deepEqual(taken(pair), [true, false], pair.ladder());
   const { spiIn } = pair.b.gateway.tunnels()[0]!.children[0]!;
   const heard = pair.fork();

@@ -1,23 +1,23 @@
-// Numbered UDP: `numbered.ts send ADDRESS PORT RATE` sends until SIGTERM, then prints how many;
+// Numbered UDP: `numbered.ts send ADDRESS PORT RATE BYTES` sends until SIGTERM, then prints how many;
 // `numbered.ts receive ADDRESS PORT` counts until SIGTERM, then prints what came, as one JSON line.
 
 import { createSocket } from 'node:dgram';
 
-const [role, address, port, rate] = process.argv.slice(2);
+const [role, address, port, rate, bytes] = process.argv.slice(2);
 const socket = createSocket(address!.includes(':') ? 'udp6' : 'udp4');
 const TICK = 5; // ms
 
-if (role === 'send') send(Number(rate));
+if (role === 'send') send(Number(rate), Number(bytes));
 else receive();
 
 /** Sends what is due by the clock on every tick, so a late tick catches up. */
-function send(perSecond: number): void {
+function send(perSecond: number, size: number): void {
   let sent = 0;
   const start = performance.now();
   const timer = setInterval(() => {
     const due = Math.floor(((performance.now() - start) / 1000) * perSecond);
     for (; sent < due; sent++) {
-      const datagram = Buffer.alloc(64);
+      const datagram = Buffer.alloc(size);
       datagram.writeUInt32BE(sent);
       socket.send(datagram, Number(port), address, () => {}); // an unreachable route is a loss like any other
     }

@@ -44,7 +44,7 @@ export function qemuGuest({ netdevsim = false } = {}): Guest {
     goal: netdevsim ? 'netdevsim' : 'qemu',
     missing: () => qemuIsMissing(netdevsim),
     library: `${ROOT}/lib/modules`,
-    modules: Object.keys(MODULES),
+    modules: [...Object.keys(MODULES), ...(netdevsim ? ['netdevsim'] : [])],
     boot: () => qemuCommand(ROOT, releaseIn(ROOT) ?? ''),
   };
 }
@@ -54,7 +54,7 @@ function releaseIn(root: string): string | undefined {
 }
 
 /** Why no guest can be booted here, and what to do. */
-export function qemuIsMissing(netdevsim = false): string | undefined {
+function qemuIsMissing(netdevsim = false): string | undefined {
   if (!existsSync(EMULATOR)) return 'qemu is missing: apt-get install qemu-system-x86';
   const release = releaseIn(ROOT);
   if (release === undefined || !existsSync(`${ROOT}/first-root`))

@@ -7,13 +7,13 @@ import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
 import { enterChosenGuest } from './choose-guest.ts';
-import { insideGuest, slowness } from './guest.ts';
+import { insideGuest } from './guest.ts';
 import { isolate } from './isolate.ts';
 import { build, run, runAsync } from './netns.ts';
 import { plantOthers } from './others.ts';
 import { createRoutingDaemon, frrIsMissing } from './routing-daemon.ts';
-import { createSite, pause, type Site } from './site.ts';
-import { createSteps, demand } from './steps.ts';
+import { createSite, type Site } from './site.ts';
+import { createSteps, demand, until } from './steps.ts';
 import { ping, tcpTransfer } from './traffic.ts';
 import { TWO_SITES } from './two-sites.ts';
 import { insideUml } from './uml.ts';
@@ -26,7 +26,6 @@ if (missing) console.error(`${missing}; the steps with bgpd are left out`);
 await enterChosenGuest(dataplane === 'xfrm');
 if (insideUml()) findNetfilter();
 isolate();
-const PATIENCE = 15_000 * slowness();
 const TRANSFER = insideGuest() ? 2 << 20 : 16 << 20;
 const PSK = randomBytes(24).toString('base64url');
 const { check: step, failed, finish } = createSteps(44);
@@ -90,16 +89,6 @@ function leaveGuardsOut(folder: string): void {
   mkdirSync(folder, { recursive: true });
   execFileSync('gcc', ['-shared', '-fPIC', '-o', `${folder}/libnftables.so.1`, 'lab/no-guards.c']);
   process.env.LD_LIBRARY_PATH = folder;
-}
-
-/** Milliseconds until it is so. */
-async function until(what: string, is: () => boolean | Promise<boolean>): Promise<number> {
-  const from = performance.now();
-  while (!(await is())) {
-    demand(performance.now() - from < PATIENCE, `not within ${PATIENCE / 1000} s: ${what}`);
-    await pause(50);
-  }
-  return Math.round(performance.now() - from);
 }
 
 interface Device {

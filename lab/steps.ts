@@ -1,5 +1,8 @@
 // What a laboratory tries, one after the other, and what came of each.
 
+import { slowness } from './guest.ts';
+import { pause } from './site.ts';
+
 export interface Outcome {
   check: string;
   result: 'pass' | 'fail';
@@ -41,6 +44,17 @@ async function outcomeOf(check: string, act: () => Promise<string>): Promise<Out
   } catch (error) {
     return { check, result: 'fail', detail: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** Milliseconds until it is so; looks twenty times a second, and gives up after the patience of the place it runs in. */
+export async function until(what: string, is: () => boolean | Promise<boolean>): Promise<number> {
+  const patience = 15_000 * slowness();
+  const from = performance.now();
+  while (!(await is())) {
+    demand(performance.now() - from < patience, `not within ${patience / 1000} s: ${what}`);
+    await pause(50);
+  }
+  return Math.round(performance.now() - from);
 }
 
 export function demand(condition: boolean, what: string): asserts condition {

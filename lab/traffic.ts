@@ -17,11 +17,21 @@ export interface Numbered {
   missing: number[];
 }
 
-/** Starts a receiver and a sender; `stop` ends the sender, waits for what is under way, and counts. */
-export async function startNumbered(from: string, to: string, address: string, port: number, rate: number) {
+/**
+ * Starts a receiver and a sender of so many datagrams a second, of so many bytes; `stop` ends the sender, waits for what is under
+ * way, and counts.
+ */
+export async function startNumbered(
+  from: string,
+  to: string,
+  address: string,
+  port: number,
+  rate: number,
+  bytes = 64,
+) {
   const receiver = numbered(to, 'receive', address, String(port));
   await once(receiver.stdout!, 'data');
-  const sender = numbered(from, 'send', address, String(port), String(rate));
+  const sender = numbered(from, 'send', address, String(port), String(rate), String(bytes));
   return {
     async stop(): Promise<Numbered> {
       const { sent } = await result<{ sent: number }>(sender);

@@ -1,7 +1,7 @@
 // What a daemon knows, as tables and as JSON.
 
 import type { createClient } from '../control/client.ts';
-import type { Status, TunnelStatus } from '../daemon/status.ts';
+import type { ChildStatus, Status, TunnelStatus } from '../daemon/status.ts';
 import { EXIT, UsageError } from './exit.ts';
 import { size, span, table } from './table.ts';
 
@@ -51,6 +51,8 @@ function printTunnels({
   for (const { name, interface: link } of tunnels) if (link) print(`${name}: ${linkText(link)}`);
   for (const { name, why } of tunnels) if (why) print(`${name}: ${why}`);
   for (const { name, children } of tunnels)
+    for (const child of children) printOffload(children.length > 1 ? `${name}/${child.name}` : name, child);
+  for (const { name, children } of tunnels)
     for (const { rekey } of children) if (rekey.sentence) print(`${name}: rekey refused: ${rekey.sentence}`);
   const dropped = Object.entries(drops).filter(([, count]) => count > 0);
   if (dropped.length > 0)
@@ -65,12 +67,21 @@ function linkText({ name, state, mtu, addresses }: NonNullable<TunnelStatus['int
   return `interface ${name} is ${state}, MTU ${mtu}${own}`;
 }
 
+/** Only where it was asked for. */
+function printOffload(name: string, child: ChildStatus): void {
+  const ways = (['in', 'out'] as const).flatMap((way) => {
+    const { offload } = child[way];
+    return offload ? [`${way} ${offload.by}${offload.reason ? ` (${offload.reason})` : ''}`] : [];
+  });
+  if (ways.length > 0) print(`${name}: offload: ${ways.join(', ')}`);
+}
+
 function tunnelRow({ name, state, age, peer, vendor, algorithms }: TunnelStatus): string[] {
   const who = vendor === undefined ? peer : `${peer} (${vendor})`;
   return [name, state, span(age), who, '', '', '', '', algorithms ?? ''];
 }
 
-function childRow(child: TunnelStatus['children'][number]): string[] {
+function childRow(child: ChildStatus): string[] {
   const { name, state, age, local, remote, algorithms, transport } = child;
   const networks = `${local.join(', ')} to ${remote.join(', ')}${transport ? ', transport' : ''}`;
   return [
@@ -87,7 +98,7 @@ function childRow(child: TunnelStatus['children'][number]): string[] {
 }
 
 /** When the last authenticated packet came in; of a probe how long it took, and how many are lost. */
-function proofText({ in: into, probe }: TunnelStatus['children'][number]): string {
+function proofText({ in: into, probe }: ChildStatus): string {
   const age = Math.min(into.age ?? Number.POSITIVE_INFINITY, probe?.age ?? Number.POSITIVE_INFINITY);
   const parts = [Number.isFinite(age) ? `${span(age)} ago` : 'none'];
   if (probe?.rtt !== undefined) parts.push(`${probe.rtt.toFixed(1)} ms`);

@@ -37,11 +37,15 @@ export function* withOffload(
 }
 
 const MODULES = 'esp4_offload and esp6_offload';
+const ESN = ' (not every one does ESN: no-esn in the suite)';
 const SOFTWARE = 'the interface that leads to the peer does not encrypt';
 
 type Attempt = 'before' | 'there' | { refused: string };
 
-function* tried(sa: Pick<Known, 'protocol' | 'udp' | 'padTo'>, place: () => Work<boolean>): Work<Attempt> {
+function* tried(
+  sa: Pick<Known, 'protocol' | 'udp' | 'padTo' | 'esn'>,
+  place: () => Work<boolean>,
+): Work<Attempt> {
   if (sa.protocol === 'ah') return { refused: 'interfaces do ESP only' };
   if (sa.udp) return { refused: 'the kernel has none for ESP in UDP; write encapsulation: esp' };
   if (sa.padTo !== undefined) return { refused: 'the kernel has none where packets are padded' };
@@ -49,7 +53,9 @@ function* tried(sa: Pick<Known, 'protocol' | 'udp' | 'padTo'>, place: () => Work
     return (yield* place()) ? 'before' : 'there';
   } catch (error) {
     if (error instanceof DataPlaneError && error.reason === 'refused')
-      return { refused: `${error.message}, by the interface, or for want of the modules ${MODULES}` };
+      return {
+        refused: `${error.message}, by the interface${sa.esn ? ESN : ''}, or for want of the modules ${MODULES}`,
+      };
     throw error;
   }
 }

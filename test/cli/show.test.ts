@@ -83,6 +83,25 @@ test('under the table: why, refused rekeys, certificates that end soon', (t) => 
   assert.equal(exit, 1);
 });
 
+test('what the network card does, each way, and why not more; nothing where nobody asked', (t) => {
+  const by = (offload: ChildStatus['in']['offload']) => ({
+    packets: 1,
+    bytes: 1,
+    ...(offload ? { offload } : {}),
+  });
+  const reason = 'it does not encrypt';
+  const children = [
+    child({ name: 'lan', in: by({ by: 'crypto' }), out: by({ by: 'off', reason }) }),
+    child({ name: 'dmz', in: by(undefined), out: by(undefined) }),
+  ];
+  const alone = child({ in: by({ by: 'packet' }), out: by({ by: 'packet' }) });
+  const { lines } = shown(t, status({ name: 'office', children }, { name: 'lab', children: [alone] }));
+  assert.deepEqual(
+    lines.filter((line) => line.includes('offload')),
+    ['office/lan: offload: in crypto, out off (it does not encrypt)', 'lab: offload: in packet, out packet'],
+  );
+});
+
 test('packets that the kernel dropped: what each counter means, whose fault it is, what to do', (t) => {
   const all = status({ name: 'office' });
   all.dataplane = 'xfrm';

@@ -14,6 +14,7 @@ import type { Action } from '../src/ike/boundary.ts';
 import { createGateway, type Gateway } from '../src/ike/gateway.ts';
 import type { Tunnel } from '../src/policy/tunnel.ts';
 import { jobsOf } from './jobs.ts';
+import { watched } from './watched.ts';
 
 export interface Crowd {
   tunnels: number;
@@ -23,6 +24,9 @@ export interface Crowd {
   up: number;
   upCpu: number;
   status: number;
+  /** The longest turn of the event loop while all come up, and while all are taken down: milliseconds of CPU time. */
+  upTurn: number;
+  downTurn: number;
   /** Bytes that stay: the configuration alone, then with the gateway and its data plane. */
   config: number;
   established: number;
@@ -110,7 +114,7 @@ function bytesInUse(): number {
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Both sides in this process; the other one is gone when it ends. */
-async function allUp(config: Config): Promise<{ hub: Node; up: number; upCpu: number }> {
+async function allUp(config: Config): Promise<{ hub: Node; up: number; upCpu: number; upTurn: number }> {
   const { tunnels } = config;
   const ends: { hub?: Node; spokes?: Node } = {};
   const towards = (to: 'hub' | 'spokes') => (action: Action & { type: 'send' }) => {
@@ -121,16 +125,17 @@ async function allUp(config: Config): Promise<{ hub: Node; up: number; upCpu: nu
   const hub = node(config, towards('spokes'));
   const spokes = node(config, towards('hub'));
   Object.assign(ends, { hub, spokes });
-  const [begin, cpu] = [performance.now(), process.cpuUsage()];
-  set(spokes, tunnels.map(mirrored));
-  set(hub, tunnels);
-  while (hub.up < tunnels.length || spokes.up < tunnels.length) await pause(20);
-  const up = performance.now() - begin;
+  const cpu = process.cpuUsage();
+  const { seconds, turn } = await watched(async () => {
+    set(spokes, tunnels.map(mirrored));
+    set(hub, tunnels);
+    while (hub.up < tunnels.length || spokes.up < tunnels.length) await pause(20);
+  });
   const { user, system } = process.cpuUsage(cpu);
   await quiet(hub, tunnels.length);
   Object.assign(ends, { hub: undefined, spokes: undefined });
   await spokes.daemon.stop(0);
-  return { hub, up, upCpu: (user + system) / 1000 };
+  return { hub, up: seconds * 1000, upCpu: (user + system) / 1000, upTurn: turn };
 }
 
 /** Each tunnel has rehearsed its first rekey, and what that replaced is gone; two minutes at most. */
@@ -171,12 +176,13 @@ async function measure(count: number): Promise<Crowd> {
     const load = performance.now() - begin;
     if (!config) throw new Error(complaints[0]?.problem);
     const configBytes = bytesInUse() - before;
-    const { hub, up, upCpu } = await allUp(config);
+    const { hub, ...came } = await allUp(config);
     const [status] = await askStatus(hub, config);
     await pause(100);
     const establishedBytes = bytesInUse() - before;
+    const { turn } = await watched(() => hub.daemon.stop(0));
     return {
-      ...{ tunnels: count, load, up, upCpu, status },
+      ...{ tunnels: count, load, ...came, status, downTurn: turn },
       ...{ config: configBytes, established: establishedBytes, visits: hub.core.visits() },
       ...{ failed: [...hub.failed] },
     };

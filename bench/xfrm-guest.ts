@@ -1,20 +1,35 @@
-// In a guest with the kernel's IPsec: thousands of tunnels installed in batches and one by one, looked at, and taken away.
+// In a guest with the kernel's IPsec: thousands of tunnels installed in batches, one by one and by iproute2, looked at, and
+// taken away.
 // `node bench/xfrm-guest.ts TUNNELS ROUNDS`; lines of JSON behind a mark, for bench/xfrm.ts.
 
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { writeFileSync } from 'node:fs';
 import { createXfrm, flushXfrm, type XfrmPlane } from '../src/dataplane/xfrm.ts';
 import { ROUTING } from '../src/host/wanted.ts';
-import { loadAddon } from '../src/native.ts';
+import { type Addon, loadAddon } from '../src/native.ts';
 import type { Change, SaParameters, SelectorSet } from '../src/policy/sad.ts';
 import { selectorOf } from '../src/policy/selector.ts';
+import { cpuMilliseconds, watched } from './watched.ts';
 import { MARK, type Round } from './xfrm-mark.ts';
 
-const addon = loadAddon();
+const plain = loadAddon();
+/** Milliseconds within the kernel's calls. */
+let inKernel = 0;
+const addon: Addon = {
+  ...plain,
+  netlink(...request) {
+    const since = performance.now();
+    const answer = plain.netlink(...request);
+    inKernel += performance.now() - since;
+    return answer;
+  },
+};
 const [tunnels, rounds] = process.argv.slice(2).map(Number) as [number, number];
 const LOOKS = 5;
 /** One request at a time, as without batches. */
 const SINGLE = 1;
+const FIRST_PRIORITY = 10_000;
 
 function print(line: object): void {
   console.log(`${MARK}${JSON.stringify(line)}`);
@@ -53,6 +68,40 @@ function changesOf(index: number): Change[] {
   ];
 }
 
+/** What the kernel has of such a tunnel in the end. */
+function ipLines(index: number): string[] {
+  const [high, low] = [index >> 8, index & 255];
+  const [near, far] = ['192.0.2.1', `198.18.${high}.${low}`];
+  const [local, remote] = ['10.0.0.0/16', `11.${high}.${low}.0/24`];
+  const key = `0x${randomBytes(36).toString('hex')}`;
+  const sa = (from: string, to: string, spi: number) =>
+    `xfrm state add src ${from} dst ${to} proto esp spi ${spi} reqid ${index} mode tunnel replay-window 1024 flag esn aead rfc4106(gcm(aes)) ${key} 128`;
+  const policy = (way: string, from: string, to: string) =>
+    `xfrm policy add src ${from} dst ${to} dir ${way} priority ${FIRST_PRIORITY + index * 4} tmpl proto esp reqid ${index} mode tunnel`;
+  return [
+    sa(far, near, 100_000 + index),
+    sa(near, far, 200_000 + index),
+    policy('out', local, remote),
+    policy('in', remote, local),
+    policy('fwd', remote, local),
+  ];
+}
+
+/** Seconds. Everything of this network namespace is removed, outside of what is measured. */
+function ipBatch(): number {
+  const file = '/tmp/xfrm.batch';
+  writeFileSync(
+    file,
+    Array.from({ length: tunnels }, (_, index) => `${ipLines(index).join('\n')}\n`).join(''),
+  );
+  const start = performance.now();
+  const { status, stderr } = spawnSync('ip', ['-batch', file], { encoding: 'utf8' });
+  const seconds = (performance.now() - start) / 1000;
+  if (status !== 0) throw new Error(`ip -batch: ${stderr.slice(0, 1000)}`);
+  for (const kind of ['policy', 'state']) spawnSync('ip', ['xfrm', kind, 'flush']);
+  return seconds;
+}
+
 function open(batch?: number): { plane: XfrmPlane; end: () => void } {
   const native = addon.create(1, 0);
   addon.openPort(native, [], 0, 0, 0, true, true);
@@ -65,40 +114,13 @@ function open(batch?: number): { plane: XfrmPlane; end: () => void } {
   return { plane, end: () => addon.stop(native) };
 }
 
-/** How long the event loop was kept while something was done: milliseconds of the clock, and of this thread's CPU time. */
-async function watched(
-  act: () => Promise<unknown>,
-): Promise<{ seconds: number; stall: number; turn: number }> {
-  const delays = monitorEventLoopDelay({ resolution: 1 });
-  let [turn, going] = [0, true];
-  let before = cpuMilliseconds();
-  const count = () => {
-    const now = cpuMilliseconds();
-    turn = Math.max(turn, now - before);
-    before = now;
-    if (going) setImmediate(count);
-  };
-  delays.enable();
-  setImmediate(count);
-  const start = performance.now();
-  await act();
-  const seconds = (performance.now() - start) / 1000;
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  going = false;
-  delays.disable();
-  return { seconds, turn, stall: delays.max / 1e6 };
-}
-
-function cpuMilliseconds(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) / 1000;
-}
-
 async function round(number: number): Promise<Round> {
   const sets = Array.from({ length: tunnels }, (_, index) => changesOf(index));
   print({ progress: `round ${number}: ${tunnels} tunnels in batches` });
   const { plane, end } = open();
+  inKernel = 0;
   const start = await watched(() => Promise.all(sets.map((set) => plane.apply(set))));
+  const kernelSeconds = inKernel / 1000;
   const { sas, policies } = await plane.snapshot();
   if (sas.length !== 2 * tunnels || policies.length !== tunnels)
     throw new Error('not everything is installed');
@@ -119,8 +141,11 @@ async function round(number: number): Promise<Round> {
   await single.plane.close({ guards: 'remove' });
   single.end();
   if (flushXfrm(addon) > 0) throw new Error('something was left');
+  print({ progress: `round ${number}: ${tunnels} tunnels by ip -batch` });
   return {
     batched: start.seconds,
+    inKernel: kernelSeconds,
+    ipBatch: ipBatch(),
     oneByOne: alone.seconds,
     startStall: start.stall,
     startTurn: start.turn,

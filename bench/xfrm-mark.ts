@@ -6,6 +6,10 @@ export const MARK = '@xfrm ';
 /** Of one round: seconds, milliseconds, and parts of a CPU. */
 export interface Round {
   batched: number;
+  /** Of that within the calls of the kernel. */
+  inKernel: number;
+  /** iproute2 with the same SAs and policies, without what leads there. */
+  ipBatch: number;
   oneByOne: number;
   /** The longest that the event loop was kept: milliseconds of the clock, and of CPU time. */
   startStall: number;

@@ -19,7 +19,7 @@ import {
 import { DataPlaneError } from './dataplane.ts';
 import { type Journal, OUR_REQIDS } from './xfrm-journal.ts';
 import { policyKey } from './xfrm-policies.ts';
-import type { Work } from './xfrm-work.ts';
+import { SLICE, type Work } from './xfrm-work.ts';
 
 export const ERRNO = { ENOENT: 2, ESRCH: 3, EEXIST: 17 };
 const SENTENCES: Record<number, string> = {
@@ -40,8 +40,8 @@ export interface Answer {
 export interface Kernel {
   /** One answer a request, in their order. Throws DataPlaneError where there is none. */
   exchange(requests: readonly Uint8Array[]): Answer[];
-  /** So many at a time as one exchange may have. */
-  portions(requests: readonly Uint8Array[]): Uint8Array[][];
+  /** So many at a time as one exchange may have, by what the exchanges before took. */
+  portions(requests: readonly Uint8Array[]): Iterable<Uint8Array[]>;
   /** The errno, 0 for success. Throws DataPlaneError where there is no answer. */
   ask(request: Uint8Array): number;
   /** The same; throws DataPlaneError for any errno that is not expected. */
@@ -72,11 +72,18 @@ export function createKernel(addon: Addon, batch = MOST_REQUESTS): Kernel {
     }
     return answers;
   };
+  let most = batch;
+  const exchange = (requests: readonly Uint8Array[]): Answer[] => {
+    const since = performance.now();
+    const answers = answersTo(requests);
+    most = Math.min(batch, paceAfter(most, requests.length, performance.now() - since));
+    return answers;
+  };
   const ask = (request: Uint8Array) => answersTo([request])[0]!.errno;
   const dumped = (request: Uint8Array) => answersTo([request])[0]!.found;
   return {
-    exchange: answersTo,
-    portions: (requests) => portionsOf(requests, batch),
+    exchange,
+    portions: (requests) => portionsOf(requests, () => most),
     ask,
     demand(request, what, ...expected) {
       const errno = ask(request);
@@ -104,17 +111,27 @@ function inOnePiece(requests: readonly Uint8Array[]): Uint8Array {
   return concat(requests.map((request, index) => numbered(request, index + 1)));
 }
 
-function portionsOf(requests: readonly Uint8Array[], most: number): Uint8Array[][] {
-  const portions: Uint8Array[][] = [];
+/**
+ * So many requests next time: the kernel keeps the event loop as long as it answers, and takes the longer over a policy the
+ * more there are. Less at once where it took too long, one more where it did not.
+ */
+function paceAfter(pace: number, count: number, milliseconds: number): number {
+  return milliseconds > SLICE ? Math.max(1, Math.floor((count * SLICE) / milliseconds)) : pace + 1;
+}
+
+function* portionsOf(requests: readonly Uint8Array[], most: () => number): Generator<Uint8Array[]> {
+  let portion: Uint8Array[] = [];
   let bytes = 0;
   for (const request of requests) {
-    const last = portions.at(-1);
-    const fits = last && last.length < most && bytes + request.length <= MOST_BYTES;
-    if (fits) last.push(request);
-    else portions.push([request]);
-    bytes = request.length + (fits ? bytes : 0);
+    if (portion.length > 0 && (portion.length >= most() || bytes + request.length > MOST_BYTES)) {
+      yield portion;
+      portion = [];
+      bytes = 0;
+    }
+    portion.push(request);
+    bytes += request.length;
   }
-  return portions;
+  if (portion.length > 0) yield portion;
 }
 
 /** Why the kernel refuses; undefined where it does not, or as expected. */

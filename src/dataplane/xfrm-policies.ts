@@ -177,9 +177,14 @@ function claimedOutward(entry: Spd, claimed: Pair[], priority: number): XfrmPoli
   return outward(claimed, priority, 'allow', nobody(entry.acquireReqid));
 }
 
+/** A selector that is one prefix, of that length. */
+interface Block extends Selector {
+  length: number;
+}
+
 interface Pair {
-  local: Selector;
-  remote: Selector;
+  local: Block;
+  remote: Block;
 }
 
 /** Each selector an address prefix and ports of one mask, as the kernel has them. */
@@ -198,13 +203,14 @@ function fit(a: Selector, b: Selector): boolean {
   return a.protocol === 0 || b.protocol === 0 || a.protocol === b.protocol;
 }
 
-function simpler(selector: Selector): Selector[] {
+function simpler(selector: Selector): Block[] {
   return prefixesOf(selector).flatMap(({ address, length }) => {
     const range = selectorOf(`${address}/${length}`)!;
     return portBlocks(selector.startPort, selector.endPort).map(([startPort, endPort]) => ({
       ...selector,
       start: range.start,
       end: range.end,
+      length,
       startPort,
       endPort,
     }));
@@ -317,19 +323,18 @@ export function oneSelector(
   return pair && more.length === 0 ? kernelSelector(pair.local, pair.remote) : undefined;
 }
 
-function kernelSelector(source: Selector, destination: Selector): XfrmSelector {
-  const [from, to] = [prefixesOf(source)[0]!, prefixesOf(destination)[0]!];
+function kernelSelector(source: Block, destination: Block): XfrmSelector {
   const [fromPorts, toPorts] = [portMask(source), portMask(destination)];
   return {
-    destination: toXfrmAddress(to.address),
-    source: toXfrmAddress(from.address),
+    destination: toXfrmAddress(destination.start),
+    source: toXfrmAddress(source.start),
     destinationPort: toPorts.port,
     destinationPortMask: toPorts.mask,
     sourcePort: fromPorts.port,
     sourcePortMask: fromPorts.mask,
     family: FAMILY[familyOf(source.start)],
-    destinationLength: to.length,
-    sourceLength: from.length,
+    destinationLength: destination.length,
+    sourceLength: source.length,
     protocol: source.protocol || destination.protocol,
     link: 0,
     user: 0,

@@ -13,15 +13,13 @@ import {
 } from '../wire/xfrm.ts';
 import { isOurReqid } from './xfrm-kernel.ts';
 import { type OffloadVerdict, policyKey, samePolicy } from './xfrm-policies.ts';
-import { keyOf, placeOf, type Tables } from './xfrm-tables.ts';
+import { placeOf, type Tables } from './xfrm-tables.ts';
 import { eachPiece, newBreath } from './xfrm-work.ts';
 
 /** Policies are looked at again after so many milliseconds though their number is as it should be. */
 const LOOK_AGAIN = 60_000;
 
 export interface Looks {
-  /** The kernel does not say when an SA passed its last packet: the time of the last look that found more than before. */
-  activity: Map<string, { packets: bigint; last: Instant }>;
   /** When all policies were read last, and how many there were besides ours. */
   policies?: { at: Instant; others: number };
 }
@@ -68,27 +66,20 @@ export async function wholePolicies({ policies, claims, standing }: Tables): Pro
   return [...policies.values()].filter(({ id }) => !broken.has(id));
 }
 
-export async function installedSas(tables: Tables, looks: Looks, now: Instant): Promise<InstalledSa[]> {
+export async function installedSas(tables: Tables, now: Instant): Promise<InstalledSa[]> {
   const rows: InstalledSa[] = [];
-  const activity: Looks['activity'] = new Map();
   await eachPiece(tables.kernel, getSas(), (piece) => {
     for (const one of glanceAtSas(piece)) {
-      if (!isOurReqid(one.reqid) || one.id.spi === 0) continue;
-      const row = installedSa(tables, one);
-      const key = keyOf(row.direction, row.spi);
-      const old = looks.activity.get(key) ?? { packets: 0n, last: 0 };
-      const last = row.packets > old.packets ? now : old.last;
-      activity.set(key, { packets: row.packets, last });
-      rows.push(last === 0 ? row : { ...row, last });
+      if (isOurReqid(one.reqid) && one.id.spi !== 0) rows.push(installedSa(tables, one, now));
     }
   });
-  looks.activity = activity;
   return rows;
 }
 
 /** An SA that is not known here has an unknown policy: somebody else's, or of an address that was left. */
-function installedSa({ uses, places }: Tables, { id, packets, bytes }: SaGlance): InstalledSa {
+function installedSa({ uses, places }: Tables, { id, packets, bytes }: SaGlance, now: Instant): InstalledSa {
   const known = places.get(placeOf(id));
+  if (known && packets > (known.activity?.packets ?? 0n)) known.activity = { packets, last: now };
   const direction = known?.direction ?? 'in';
   return {
     spi: id.spi,
@@ -98,6 +89,7 @@ function installedSa({ uses, places }: Tables, { id, packets, bytes }: SaGlance)
     inUse: direction === 'in' || uses.get(known!.policy) === id.spi,
     packets,
     bytes,
+    ...(known?.activity ? { last: known.activity.last } : {}),
   };
 }
 

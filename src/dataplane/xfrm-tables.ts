@@ -1,7 +1,7 @@
 // What this process has put into the kernel's SAD and SPD, and how the kernel follows when that changes.
 
 import { randomInt } from 'node:crypto';
-import type { LinkKind, Policy, SaParameters } from '../policy/sad.ts';
+import type { Instant, LinkKind, Policy, SaParameters } from '../policy/sad.ts';
 import { addPolicy, deletePolicy, setPolicy, type XfrmPolicy, type XfrmSa } from '../wire/xfrm.ts';
 import { DataPlaneError } from './dataplane.ts';
 import { type Claims, claim, newClaims, winnerOf } from './xfrm-claims.ts';
@@ -27,6 +27,8 @@ export type Known = Omit<SaParameters, 'encryption' | 'integrity'> & {
   lookup: Lookup;
   /** Where it was asked for. */
   offload?: OffloadVerdict;
+  /** The kernel does not say when an SA passed its last packet: when a look last found more than before. */
+  activity?: { packets: bigint; last: Instant };
   softTold: boolean;
   /** The kernel removed it at its hard limit. */
   stopped: boolean;

@@ -60,7 +60,7 @@ export function createXfrm(
   const capabilities = { ...probe(kernel), links: links !== undefined };
   const tables = newTables(kernel, journal, left.policies, links);
   const dropsBefore = kernelDrops();
-  const looks: Looks = { activity: new Map() };
+  const looks: Looks = {};
   let overflows = 0n;
   const queue = createQueue(kernel);
   let listener: (event: DataPlaneEvent) => void = () => {};
@@ -92,7 +92,7 @@ export function createXfrm(
       const drops = dropsSince(dropsBefore);
       return {
         policies: await wholePolicies(tables),
-        sas: await installedSas(tables, looks, now),
+        sas: await installedSas(tables, now),
         drops: overflows === 0n ? drops : { ...drops, 'events-lost': overflows },
       };
     },
@@ -147,18 +147,26 @@ const PORTION = 32;
 /** The SAs go. Policies that protect stay and drop, or go too. */
 function* leave(tables: Tables, guards: 'keep' | 'remove'): Work {
   const sas = [...tables.sas.values()];
-  for (const sa of sas) forget(tables, sa);
-  for (const policy of [...tables.uses.keys()]) stopUsing(tables, policy);
+  yield* each(sas, (sa) => forget(tables, sa));
+  yield* each([...tables.uses.keys()], (policy) => stopUsing(tables, policy));
   const policies = [...tables.policies];
-  for (const [id, policy] of policies) {
+  yield* each(policies, ([id, policy]) => {
     if (guards === 'keep') tables.policies.set(id, { ...policy, acquire: false });
     else tables.policies.delete(id);
-  }
+  });
   for (const some of chunks(policies, PORTION)) yield* restate(tables, ...some.map(([id]) => id));
   if (guards === 'remove') yield* dropLeftovers(tables);
   for (const some of chunks(sas, PORTION))
     yield* together(some.map((sa) => demand(deleteSa(saId(sa)), 'SA', ERRNO.ESRCH)));
   if (guards === 'remove') tables.journal.clear();
+}
+
+/** With pauses for the event loop. */
+function* each<T>(all: readonly T[], act: (one: T) => void): Work {
+  for (const some of chunks(all, PORTION)) {
+    some.forEach(act);
+    yield [];
+  }
 }
 
 const everything = () => undefined;

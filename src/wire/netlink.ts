@@ -1,7 +1,7 @@
 // Netlink (Linux include/uapi/linux/netlink.h): messages and attributes, whatever the family.
 // Numbers are in the machine's byte order, which is little-endian wherever Node runs.
 
-import { type Codec, encode, Reader, rest, struct, within } from './codec.ts';
+import { type Codec, Reader, rest, struct, Writer, within } from './codec.ts';
 
 export const FLAG = { REQUEST: 1, ACK: 4, DUMP: 0x300, REPLACE: 0x100, EXCL: 0x200, CREATE: 0x400 };
 const CONTROL = { ERROR: 2, DONE: 3 };
@@ -77,11 +77,12 @@ export function attributes<const R extends Rows>(rows: R): Codec<Attributes<R>> 
       for (const [name, [type, codec]] of Object.entries(rows)) {
         const given = (value as Record<string, unknown>)[name];
         if (given === undefined) continue;
-        const body = encode(codec, given);
-        host16.write(w, body.length + ATTRIBUTE_HEADER_BYTES);
-        host16.write(w, type);
-        w.put(body);
-        w.skip(paddingOf(body.length));
+        const start = w.skip(ATTRIBUTE_HEADER_BYTES);
+        codec.write(w, given);
+        const length = w.length - start;
+        setHost(w, start, 2, length);
+        setHost(w, start + 2, 2, type);
+        w.skip(paddingOf(length));
       }
     },
   };
@@ -95,20 +96,19 @@ const header = struct({ length: host32, type: host16, flags: host16, sequence: h
 
 /** One request. */
 export function message<T>(type: number, flags: number, codec: Codec<T>, value: T): Uint8Array {
-  const body = encode(codec, value);
-  const length = HEADER_BYTES + body.length;
-  const first = encode(header, { length, type, flags: flags | FLAG.REQUEST, sequence: 0, port: 0 });
-  const bytes = new Uint8Array(length + paddingOf(length));
-  bytes.set(first);
-  bytes.set(body, HEADER_BYTES);
-  return bytes;
+  const w = new Writer();
+  header.write(w, { length: 0, type, flags: flags | FLAG.REQUEST, sequence: 0, port: 0 });
+  codec.write(w, value);
+  const { length } = w;
+  setHost(w, 0, 4, length);
+  w.skip(paddingOf(length));
+  return w.finish();
 }
 
-/** The request with that number, by which its answers are known. */
+/** Gives the request that number, by which its answers are known. */
 export function numbered(request: Uint8Array, sequence: number): Uint8Array {
-  const copy = request.slice();
-  copy.set(encode(host32, sequence), SEQUENCE_OFFSET);
-  return copy;
+  for (let i = 0; i < 4; i++) request[SEQUENCE_OFFSET + i] = (sequence >>> (8 * i)) & 0xff;
+  return request;
 }
 
 export interface NetlinkMessage {
@@ -156,9 +156,11 @@ function unsigned(length: number): Codec<number> {
     write(w, value) {
       if (!Number.isInteger(value) || value < 0 || value >= 256 ** length)
         throw new RangeError(`${value} does not fit ${length} bytes`);
-      const octets = new Uint8Array(length);
-      for (let i = 0, left = value; i < length; i++, left = Math.floor(left / 256)) octets[i] = left & 0xff;
-      w.put(octets);
+      setHost(w, w.skip(length), length, value);
     },
   };
+}
+
+function setHost(w: Writer, at: number, length: number, value: number): void {
+  for (let i = 0, left = value; i < length; i++, left = Math.floor(left / 256)) w.set(at + i, 1, left % 256);
 }

@@ -138,8 +138,13 @@ async function round(number: number): Promise<Round> {
   const alone = await watched(async () => {
     for (const set of sets) for (const change of set) await single.plane.apply([change]);
   });
-  await single.plane.close({ guards: 'remove' });
   single.end();
+  const begun = performance.now();
+  const next = open();
+  await next.plane.settle();
+  const restart = (performance.now() - begun) / 1000;
+  await next.plane.close({ guards: 'remove' });
+  next.end();
   if (flushXfrm(addon) > 0) throw new Error('something was left');
   print({ progress: `round ${number}: ${tunnels} tunnels by ip -batch` });
   return {
@@ -153,6 +158,7 @@ async function round(number: number): Promise<Round> {
     stopTurn: stop.turn,
     lookStall: look.stall,
     lookTurn: look.turn,
+    restart,
     look: spent,
   };
 }

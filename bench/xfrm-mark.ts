@@ -18,6 +18,8 @@ export interface Round {
   stopTurn: number;
   lookStall: number;
   lookTurn: number;
+  /** Seconds until nothing is left of what a killed process had. */
+  restart: number;
   /** CPU seconds of one look at everything. */
   look: number;
 }

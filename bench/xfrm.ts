@@ -65,6 +65,7 @@ const MEANING: Record<keyof Round, [what: string, unit: string]> = {
   stopTurn: ['of that the longest turn, CPU time', 'ms'],
   lookStall: ['longest delay while they are looked at', 'ms'],
   lookTurn: ['of that the longest turn, CPU time', 'ms'],
+  restart: ['after SIGKILL, until nothing of them is left', 's'],
   look: ['CPU time of one look at all of them', 's'],
 };
 

@@ -70,7 +70,8 @@ export async function installedSas(tables: Tables, now: Instant): Promise<Instal
   const rows: InstalledSa[] = [];
   await eachPiece(tables.kernel, getSas(), (piece) => {
     for (const one of glanceAtSas(piece)) {
-      if (isOurReqid(one.reqid) && one.id.spi !== 0) rows.push(installedSa(tables, one, now));
+      // Ours end when we say so; with a time of its own it is for a packet that asked, maybe under an SPI of ours that is gone.
+      if (isOurReqid(one.reqid) && one.hardAdded === 0n) rows.push(installedSa(tables, one, now));
     }
   });
   return rows;

@@ -404,10 +404,21 @@ export interface SaGlance {
   reqid: number;
   packets: bigint;
   bytes: bigint;
+  /** Ends by itself so many seconds after it was made: what the kernel keeps for a packet that found no SA; 0 for others. */
+  hardAdded: bigint;
 }
 
 /** Where they stand in struct xfrm_usersa_info. */
-const PLACE = { destination: 56, spi: 72, protocol: 76, bytes: 160, packets: 168, reqid: 208, end: 224 };
+const PLACE = {
+  destination: 56,
+  spi: 72,
+  protocol: 76,
+  hardAdded: 136,
+  bytes: 160,
+  packets: 168,
+  reqid: 208,
+  end: 224,
+};
 
 /** The SAs of a dump; of thousands every second there is no time to read everything. Throws WireError. */
 export function glanceAtSas(received: Uint8Array): SaGlance[] {
@@ -424,6 +435,7 @@ export function glanceAtSas(received: Uint8Array): SaGlance[] {
       reqid: view.getUint32(PLACE.reqid, true),
       packets: view.getBigUint64(PLACE.packets, true),
       bytes: view.getBigUint64(PLACE.bytes, true),
+      hardAdded: view.getBigUint64(PLACE.hardAdded, true),
     };
   });
 }

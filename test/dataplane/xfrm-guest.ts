@@ -14,7 +14,10 @@ import type { Machine, UnderTest } from '../dataplane.suite.ts';
 import { openKernelGateway } from './gateway.ts';
 import { mirrored, outboundSa, policy, range } from './packets.ts';
 
-export const ip = (line: string) => execFileSync('ip', line.split(' '), { encoding: 'utf8' });
+/** Tables of thousands are long. */
+const MOST_TEXT = 2 ** 25;
+export const ip = (line: string) =>
+  execFileSync('ip', line.split(' '), { encoding: 'utf8', maxBuffer: MOST_TEXT });
 export const addon = loadAddon();
 export const gateway = await openKernelGateway();
 const sockets = addon.create(1, 0);
@@ -103,10 +106,10 @@ export const ANYWHERE = {
   remote: [range('0.0.0.0', '255.255.255.255')],
 };
 
-/** The same packet to 10.<second>.0.9, and the answer to it. */
-export function towards(second: number): { packet: Uint8Array; answer: Uint8Array } {
+/** The same packet to 10.<second>.<third>.9, and the answer to it. */
+export function towards(second: number, third = 0): { packet: Uint8Array; answer: Uint8Array } {
   const packet = PACKET.slice();
-  packet[17] = second;
+  packet.set([second, third], 17);
   viewOf(packet).setUint16(10, 0);
   viewOf(packet).setUint16(10, checksum(packet.subarray(0, 20)));
   const answer = packet.slice();

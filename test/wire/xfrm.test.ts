@@ -197,6 +197,7 @@ test('a glance at an SA sees what reading all of it sees', () => {
         reqid: info.reqid,
         packets: info.counters.packets,
         bytes: info.counters.bytes,
+        hardAdded: info.limits.hardAdded,
       },
       name,
     );

@@ -9,7 +9,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { enterChosenGuest } from './choose-guest.ts';
 import { insideGuest } from './guest.ts';
 import { isolate } from './isolate.ts';
-import { build, run, runAsync } from './netns.ts';
+import { build, run, runAsync, sysctl } from './netns.ts';
 import { plantOthers } from './others.ts';
 import { createRoutingDaemon, frrIsMissing } from './routing-daemon.ts';
 import { createSite, type Site } from './site.ts';
@@ -48,7 +48,10 @@ const ENDS = [
 /** Of site a, where others have what we would take: they were there first. */
 const ELSEWHERE = 'routing: { table: 7000, priority: 700, mark: 0x40000000 }, ';
 
-function configure(index: 0 | 1, { name = 'to-peer', more = '', routing = ELSEWHERE } = {}): void {
+function configure(
+  index: 0 | 1,
+  { name = 'to-peer', more = '', routing = ELSEWHERE, table = '' } = {},
+): void {
   const { own, peer, inside, other, routes, lab } = ENDS[index];
   const routed = more === '' ? routes : routes.replace(']', `, ${more}]`);
   sites[
@@ -59,7 +62,7 @@ tunnels:
     mode: route
     peer: ${peer}
     auth: { psk: { file: office.psk } }
-    interface: { name: ${name}, address: [${inside[0]}/30, "${inside[1]}/126"], routes: ${routed} }
+    interface: { name: ${name}, address: [${inside[0]}/30, "${inside[1]}/126"], routes: ${routed}${table} }
     probe: { to: ${other}, every: 200ms }
     liveness: 1s
     rehearsal: false
@@ -111,16 +114,13 @@ function routesTo(namespace: string, network: string): { dev?: string; type?: st
 }
 
 /** Of a ping with that source, how many of the others answered. */
-async function pingFrom(
-  namespace: string,
-  source: string,
-  destination: string,
-  count: number,
-): Promise<number> {
-  const { output } = await runAsync(
-    namespace,
-    ...['ping', '-n', '-c', String(count), '-i', '0.1', '-W', '2', '-I', source, destination],
-  );
+function pingFrom(namespace: string, source: string, destination: string, count: number): Promise<number> {
+  return received(namespace, count, '-I', source, destination);
+}
+
+async function received(namespace: string, count: number, ...target: string[]): Promise<number> {
+  const pace = ['-n', '-c', String(count), '-i', '0.1', '-W', '2'];
+  const { output } = await runAsync(namespace, 'ping', ...pace, ...target);
   return Number(/(\d+) received/.exec(output)?.[1] ?? 0);
 }
 
@@ -272,6 +272,37 @@ async function reloads(): Promise<void> {
   await others();
 }
 
+/** Routes that only marked packets look up: the filter asks for the way back without a mark. */
+async function strictFilter(): Promise<void> {
+  await step('a strict reverse-path filter: named where it drops', async () => {
+    sysctl('gw-a', 'net.ipv4.conf.all.rp_filter=1');
+    demand(
+      (await ping('host-a', '10.2.0.10', 5)) === 5,
+      'it drops what comes back by a route of the main table',
+    );
+    const rule = ['fwmark', '16', 'lookup', '800', 'priority', '300'];
+    const marked = () => received('gw-a', 5, '-m', '16', '-I', '10.1.0.1', '10.2.0.10');
+    run('gw-a', 'ip', 'rule', 'add', ...rule);
+    const before = sites[0].log().length;
+    configure(0, { table: ', table: 800' });
+    const { status, output } = await sites[0].isthmus('reload');
+    demand(status === 0, output);
+    const dropped = await marked();
+    const counted = run('gw-a', 'nstat', '-asz', 'TcpExtIPReversePathFilter').trim().split('\n').at(-1)!;
+    demand(dropped === 0 && !/ 0 /.test(counted), `${dropped} of 5 pings; ${counted}`);
+    const named = /reverse-path filter of to-peer is strict.* table 800.*: (sysctl -w \S+)/;
+    const [, fix] = named.exec(sites[0].log().slice(before)) ?? [];
+    demand(fix !== undefined, sites[0].log().slice(before));
+    run('gw-a', ...(fix.split(' ') as [string, ...string[]]));
+    demand((await marked()) === 5, `still dropped after ${fix}`);
+    run('gw-a', 'ip', 'rule', 'delete', ...rule);
+    sysctl('gw-a', 'net.ipv4.conf.all.rp_filter=0');
+    return `0 of 5 pings, and ${counted.split(/\s+/)[1]} packets counted as filtered; 5 of 5 after ${fix}`;
+  });
+  configure(0);
+  await sites[0].isthmus('reload');
+}
+
 async function routingDaemons(): Promise<void> {
   if (missing) return;
   const speakers = [0, 1].map((index) =>
@@ -340,6 +371,7 @@ try {
   await sitesStart();
   await peerDies();
   await reloads();
+  await strictFilter();
   await routingDaemons();
   await ends(baseline);
 } catch (error) {

@@ -22,21 +22,35 @@ export function begin(parts: Parts): void {
   tell(parts);
 }
 
-function tell({ state: { config }, log, exportKeys, choice, machine }: Parts): void {
+function tell(parts: Parts): void {
+  const {
+    state: { config },
+    log,
+    exportKeys,
+    choice,
+  } = parts;
   if (exportKeys !== undefined) report(log, 'KEYS_EXPORTED', { folder: exportKeys });
   const { name, addresses, tunnels } = config;
   report(log, 'DAEMON_READY', { name, addresses: addresses.join(', '), tunnels: tunnels.length });
   report(log, 'DATAPLANE_CHOSEN', { name: choice.name, why: choice.why });
   for (const lost of choice.lost) report(log, 'HOST_FINDING', { ...lost });
-  for (const finding of preflight(machine, needsOf(config))) report(log, 'HOST_FINDING', { ...finding });
+  tellFindings(parts);
 }
 
-function needsOf(config: Config): Needs {
+/** What of the machine's settings is in the way of the configuration. */
+export function tellFindings(parts: Parts): void {
+  for (const finding of preflight(parts.machine, needsOf(parts)))
+    report(parts.log, 'HOST_FINDING', { ...finding });
+}
+
+function needsOf({ state: { config }, kind }: Parts): Needs {
   return {
     families: familiesOf(config),
     ports: [IKE_PORT, NAT_PORT],
     protocols: protocolsOf(config),
     mark: config.routing.mark,
+    // The kernel does not filter what an XFRM interface has let in (Linux net/ipv4/fib_frontend.c, fib_validate_source).
+    links: kind === 'xfrm' ? [] : config.tunnels.flatMap(({ link }) => link ?? []),
   };
 }
 

@@ -9,6 +9,7 @@ import { type Machine, thisMachine } from '../host/preflight.ts';
 import type { Action } from '../ike/boundary.ts';
 import { createGateway, type Gateway } from '../ike/gateway.ts';
 import { type Addon, loadAddon, type Plane } from '../native.ts';
+import type { LinkKind } from '../policy/sad.ts';
 import { watchFiles } from './credential-files.ts';
 import { createDaemon, type Daemon, usageInterval } from './daemon.ts';
 import { createFetch } from './fetch.ts';
@@ -49,6 +50,8 @@ export interface Parts {
   machine: Machine;
   host: Host;
   links: Links;
+  /** What the kernel's IPsec has for links, where it protects. */
+  kind: LinkKind | undefined;
   port: Port;
   plane: ChosenPlane;
   core: Gateway;
@@ -109,7 +112,7 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
   });
   Object.assign(health, { core, probing });
   return {
-    ...{ file, log, exportKeys, choice, state, addon, native, machine, host, links, port, plane },
+    ...{ file, log, exportKeys, choice, state, addon, native, machine, host, links, kind, port, plane },
     ...{ core, daemon, probing, traffic: createTraffic() },
   };
 }

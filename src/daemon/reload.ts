@@ -3,6 +3,7 @@
 import type { Config } from '../config/config.ts';
 import { type Plan, planReload } from '../config/plan.ts';
 import { HostError } from '../host/host.ts';
+import { tellFindings } from './begin.ts';
 import { watchFiles } from './credential-files.ts';
 import { type Parts, settled } from './parts.ts';
 import { ConfigRefused, readConfig } from './read-config.ts';
@@ -23,6 +24,7 @@ export function reload(parts: Parts, dryRun: boolean): Plan[] {
   links.apply(next, [next]);
   links.close(before, next);
   probing.configure(next.tunnels, host.addresses(), links.ceiling(next));
+  tellFindings(parts);
   for (const { tunnel, effect } of plan) {
     if (effect !== 'untouched') log({ code: 'CONFIG_RELOADED', tunnel, detail: { effect } });
     if (effect === 'rekey') void daemon.command('rekey', tunnel);

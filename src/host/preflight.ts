@@ -2,9 +2,11 @@
 
 import { readFileSync } from 'node:fs';
 import type { Addon } from '../native.ts';
+import type { TunnelLink } from '../policy/tunnel.ts';
 import type { Rule } from '../wire/rtnetlink.ts';
 import { sharedMarks } from './marks.ts';
 import { createKernel } from './netlink.ts';
+import { reversePath } from './reverse-path.ts';
 import { OURS } from './wanted.ts';
 
 export interface Finding {
@@ -33,6 +35,8 @@ export interface Needs {
   protocols: ReadonlySet<'esp' | 'ah'>;
   /** Bits of outer packets. */
   mark: number;
+  /** Of route-based tunnels, but for those whose packets the kernel does not filter. */
+  links: readonly TunnelLink[];
 }
 
 export interface NftEntry {
@@ -60,11 +64,11 @@ export function thisMachine(addon: Addon): Machine {
   };
 }
 
-export function preflight(machine: Machine, { families, ports, protocols, mark }: Needs): Finding[] {
+export function preflight(machine: Machine, { families, ports, protocols, mark, links }: Needs): Finding[] {
   const ruleset = machine.ruleset().filter((entry) => (entry.rule ?? entry.chain)?.table !== OURS.nftables);
   return [
     ...forwarding(machine, families),
-    ...reversePath(machine),
+    ...reversePath(machine, links),
     ...masquerading(ruleset),
     ...firewall(ruleset, ports, protocols),
     ...sharedMarks(mark, machine.rules(), ruleset),
@@ -83,22 +87,6 @@ function forwarding(machine: Machine, families: ReadonlySet<4 | 6>): Finding[] {
       problem: `this machine does not forward IPv${family} packets, so no host behind it can use a tunnel`,
       fix: `sysctl -w ${name}=1`,
     }));
-}
-
-/** Strict (1) drops what comes out of a tunnel when the way back is not through the tunnel's device (RFC 3704). */
-function reversePath(machine: Machine): Finding[] {
-  const strict = ['all', 'default', OURS.device].filter(
-    (device) => machine.read(`/proc/sys/net/ipv4/conf/${device}/rp_filter`)?.trim() === '1',
-  );
-  if (!strict.includes('all') && !strict.includes(OURS.device)) return [];
-  return [
-    {
-      code: 'HOST_STRICT_REVERSE_PATH',
-      problem:
-        'the reverse-path filter is strict: packets from a tunnel are dropped wherever routing is not symmetric',
-      fix: 'sysctl -w net.ipv4.conf.all.rp_filter=2',
-    },
-  ];
 }
 
 /** A masquerade rule in postrouting that does not name another device than ours. */

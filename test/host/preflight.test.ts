@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { holderOf, type Machine, type NftEntry, preflight } from '../../src/host/preflight.ts';
 import { ROUTING } from '../../src/host/wanted.ts';
+import type { TunnelLink } from '../../src/policy/tunnel.ts';
 import type { Rule } from '../../src/wire/rtnetlink.ts';
 
 function machine(files: Record<string, string>, ruleset: NftEntry[] = [], rules: Rule[] = []): Machine {
@@ -9,12 +10,13 @@ function machine(files: Record<string, string>, ruleset: NftEntry[] = [], rules:
 }
 
 const QUIET = { '/proc/sys/net/ipv4/ip_forward': '1\n', '/proc/sys/net/ipv4/conf/all/rp_filter': '2\n' };
-const found = (of: Machine, protocols: ('esp' | 'ah')[] = ['esp']) =>
+const found = (of: Machine, protocols: ('esp' | 'ah')[] = ['esp'], links: TunnelLink[] = []) =>
   preflight(of, {
     families: new Set([4]),
     ports: [500, 4500],
     protocols: new Set(protocols),
     mark: ROUTING.mark,
+    links,
   });
 
 test('a machine that is ready: nothing to say', () => {
@@ -28,18 +30,69 @@ for (const [what, files, code, fix] of [
     'HOST_FORWARDING_OFF',
     'sysctl -w net.ipv4.ip_forward=1',
   ],
-  [
-    'the reverse-path filter is strict',
-    { '/proc/sys/net/ipv4/conf/all/rp_filter': '1\n' },
-    'HOST_STRICT_REVERSE_PATH',
-    'sysctl -w net.ipv4.conf.all.rp_filter=2',
-  ],
 ] as const) {
   test(`${what}: named with the fix`, () => {
     assert.deepEqual(
       found(machine({ ...QUIET, ...files })).map((one) => [one.code, one.fix]),
       [[code, fix]],
     );
+  });
+}
+
+const NETWORK = { address: '10.2.0.0', length: 16 };
+const link = (more: Partial<TunnelLink> = {}): TunnelLink => ({
+  ...{ name: 'to-b', id: 1, addresses: [], routes: [NETWORK], metric: 100 },
+  ...more,
+});
+const filters = (settings: Record<string, number>) =>
+  Object.fromEntries(
+    Object.entries(settings).map(([device, mode]) => [
+      `/proc/sys/net/ipv4/conf/${device}/rp_filter`,
+      `${mode}\n`,
+    ]),
+  );
+const returning = (settings: Record<string, number>, links: TunnelLink[]) =>
+  found(machine({ ...QUIET, ...filters(settings) }), ['esp'], links);
+
+for (const [settings, strict] of [
+  [{ all: 1, 'to-b': 0 }, true],
+  [{ all: 0, 'to-b': 1 }, true],
+  [{ all: 0, default: 1 }, true],
+  [{ all: 0, default: 1, 'to-b': 0 }, false],
+  [{ all: 2, 'to-b': 1 }, false],
+  [{ all: 1, 'to-b': 2 }, false],
+  [{ all: 0, 'to-b': 0 }, false],
+] as const) {
+  test(`the larger setting of the filter counts: ${JSON.stringify(settings)}`, () => {
+    assert.equal(returning(settings, [link({ table: 800 })]).length, strict ? 1 : 0);
+  });
+}
+
+for (const [what, links, why] of [
+  ['routes in a table of their own', [link({ table: 800 })], /to-b is strict.*its routes stand in table 800/],
+  ['no route at all', [link({ routes: [] })], /no route of ours leads to it/],
+  [
+    'a better way back',
+    [link({ metric: 200 }), link({ name: 'to-c' })],
+    /to-b is strict.*to-c has a better route/,
+  ],
+] as const) {
+  test(`the filter is strict, ${what}: named with what mends it for that interface alone`, () => {
+    const [finding, ...more] = returning({ all: 1 }, [...links]);
+    assert.deepEqual(more, []);
+    assert.equal(finding!.code, 'HOST_STRICT_REVERSE_PATH');
+    assert.match(finding!.problem, why);
+    assert.equal(finding!.fix, 'sysctl -w net/ipv4/conf/to-b/rp_filter=2');
+  });
+}
+
+for (const [what, links] of [
+  ['policy-based tunnels only', []],
+  ['a route in the main table', [link()]],
+  ['IPv6, which is not filtered', [link({ table: 800, routes: [{ address: 'fd02::', length: 64 }] })]],
+] as const) {
+  test(`the filter is strict, ${what}: nothing is dropped and nothing said`, () => {
+    assert.deepEqual(returning({ all: 1 }, [...links]), []);
   });
 }
 

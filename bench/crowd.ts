@@ -85,7 +85,7 @@ function mirrored(tunnel: Tunnel): Tunnel {
   };
 }
 
-function node(config: Config, send: (action: Action & { type: 'send' }) => void): Node {
+function node(config: Config, send: (action: Action & { type: 'send' }) => boolean): Node {
   const provider = createNodeProvider();
   const plane = createMemoryPlane(provider);
   const core = createGateway({ provider, capabilities: plane.capabilities });
@@ -121,6 +121,7 @@ async function allUp(config: Config): Promise<{ hub: Node; up: number; upCpu: nu
     const { local: remote, remote: local } = action;
     const bytes = action.bytes.slice();
     setImmediate(() => ends[to]?.daemon.feed({ type: 'datagram', bytes, local, remote }));
+    return true;
   };
   const hub = node(config, towards('spokes'));
   const spokes = node(config, towards('hub'));

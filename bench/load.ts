@@ -47,6 +47,7 @@ const daemon = createDaemon({
   send({ bytes, local, remote }) {
     const marked = local.port === NAT_PORT ? [MARKER, bytes] : [bytes];
     sockets.get(`${local.address} ${local.port}`)?.send(marked, remote.port, remote.address);
+    return true;
   },
   runJob: jobsOf(provider, () => [...configs.values()]),
   clock: () => Math.round(performance.now()),

@@ -1,10 +1,13 @@
-// A path that swallows large packets without a word, found by probes: `scripts/node lab/path-mtu.ts`, with `-- --json` for the
-// results only. What the gateways find, what their hosts are told, and that TCP passes; in both families, inside and outside.
+// A path that swallows large packets without a word, found by probes, and by IKE where nothing inside answers: `npm run path-mtu`,
+// with `-- --json` for the results only, `-- --short` for a slice. What the gateways find, what their hosts are told, and that TCP passes; in both
+// families, inside and outside.
 
 import { randomBytes } from 'node:crypto';
 import type { ChildStatus } from '../src/daemon/status.ts';
 import { isolate } from './isolate.ts';
-import { build, run, runAsync } from './netns.ts';
+import { dropFragments, muteInside, muteMiddle, narrowTo, told, transfer } from './narrow-path.ts';
+import { build, run } from './netns.ts';
+import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { createSite, pause, type Site } from './site.ts';
 import { createSteps, demand } from './steps.ts';
 import { TWO_SITES } from './two-sites.ts';
@@ -24,10 +27,18 @@ const { check, finish } = createSteps(56);
 const a = createSite('gw-a', { 'office.psk': PSK });
 const b = createSite('gw-b', { 'office.psk': PSK });
 
-function configure(site: Site, family: 4 | 6, end: 0 | 1): void {
+interface Wishes {
+  /** Nobody asks inside. */
+  unprobed?: true;
+  /** Further keys of the tunnel. */
+  more?: string;
+}
+
+function configure(site: Site, family: 4 | 6, end: 0 | 1, { unprobed, more = '' }: Wishes = {}): void {
   const [own, peer] = [OUTSIDE[family][end], OUTSIDE[family][1 - end]];
   const [here, there] = end === 0 ? [1, 2] : [2, 1];
-  const probe = (address: string) => (end === 0 ? `, probe: { to: "${address}", every: 200ms }` : '');
+  const probed = end === 0 && !unprobed;
+  const probe = (address: string) => (probed ? `, probe: { to: "${address}", every: 200ms }` : '');
   site.configure(`gateway: { name: ${site.namespace}, address: "${own}" }
 tunnels:
   office:
@@ -35,100 +46,35 @@ tunnels:
     auth: { psk: { file: ${site.folder}/office.psk } }
     start: ${end === 0 ? 'now' : 'wait'}
     df: copy
+    ${more}
     children:
       four: { local: 10.${here}.0.0/16, remote: 10.${there}.0.0/16${probe(`10.${there}.0.1`)} }
       six: { local: "fd0${here}::/64", remote: "fd0${there}::/64"${probe(`fd0${there}::1`)} }
 `);
 }
 
-const NETWORKS = [
-  ['192.0.2.0/24', 'a'],
-  ['198.51.100.0/24', 'b'],
-  ['2001:db8:a::/64', 'a'],
-  ['2001:db8:b::/64', 'b'],
-] as const;
-
-/** The middle forwards no more, and never says so. */
-function narrowTo(bytes: number): void {
-  for (const [network, device] of NETWORKS) {
-    // In the place of the one that the kernel made.
-    const [family, metric] = network.includes(':') ? ['-6', '256'] : ['-4', '0'];
-    const route = ['replace', network, 'dev', device, 'metric', metric, 'mtu', 'lock', String(bytes)];
-    run('internet', 'ip', family, 'route', ...route);
-  }
-}
-
-function muteMiddle(): void {
-  const drop = (what: string) => `add rule inet mute output ${what} drop; `;
-  run(
-    'internet',
-    'nft',
-    `add table inet mute; add chain inet mute output { type filter hook output priority 0; }; ${drop('icmp type destination-unreachable')}${drop('icmpv6 type packet-too-big')}`,
-  );
-}
-
-/** The children once it is so of both. */
+/** The children once it is so of all of them. */
 async function both(
   what: (child: ChildStatus) => boolean,
+  count = 2,
 ): Promise<{ children: ChildStatus[]; after: number }> {
+  let children: ChildStatus[] = [];
+  const after = await until('sizes are known', async () => {
+    children = (await a.tunnel('office')).children;
+    return children.length === count && children.every(what);
+  });
+  return { children, after };
+}
+
+/** Milliseconds that it took. */
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<number> {
   const began = performance.now();
-  for (;;) {
-    const { children } = await a.tunnel('office');
+  while (!(await holds())) {
     const after = Math.round(performance.now() - began);
-    if (children.length === 2 && children.every(what)) return { children, after };
-    if (after > 60_000) throw new Error(`not after ${after} ms: ${JSON.stringify(children)}`);
+    demand(after < 60_000, `not ${what} after ${after} ms: ${JSON.stringify(await a.tunnel('office'))}`);
     await pause(100);
   }
-}
-
-/** What a host learns that may not fragment: the size that it is told, or how many of its packets were answered. */
-async function told(to: string, bytes: number): Promise<number | undefined> {
-  const six = to.includes(':');
-  const { output } = await runAsync(
-    'host-a',
-    ...[
-      'ping',
-      '-n',
-      '-c',
-      '2',
-      '-i',
-      '0.2',
-      '-W',
-      '1',
-      '-M',
-      'do',
-      '-s',
-      String(bytes - (six ? 48 : 28)),
-      to,
-    ],
-  );
-  const mtu = /mtu ?[=:] ?(\d+)/.exec(output)?.[1];
-  return mtu === undefined ? undefined : Number(mtu);
-}
-
-const RECEIVE = (family: string) => `
-import socket
-s = socket.socket(socket.${family}); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('', 7777)); s.listen(); s.settimeout(20)
-c, _ = s.accept(); c.settimeout(20)
-n = 0
-while n < 1000000: n += len(c.recv(65536)) or exit(1)
-print(n, c.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))`;
-const SEND = (family: string, to: string) => `
-import socket, time
-for i in range(50):
-    s = socket.socket(socket.${family}); s.settimeout(20)
-    try: s.connect(('${to}', 7777)); break
-    except ConnectionRefusedError: time.sleep(0.1)
-s.sendall(bytes(1000000)); s.shutdown(socket.SHUT_WR); s.recv(1)`;
-
-/** A megabyte from host-a; the largest segment that was agreed on. */
-async function transfer(to: string): Promise<number> {
-  const family = to.includes(':') ? 'AF_INET6' : 'AF_INET';
-  const receiving = runAsync('host-b', 'python3', '-c', RECEIVE(family));
-  const { status, output } = await runAsync('host-a', 'python3', '-c', SEND(family, to));
-  const received = await receiving;
-  demand(status === 0 && received.status === 0, `${output}${received.output}`);
-  return Number(received.output.trim().split(' ')[1]);
+  return Math.round(performance.now() - began);
 }
 
 build(TWO_SITES);
@@ -185,4 +131,107 @@ await check('the path becomes narrower while it is in use', async () => {
 });
 
 for (const site of [a, b]) await site.kill('SIGTERM');
+
+/** What IKE found, and that it says how. */
+async function foundByIke(most: number, estimate: boolean, children = 2): Promise<string> {
+  const { children: all, after } = await both(({ pathMtu }) => pathMtu !== undefined, children);
+  for (const { name, pathMtu } of all) {
+    const { mtu, by } = pathMtu!;
+    demand(mtu <= most && mtu > most - 8, `${mtu} bytes of ${most} in ${name}`);
+    demand(by === 'ike' && (pathMtu!.estimate === true) === estimate, JSON.stringify(pathMtu));
+  }
+  const { output } = await a.isthmus('status');
+  demand(output.includes('an estimate') === estimate, output);
+  demand(a.log().includes('[OUTER_PATH_BLACK_HOLE]'), 'the log does not say so');
+  return `${all.map(({ pathMtu }) => pathMtu!.mtu).join(' and ')} bytes of ${most}, after ${after} ms`;
+}
+
+async function betweenOurs(family: 4 | 6, encapsulation: 'udp' | 'esp'): Promise<void> {
+  const most = NARROW[family] - AROUND[family] + (encapsulation === 'udp' ? 0 : 8);
+  narrowTo(NARROW[family]);
+  const wishes = { unprobed: true, more: `encapsulation: ${encapsulation}` } as const;
+  configure(a, family, 0, wishes);
+  configure(b, family, 1, wishes);
+  await b.start();
+  await a.start();
+  const what = encapsulation === 'udp' ? 'found by IKE' : 'an estimate by IKE for plain ESP';
+  await check(`over IPv${family}, nobody asks inside: ${what}`, () =>
+    foundByIke(most, encapsulation === 'esp'),
+  );
+  for (const site of [a, b]) await site.kill('SIGTERM');
+}
+
+/**
+ * An address inside that answers nothing. Debian's strongSwan takes an INFORMATIONAL in IKE fragments for a check of its mediation
+ * extension, and drops it: where the middle drops IP fragments as well, it cannot be asked.
+ */
+async function withStrongswan(): Promise<void> {
+  const most = NARROW[4] - AROUND[4];
+  const peer = createStrongswan('gw-b');
+  narrowTo(NARROW[4]);
+  muteInside('gw-b', 'host-b');
+  // The guards that our own gateway left there.
+  await b.isthmus('flush');
+  run('host-a', 'ip', '-4', 'route', 'flush', 'cache');
+  a.configure(`gateway: { name: gw-a, address: 192.0.2.1 }
+tunnels:
+  office:
+    peer: 198.51.100.1
+    auth: { psk: { file: ${a.folder}/office.psk } }
+    local: 10.1.0.0/16
+    remote: 10.2.0.0/16
+    esp-suites: [aes-gcm-16-256]
+    probe: { to: 10.2.0.10, every: 200ms }
+`);
+  await peer.start();
+  await peer.configure({
+    localAddress: '198.51.100.1',
+    remoteAddress: '192.0.2.1',
+    psk: PSK,
+    local: '10.2.0.0/16',
+    remote: '10.1.0.0/16',
+    ike: ['aes-gcm-16-256 / prf-hmac-sha2-256 / x25519'],
+    esp: ['aes-gcm-16-256'],
+  });
+  await a.start();
+  await check('strongSwan, nothing inside answers: found by IKE', () => foundByIke(most, false, 1));
+  await check('strongSwan: a host that may not fragment is told', async () => {
+    const mtu = await told('10.2.0.10', 1380);
+    demand(mtu !== undefined && mtu <= most && mtu > most - 8, `it was told ${mtu}`);
+    return `${mtu} bytes`;
+  });
+  await check('strongSwan: TCP passes', async () => {
+    const segment = await transfer('10.2.0.10');
+    demand(segment <= most - 40, `segments of ${segment} bytes`);
+    return `a megabyte in segments of ${segment} bytes`;
+  });
+  await check('strongSwan: its SAs are those of the beginning, and are rekeyed', async () => {
+    const [rekeys, vanished] = [/\[IKE_REKEYED\]/g, /\[PEER_VANISHED\]/g].map((code) => a.log().match(code));
+    demand(!rekeys && !vanished, a.log());
+    const { code } = await a.command('rekey', 'office');
+    demand(code === 'OK', code);
+    return (await peer.sas()).split('\n')[0]!;
+  });
+  await a.kill('SIGTERM');
+  dropFragments('gw-b');
+  await a.start();
+  await check('strongSwan, and IP fragments are dropped: it says that it cannot ask', async () => {
+    const after = await until('PATH_STUCK', () => a.log().includes('[PATH_STUCK]'));
+    demand(!a.log().includes('[PEER_VANISHED]'), a.log());
+    const { children } = await a.tunnel('office');
+    demand(children.length === 1 && children[0]!.pathMtu === undefined, JSON.stringify(children));
+    return `after ${after} ms; the child stands`;
+  });
+  await a.kill('SIGTERM');
+  await peer.stop();
+}
+
+if (!process.argv.includes('--short')) {
+  await betweenOurs(4, 'udp');
+  await betweenOurs(6, 'udp');
+  await betweenOurs(4, 'esp');
+}
+const missing = strongswanIsMissing();
+if (missing) console.error(missing);
+else await withStrongswan();
 finish('checks pass');

@@ -400,8 +400,9 @@ napi_value jsSend(napi_env env, napi_callback_info info) {
   Plane* plane = arguments.plane();
   const Endpoint local = arguments.endpoint(), remote = arguments.endpoint();
   const Bytes bytes = arguments.bytes();
+  const bool whole = arguments.flag();
   if (!arguments.ok()) return nullptr;
-  return toFlag(env, plane->port.send(local, remote, bytes.data, bytes.length));
+  return toFlag(env, plane->port.send(local, remote, bytes.data, bytes.length, whole));
 }
 
 /** Five elements a datagram: local address, local port, remote address, remote port, bytes. */

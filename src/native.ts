@@ -56,6 +56,8 @@ export interface Addon {
     remote: Uint8Array,
     remotePort: number,
     bytes: Uint8Array,
+    /** Or not at all: never in fragments. */
+    whole: boolean,
   ): boolean;
   /** Five elements a datagram: local address and port, remote address and port, bytes. */
   take(plane: Plane): (Uint8Array | number)[];

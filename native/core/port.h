@@ -65,8 +65,8 @@ class Port {
   /** Lets the thread call `begin` and `end`, though nothing has come. Any thread. */
   void rouse(size_t worker);
 
-  /** An IKE message; the non-ESP marker is added on the NAT port. False when it could not be sent. */
-  bool send(const Endpoint& local, const Endpoint& remote, const uint8_t* bytes, size_t length);
+  /** An IKE message; the non-ESP marker is added on the NAT port. False when it could not be sent. `whole`: never in fragments. */
+  bool send(const Endpoint& local, const Endpoint& remote, const uint8_t* bytes, size_t length, bool whole);
   /** How many packets could not be sent. One thread for each worker. */
   size_t sendEsp(size_t worker, const Train* trains, size_t count);
 
@@ -108,6 +108,7 @@ class Port {
   size_t sendPieces(Socket& socket, const Train& train) const;
   bool sendFragments(Socket& socket, const Train& train, const uint8_t* packet, size_t bytes) const;
   std::string openSockets(Worker& worker, const Address& address, const Options& options);
+  static void setWhole(const Socket& socket, bool whole);
   static std::string leaveEspToKernel(const Socket& socket);
   std::string openSocket(Worker& worker, Kind kind, const Address& address, uint16_t port, const Options& options);
 

@@ -49,6 +49,8 @@ function printTunnels({
       `certificate ${subject} ${days < 0 ? 'has ended' : `ends in ${days} days`} (${resting.slice(0, 5).join(', ')})`,
     );
   for (const { name, interface: link } of tunnels) if (link) print(`${name}: ${linkText(link)}`);
+  for (const { name, children } of tunnels)
+    for (const child of children) if (child.pathMtu) print(`${name}: ${pathMtuText(child)}`);
   for (const { name, why } of tunnels) if (why) print(`${name}: ${why}`);
   for (const { name, children } of tunnels)
     for (const child of children) printOffload(children.length > 1 ? `${name}/${child.name}` : name, child);
@@ -104,6 +106,13 @@ function proofText({ in: into, probe }: ChildStatus): string {
   if (probe?.rtt !== undefined) parts.push(`${probe.rtt.toFixed(1)} ms`);
   if (probe?.loss) parts.push(`${Math.round(probe.loss * 100)} % lost`);
   return parts.join(', ');
+}
+
+function pathMtuText({ name, pathMtu }: TunnelStatus['children'][number]): string {
+  const { mtu, by, estimate } = pathMtu!;
+  const how = by === 'probe' ? 'as probes show' : 'as IKE shows for our direction';
+  const doubt = estimate ? ', an estimate: packets of the tunnel travel another way than IKE' : '';
+  return `packets of up to ${mtu} bytes pass through ${name}, ${how}${doubt}`;
 }
 
 export const SHOW = {

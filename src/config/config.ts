@@ -181,6 +181,7 @@ function resolveTunnel(
     rehearsal: entry.rehearsal ?? DEFAULTS.rehearsal,
     keepalive: keepalive ?? 0,
     ...(fragmentation === 'off' ? {} : { fragmentation }),
+    ...((entry['path-mtu'] ?? DEFAULTS['path-mtu']) === 'off' ? {} : { findPathMtu: true as const }),
     ...(link ? { link } : {}),
     ...ppkOf(authParts),
     ...kernelOf(entry, routing, at),

@@ -52,12 +52,14 @@ export const DEFAULTS = {
   keepalive: '20s',
   /** Only what is larger than a fragment is cut, and only where the peer can join it. */
   fragmentation: 'auto',
+  /** Where a path is narrower than the links at its ends, nobody else says so in time; peers without IKE fragments are not asked. */
+  'path-mtu': 'find',
   mtu: 1500,
   /** Needs no ESP in the kernel, and waits for an SA instead of dropping. */
   dataplane: 'engine',
   /** Hardware with faults of its own is for those who name it. */
   offload: 'off',
-  /** Fragments arrive where a path is narrower than we think; nobody finds out how narrow yet. */
+  /** Fragments arrive where a path is narrower than we think, until it is known how narrow. */
   df: 'clear',
   /** RFC 4301 §5.1.2: copied, so that voice stays voice on the way. */
   dscp: 'copy',

@@ -38,7 +38,7 @@ function effectOn(next: Tunnel, before: Config, after: Config): Effect {
 }
 
 /** Probes look at a tunnel and change nothing of it; addresses and routes of its interface are the machine's. */
-function negotiated({ link, ...tunnel }: Tunnel): Tunnel {
+function negotiated({ link, findPathMtu: _, ...tunnel }: Tunnel): Tunnel {
   return {
     ...tunnel,
     children: tunnel.children.map(({ probe: _, ...child }) => child),

@@ -287,6 +287,12 @@ const tunnelShape = {
   xfrm: xfrmShape
     .optional()
     .describe('what only the IPsec of the kernel knows of, with `dataplane: xfrm`; see below'),
+  'path-mtu': z
+    .enum(['find', 'off'])
+    .optional()
+    .describe(
+      'how large a packet reaches the peer in one piece, where no `probe` shows it: asked by IKE messages of many sizes, or not',
+    ),
   keepalive: text.optional().describe('keep a NAT open with a byte after this time without traffic'),
   fragmentation: z
     .union([z.enum(['auto', 'off']), z.number().int().min(256).max(9000)])

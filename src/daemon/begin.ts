@@ -8,7 +8,7 @@ import { IKE_PORT, NAT_PORT } from './port.ts';
 import { report } from './report.ts';
 
 export function begin(parts: Parts): void {
-  const { state, addon, native, host, links, port, plane, core, daemon, probing } = parts;
+  const { state, addon, native, port, plane, core, daemon } = parts;
   const { tunnels } = state.config;
   addon.start(native, () => {
     plane.deliver();
@@ -17,9 +17,17 @@ export function begin(parts: Parts): void {
   });
   daemon.feed({ type: 'configure', changes: tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })) });
   void daemon.changed().then(plane.settle);
-  probing.configure(tunnels, host.addresses(), links.ceiling(state.config));
+  configureProbes(parts);
   port.know(core.takeSpiChanges());
   tell(parts);
+}
+
+/** Of what is in use: whether packets pass, and how large they may be. */
+export function configureProbes({ state, host, links, probing, outside }: Parts): void {
+  const { tunnels, mtu } = state.config;
+  const mtuOf = links.ceiling(state.config);
+  probing.configure(tunnels, host.addresses(), mtuOf);
+  outside.configure(tunnels, mtu, mtuOf);
 }
 
 function tell(parts: Parts): void {

@@ -1,6 +1,7 @@
 // What a daemon looks after by itself: counters, addresses of the machine, sizes that pass, credentials on disk.
 
 import { HostError } from '../host/host.ts';
+import { configureProbes } from './begin.ts';
 import { createExpiryLog, type Ending, endingsOf } from './expiry.ts';
 import type { Parts } from './parts.ts';
 import { ConfigRefused } from './read-config.ts';
@@ -27,7 +28,8 @@ export function endings({ state, core }: Parts): Ending[] {
 }
 
 /** Counters for the status; an address that came or went, for the core and for the routes' sources; sizes that were found. */
-function sampler({ log, state, host, links, daemon, probing, traffic }: Parts): () => void {
+function sampler(parts: Parts): () => void {
+  const { log, state, host, links, daemon, traffic } = parts;
   let own = host.addresses();
   return () => {
     traffic.update(daemon.snapshot());
@@ -40,7 +42,7 @@ function sampler({ log, state, host, links, daemon, probing, traffic }: Parts): 
       state.resized = false;
       if (moved) daemon.feed({ type: 'addresses', local: now });
       links.apply(state.config, [state.config]);
-      probing.configure(state.config.tunnels, now, links.ceiling(state.config));
+      configureProbes(parts);
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
       report(log, 'HOST_REFUSED', { message: error.message });

@@ -11,8 +11,8 @@ import type { Log } from './report.ts';
 export interface DaemonParts {
   core: Core;
   plane: DataPlane;
-  /** Hands a datagram to the socket; never waits. */
-  send: (action: Extract<Action, { type: 'send' }>) => void;
+  /** Hands a datagram to the socket; never waits. False where it did not leave. */
+  send: (action: Extract<Action, { type: 'send' }>) => boolean;
   runJob: (job: Job) => Promise<JobResult>;
   /** Milliseconds of CLOCK_BOOTTIME. */
   clock: () => Instant;
@@ -29,6 +29,8 @@ export interface Daemon {
   feed(event: Event): void;
   /** Resolves with the code of `command-done`. */
   command(command: Command, tunnel: string, child?: string): Promise<ReportCode>;
+  /** Whether an IP packet of so many bytes reaches the peer in one piece: OK, PATH_LOST, PATH_REFUSED, or not found out. */
+  measure(tunnel: string, size: number, patience: number): Promise<ReportCode>;
   /** Resolves when the data plane has got every change asked for so far. */
   changed(): Promise<void>;
   /** What the data plane said last; refreshed every second or more often. */
@@ -76,9 +78,17 @@ export function createDaemon(parts: DaemonParts): Daemon {
 
   /** A peer that reads our DELETE drops what we still send with the old SA: first the data plane turns to the other one. */
   function sendAfter(made: readonly Promise<void>[], action: Extract<Action, { type: 'send' }>): void {
-    if (made.length === 0) return parts.send(action);
-    const sent = Promise.all(made).then(() => parts.send(action));
+    if (made.length === 0) return transmit(action);
+    const sent = Promise.all(made).then(() => transmit(action));
     changes = Promise.all([changes, sent]).then(() => {});
+  }
+
+  /** Resolves with the code of `command-done` to an event with that id. */
+  function answered(event: (id: number) => Event): Promise<ReportCode> {
+    const id = nextCommand++;
+    const done = new Promise<ReportCode>((resolve) => commands.set(id, resolve));
+    feed(event(id));
+    return done;
   }
 
   function perform(action: Exclude<Action, { type: 'send' | 'dataplane' }>): void {
@@ -96,6 +106,12 @@ export function createDaemon(parts: DaemonParts): Daemon {
       case 'report':
         return log(action);
     }
+  }
+
+  /** A datagram that cannot be sent is a lost one: it will be sent again. But of one that is too large the core is told. */
+  function transmit(action: Extract<Action, { type: 'send' }>): void {
+    if (parts.send(action) || !action.whole) return;
+    queueMicrotask(() => feed({ type: 'unsent', bytes: action.bytes }));
   }
 
   /** In the core's order; which of them may be done side by side, the data plane knows. */
@@ -152,12 +168,13 @@ export function createDaemon(parts: DaemonParts): Daemon {
     refresh,
     changed: () => changes,
     snapshot: () => last,
-    command(command, tunnel, child) {
-      const id = nextCommand++;
-      const done = new Promise<ReportCode>((resolve) => commands.set(id, resolve));
-      feed({ type: 'command', id, command, tunnel, ...(child === undefined ? {} : { child }) });
-      return done;
-    },
+    command: (command, tunnel, child) =>
+      answered((id) => ({
+        type: 'command',
+        ...{ id, command, tunnel },
+        ...(child === undefined ? {} : { child }),
+      })),
+    measure: (tunnel, size, patience) => answered((id) => ({ type: 'measure', id, tunnel, size, patience })),
     async stop(deadline) {
       feed({ type: 'shutdown', deadline: clock() + deadline });
       await goodbye(core, clock, deadline);

@@ -30,8 +30,8 @@ export async function overview(parts: Parts): Promise<Status> {
   };
 }
 
-function tunnelsOf({ state, addon, core, links, probing, traffic }: Parts): TunnelStatus[] {
-  const proofs = { traffic, probes: probing, pathMtus: probing.pathMtus };
+function tunnelsOf({ state, addon, core, links, probing, pathMtus, traffic }: Parts): TunnelStatus[] {
+  const proofs = { traffic, probes: probing, pathMtus };
   const [now, failures] = [addon.bootTime(), core.failures()];
   const configured = new Map(state.config.tunnels.map((tunnel) => [tunnel.name, tunnel]));
   return core.tunnels().flatMap((view) => {

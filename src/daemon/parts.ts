@@ -17,6 +17,7 @@ import { createJobs } from './jobs.ts';
 import { createJudge } from './judge.ts';
 import { createKeyExport, type KeyExport } from './key-export.ts';
 import { createLinks, type Links, type LinksOptions } from './links.ts';
+import { type ChildPathMtus, createOutsideMtus, eitherWay, type OutsideMtus } from './path-mtu-outside.ts';
 import { type ChosenPlane, choosePlane } from './plane.ts';
 import { type Choice, choose } from './plane-choice.ts';
 import { openPort, type Port } from './port.ts';
@@ -57,6 +58,8 @@ export interface Parts {
   core: Gateway;
   daemon: Daemon;
   probing: Probing;
+  outside: OutsideMtus;
+  pathMtus: ChildPathMtus;
   traffic: Traffic;
 }
 
@@ -99,6 +102,9 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
       if (isNewChild(action)) probing.hasten(action.tunnel, action.detail.child);
     },
   });
+  const resized = () => {
+    state.resized = true;
+  };
   const probing = createProbing({
     ...{ addon, plane: native, clock: addon.bootTime, upSince: core.carriedSince },
     log(told) {
@@ -106,14 +112,17 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
       lookSoon();
     },
     silent: (tunnel) => daemon.feed({ type: 'silence', tunnel }),
-    resized: () => {
-      state.resized = true;
-    },
+    resized,
   });
-  Object.assign(health, { core, probing });
+  const outside = createOutsideMtus({
+    ...{ clock: addon.bootTime, log, resized, measure: daemon.measure, probe: probing.of },
+    ...{ upSince: core.carriedSince, roomInside: core.roomInside },
+  });
+  const pathMtus = eitherWay(probing.pathMtus, outside);
+  Object.assign(health, { core, probing, pathMtus });
   return {
     ...{ file, log, exportKeys, choice, state, addon, native, machine, host, links, kind, port, plane },
-    ...{ core, daemon, probing, traffic: createTraffic() },
+    ...{ core, daemon, probing, outside, pathMtus, traffic: createTraffic() },
   };
 }
 
@@ -126,13 +135,14 @@ export function settled(config: Config, { name }: Choice): Config {
 interface Health {
   core?: Gateway;
   probing?: Probing;
+  pathMtus?: ChildPathMtus;
 }
 
 function healthOf(health: Health, addon: Addon): Pick<LinksOptions, 'isTaken' | 'probe' | 'pathMtu'> {
   return {
     isTaken: (tunnel, child) => health.core?.isTaken(tunnel, child, addon.bootTime()) ?? false,
     probe: (policy) => health.probing?.of(policy, addon.bootTime()),
-    pathMtu: (policy) => health.probing?.pathMtus.limit(policy),
+    pathMtu: (policy) => health.pathMtus?.limit(policy),
   };
 }
 

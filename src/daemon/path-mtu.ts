@@ -1,29 +1,53 @@
-// The largest packet that passes through a tunnel, both ways, found with echo requests of many sizes that may not be
-// fragmented (RFC 4821 §3: probes alone decide, whether or not "too big" messages come). Decides; sends nothing itself.
+// The largest packet that passes, found with probes of many sizes that may not be fragmented (RFC 4821 §3, RFC 8899 §3: they
+// alone decide, whether or not "too big" messages come). Decides; sends nothing itself. What a probe is, others know.
 
 import { Agenda } from '../ike/agenda.ts';
+import type { ReportCode } from '../ike/errors.ts';
 import type { Instant } from '../policy/sad.ts';
-import type { IpAddress } from '../wire/address.ts';
-import type { ProbeStatus } from './probes.ts';
 import type { Log } from './report.ts';
 import { fromTheTop, isOver, narrow, type Search, searchOf } from './size-search.ts';
 
+/** Bytes of an IP packet that always passes: RFC 791 §3.2, what every host takes; RFC 8200 §5, what every link carries. */
+export const FLOOR = { 4: 576, 6: 1280 };
+
 export interface PathMtusOptions {
-  /** Since when a tunnel is up, while it has that child: one that comes up again is looked at anew. */
-  upSince(tunnel: string, child: string): Instant | undefined;
-  /** What the small probes of a child show: whether anything passes at all. */
-  probe(policy: string, now: Instant): ProbeStatus | undefined;
+  /** Since when a target can be asked for: one that comes up again is looked at anew. */
+  upSince(target: PathMtuTarget): Instant | undefined;
+  /** Whether small packets pass, without which it is no question of size. */
+  small(target: PathMtuTarget, now: Instant): Small;
+  /**
+   * `deduced`: nobody says that a probe came to nothing; it did where no answer came in time, and small packets passed
+   * meanwhile. `told`: by `lost`, when small ones have passed.
+   */
+  silence: 'deduced' | 'told';
+  /**
+   * Milliseconds: what was found is tried again so often; an answer is waited for so long at least; whether anything can be
+   * asked at all is looked at so often.
+   */
+  pace: { verify: number; least: number; look: number };
+  /** What is said where another size passes than before; `blackHole`: and nobody says that more is too big. */
+  codes: { other: ReportCode; blackHole: ReportCode };
   log: Log;
-  /** What fits through the tunnel is another size than before. */
+  /** What fits is another size than before. */
   changed(tunnel: string): void;
 }
 
-/** What is to be found out. Sizes are bytes of IP packets inside the tunnel. */
+export interface Small {
+  pass: boolean;
+  /** Milliseconds there and back. */
+  rtt?: number;
+  /** Milliseconds since one did. */
+  age?: number;
+}
+
+/** What is to be found out. Sizes are bytes of IP packets. */
 export interface PathMtuTarget {
-  policy: string;
+  /** Its own among all. */
+  key: string;
   tunnel: string;
-  child: string;
-  /** What always passes (RFC 791 §3.2, RFC 8200 §5). */
+  /** Missing: of the tunnel as a whole. */
+  child?: string;
+  /** What always passes. */
   floor: number;
   /** What would pass over the path that the configuration names. */
   ceiling: number;
@@ -31,18 +55,21 @@ export interface PathMtuTarget {
   byDevice: boolean;
 }
 
-/** One echo request to be sent. */
+/** One probe to be sent. */
 export interface DueSize {
-  /** Stands in the packet, and names the target when it comes back. */
+  of: PathMtuTarget;
+  /** The two name it when it comes back. */
   target: number;
   sequence: number;
-  source: IpAddress;
-  destination: IpAddress;
   size: number;
+  /** Milliseconds that its answer is waited for. */
+  patience: number;
 }
 
+type Named = Pick<DueSize, 'target' | 'sequence'>;
+
 export interface PathMtuStatus {
-  /** Bytes of the largest packet that passes inside the tunnel. */
+  /** Bytes of the largest packet that passes. */
   mtu: number;
   /** Milliseconds since it was found. */
   age: number;
@@ -52,25 +79,32 @@ export interface PathMtus {
   /** All that there are. */
   configure(targets: readonly PathMtuTarget[], now: Instant): void;
   due(now: Instant): DueSize[];
-  answered(answer: { target: number; sequence: number; source: IpAddress }, now: Instant): void;
+  /** The key of a target. */
+  named(target: number): string | undefined;
+  answered(probe: Named, now: Instant): void;
   /** It does not even leave this machine. */
-  refused(target: number, sequence: number, now: Instant): void;
+  refused(probe: Named, now: Instant): void;
+  /** It came to nothing, and small ones pass. */
+  lost(probe: Named, now: Instant): void;
+  /** Nobody knows what came of it. */
+  undecided(probe: Named, now: Instant): void;
   next(): Instant | undefined;
-  of(policy: string, now: Instant): PathMtuStatus | undefined;
+  of(key: string, now: Instant): PathMtuStatus | undefined;
   /** Bytes that packets are to be kept to; undefined where none are known, and while more is tried through a device. */
-  limit(policy: string): number | undefined;
+  limit(key: string): number | undefined;
 }
 
 /** A size is given up when so many in a row came to nothing. */
 const TRIES = 3;
-/** Milliseconds that an answer is waited for: four times what a small one takes, within bounds. */
-const WAIT = { times: 4, least: 200, most: 2000 };
-/** What was found is tried again so often, milliseconds. */
-const VERIFY = 10_000;
+/** Milliseconds that an answer is waited for: so many times what a small one takes, but no longer. */
+const WAIT = { times: 4, most: 2000 };
+/** What nobody knows the outcome of is asked again after so long; and who should have said what came of it, did not. */
+const UNDECIDED = 5000;
+const FORGOTTEN = 120_000;
 /** More is tried so often (RFC 4821 §7.7). */
 const AGAIN = 600_000;
-/** Whether small probes are answered is looked at so often, milliseconds. */
-const LOOK = 1000;
+/** Many are not looked at in one moment. */
+const GOLDEN = 0.618_034;
 
 /** What was seen since the tunnel is up. */
 interface Run {
@@ -86,7 +120,9 @@ interface Run {
    * The number of the probe that is waited for; when its size was asked for the first time; whether it stays undecided until a
    * small packet passes, and then is asked once more: too large is only what is lost where small ones are not.
    */
-  waiting?: { sequence: number; first: Instant; undecided: boolean };
+  waiting?: { sequence: number; first: Instant; at: Instant; undecided: boolean };
+  /** Milliseconds there and back, where no small packets show it. */
+  rtt?: number;
 }
 
 interface State {
@@ -96,27 +132,30 @@ interface State {
   run: Run;
 }
 
-export function createPathMtus({ upSince, probe, log, changed }: PathMtusOptions): PathMtus {
+export function createPathMtus(options: PathMtusOptions): PathMtus {
+  const { upSince, small: smallOf, pace, codes, log, changed } = options;
+  const told = options.silence === 'told';
   const states = new Map<string, State>();
   const byNumber = new Map<number, State>();
   const agenda = new Agenda();
   let nextNumber = 1;
 
-  function ask(state: State, small: ProbeStatus, size: number, now: Instant): DueSize[] {
-    const { number: target, run } = state;
+  function ask(state: State, small: Small, size: number, now: Instant): DueSize[] {
+    const { number: target, run, target: of } = state;
     const again = run.search ? run.search.tries > 1 : run.missed > 0;
     const first = again ? (run.waiting?.first ?? now) : now;
     const sequence = state.sequence++ % 65_536;
-    run.waiting = { sequence, first, undecided: false };
-    agenda.put(state.target.policy, now + patience(small.rttSmoothed));
-    return [{ target, sequence, source: small.from!, destination: small.to, size }];
+    run.waiting = { sequence, first, at: now, undecided: false };
+    const patience = patienceOf(small.rtt ?? run.rtt, pace.least);
+    agenda.put(of.key, now + (told ? FORGOTTEN : patience));
+    return [{ of, target, sequence, size, patience }];
   }
 
   /** What is to be asked next; where nothing is, the search has found something. */
-  function proceed(state: State, small: ProbeStatus, now: Instant): DueSize[] {
+  function proceed(state: State, small: Small, now: Instant): DueSize[] {
     const { run, target } = state;
     if (!run.search && run.found && now < run.againAt) return ask(state, small, run.found.mtu, now);
-    if (!run.search && widen(state)) return pause(target.policy, now + LOOK);
+    if (!run.search && widen(state)) return pause(target.key, now + pace.look);
     run.search ??= fromTheTop(run.found?.mtu ?? target.floor, target.ceiling);
     if (isOver(run.search)) return settle(state, run.search, now);
     run.search.tries++;
@@ -132,13 +171,13 @@ export function createPathMtus({ upSince, probe, log, changed }: PathMtusOptions
   }
 
   function settle({ target, run }: State, { good, silent }: Search, now: Instant): DueSize[] {
-    const { tunnel, child, ceiling, policy } = target;
+    const { tunnel, child, ceiling, key } = target;
     const before = run.found?.mtu ?? ceiling;
     delete run.search;
     delete run.waiting;
     run.missed = 0;
     run.againAt = now + AGAIN;
-    agenda.put(policy, now + VERIFY);
+    agenda.put(key, now + pace.verify);
     const { widened } = run;
     run.widened = false;
     if (run.found?.mtu === good) {
@@ -147,34 +186,33 @@ export function createPathMtus({ upSince, probe, log, changed }: PathMtusOptions
     }
     run.found = { mtu: good, at: now };
     if (good === before) return [];
-    const code = good < before && silent ? 'PATH_BLACK_HOLE' : 'PATH_MTU';
-    log({ code, tunnel, detail: { child, mtu: good, wanted: ceiling } });
+    const code = good < before && silent ? codes.blackHole : codes.other;
+    log({ code, tunnel, detail: { ...(child === undefined ? {} : { child }), mtu: good, wanted: ceiling } });
     changed(tunnel);
     return [];
   }
 
-  function take(policy: string, now: Instant): DueSize[] {
-    const state = states.get(policy)!;
+  function take(key: string, now: Instant): DueSize[] {
+    const state = states.get(key)!;
     const { target } = state;
-    const small = probe(policy, now);
-    const since = upSince(target.tunnel, target.child);
+    const small = smallOf(target, now);
+    const since = upSince(target);
     if (since !== state.run.upSince) restart(state, since, now);
-    if (since === undefined || small?.verdict !== 'answered' || small.from === undefined)
-      return rest(state, now);
     const { run } = state;
+    if (since === undefined || !small.pass || (told && run.waiting)) return rest(state, now);
     if (run.waiting && isLastTry(run)) {
       const smallPassed = now - (small.age ?? 0) > run.waiting.first;
       if (smallPassed && run.waiting.undecided)
         return ask(state, small, run.search?.size ?? run.found!.mtu, now);
       run.waiting.undecided = !smallPassed;
-      if (!smallPassed) return pause(policy, now);
+      if (!smallPassed) return pause(key, now);
     }
     if (run.waiting) miss(run, target);
     return proceed(state, small, now);
   }
 
-  function pause(policy: string, now: Instant): DueSize[] {
-    agenda.put(policy, now + LOOK);
+  function pause(key: string, now: Instant): DueSize[] {
+    agenda.put(key, now + pace.look);
     return [];
   }
 
@@ -183,7 +221,7 @@ export function createPathMtus({ upSince, probe, log, changed }: PathMtusOptions
     delete run.waiting;
     run.missed = 0;
     if (run.search) run.search.tries = 0;
-    return pause(target.policy, now);
+    return pause(target.key, now);
   }
 
   function restart(state: State, since: Instant | undefined, now: Instant): void {
@@ -192,56 +230,79 @@ export function createPathMtus({ upSince, probe, log, changed }: PathMtusOptions
     if (narrowed) changed(state.target.tunnel);
   }
 
+  /** Whose probe it is, while it is waited for. */
+  function waitingFor({ target, sequence }: Named): State | undefined {
+    const state = byNumber.get(target);
+    return state?.run.waiting?.sequence === sequence ? state : undefined;
+  }
+
   function set(target: PathMtuTarget, now: Instant): void {
-    const { policy } = target;
-    const before = states.get(policy);
+    const { key } = target;
+    const before = states.get(key);
     if (before && isSame(before.target, target)) return;
     if (before) byNumber.delete(before.number);
     const state: State = { target, number: nextNumber++, sequence: 0, run: newRun(now) };
-    states.set(policy, state);
+    states.set(key, state);
     byNumber.set(state.number, state);
-    agenda.put(policy, now);
+    agenda.put(key, now + Math.floor((((state.number - 1) * GOLDEN) % 1) * pace.look));
   }
 
-  function remove(policy: string): void {
-    byNumber.delete(states.get(policy)!.number);
-    states.delete(policy);
-    agenda.remove(policy);
+  function remove(key: string): void {
+    byNumber.delete(states.get(key)!.number);
+    states.delete(key);
+    agenda.remove(key);
   }
 
   return {
     configure(targets, now) {
-      const wanted = new Set(targets.map(({ policy }) => policy));
-      for (const policy of [...states.keys()]) if (!wanted.has(policy)) remove(policy);
+      const wanted = new Set(targets.map(({ key }) => key));
+      for (const key of [...states.keys()]) if (!wanted.has(key)) remove(key);
       for (const target of targets) set(target, now);
     },
-    due: (now) => agenda.take(now).flatMap((policy) => take(policy, now)),
-    answered({ target: number, sequence, source }, now) {
-      const state = byNumber.get(number);
-      const to = state && probe(state.target.policy, now)?.to;
-      if (state?.run.waiting?.sequence !== sequence || source !== to) return;
+    due: (now) => agenda.take(now).flatMap((key) => take(key, now)),
+    named: (target) => byNumber.get(target)?.target.key,
+    answered(probe, now) {
+      const state = waitingFor(probe);
+      if (!state) return;
       const { run, target } = state;
+      run.rtt = now - run.waiting!.at;
       delete run.waiting;
       run.missed = 0;
       if (run.search) narrow(run.search, { good: run.search.size });
-      agenda.put(target.policy, run.search ? now : now + VERIFY);
+      agenda.put(target.key, run.search ? now : now + pace.verify);
     },
-    refused(number, sequence, now) {
-      const state = byNumber.get(number);
-      if (state?.run.waiting?.sequence !== sequence) return;
+    refused(probe, now) {
+      const state = waitingFor(probe);
+      if (!state) return;
       const { run, target } = state;
       delete run.waiting;
       if (run.search) narrow(run.search, { bad: run.search.size });
       else if (run.found) run.search = searchOf(target.floor, run.found.mtu, target.ceiling);
-      agenda.put(target.policy, now);
+      agenda.put(target.key, now);
+    },
+    lost(probe, now) {
+      const state = waitingFor(probe);
+      if (!state) return;
+      const { run } = state;
+      // Small ones took what is left of the time.
+      run.rtt ??= now - run.waiting!.at - patienceOf(undefined, pace.least);
+      miss(run, state.target);
+      delete run.waiting;
+      agenda.put(state.target.key, now);
+    },
+    undecided(probe, now) {
+      const state = waitingFor(probe);
+      if (!state) return;
+      rest(state, now);
+      agenda.put(state.target.key, now + UNDECIDED);
     },
     next: () => agenda.next(),
-    of(policy, now) {
-      const found = states.get(policy)?.run.found;
+    of(key, now) {
+      const found = states.get(key)?.run.found;
       return found && { mtu: found.mtu, age: Math.max(0, now - found.at) };
     },
-    limit(policy) {
-      const { found, widened } = states.get(policy)?.run ?? {};
+    limit(key) {
+      const { found, widened } = states.get(key)?.run ?? {};
       return widened ? undefined : found?.mtu;
     },
   };
@@ -275,6 +336,6 @@ function miss(run: Run, { floor, ceiling }: PathMtuTarget): void {
 }
 
 /** Milliseconds. */
-function patience(rtt: number | undefined): number {
-  return Math.round(Math.min(WAIT.most, Math.max(WAIT.least, WAIT.times * (rtt ?? WAIT.most))));
+function patienceOf(rtt: number | undefined, least: number): number {
+  return Math.round(Math.min(WAIT.most, Math.max(least, WAIT.times * (rtt ?? WAIT.most))));
 }

@@ -16,7 +16,8 @@ export interface ArrivedDatagram {
 }
 
 export interface Port {
-  send(datagram: ArrivedDatagram): void;
+  /** Whether it left; `whole`: in one piece or not at all. */
+  send(datagram: ArrivedDatagram & { whole?: true }): boolean;
   take(): ArrivedDatagram[];
   /** Our IKE SPIs: their datagrams wait in a queue of their own, which strangers cannot fill. */
   know(changes: { came: readonly string[]; went: readonly string[] }): void;
@@ -45,16 +46,9 @@ export function openPort(
 
 function createPort(addon: Addon, plane: Plane): Port {
   return {
-    send({ bytes, local, remote }) {
-      // A datagram that cannot be sent is a lost one: it will be sent again.
-      addon.send(
-        plane,
-        addressBytes(local.address),
-        local.port,
-        addressBytes(remote.address),
-        remote.port,
-        bytes,
-      );
+    send({ bytes, local, remote, whole = false }) {
+      const [from, to] = [addressBytes(local.address), addressBytes(remote.address)];
+      return addon.send(plane, from, local.port, to, remote.port, bytes, whole);
     },
     take() {
       const fields = addon.take(plane);

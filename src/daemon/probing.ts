@@ -6,8 +6,15 @@ import type { Instant } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import { addressBytes, familyOf, formatAddress, type IpAddress } from '../wire/address.ts';
 import { decodeEchoReply, type Echo, encodeEchoRequest } from '../wire/icmp.ts';
-import { createPathMtus, type DueSize, type PathMtus, type PathMtuTarget } from './path-mtu.ts';
-import { createProbes, type DueProbe, type Probes, type ProbesOptions } from './probes.ts';
+import {
+  createPathMtus,
+  type DueSize,
+  FLOOR,
+  type PathMtus,
+  type PathMtuTarget,
+  type Small,
+} from './path-mtu.ts';
+import { createProbes, type DueProbe, type ProbeStatus, type Probes, type ProbesOptions } from './probes.ts';
 
 export interface ProbingOptions extends ProbesOptions {
   addon: Addon;
@@ -38,15 +45,18 @@ const SIZED = 0x8000_0000;
 const IP_HEADER = { 4: 20, 6: 40 };
 const ICMP_HEADER = 8;
 const NEVER = Number.POSITIVE_INFINITY;
-/** RFC 791 §3.2: what every host takes; RFC 8200 §5: what every link carries. */
-const FLOOR = { 4: 576, 6: 1280 };
+/** Milliseconds. */
+const PACE = { verify: 10_000, least: 200, look: 1000 };
 
 export function createProbing(options: ProbingOptions): Probing {
   const { addon, plane, clock, log } = options;
   const probes = createProbes(options);
   const sizes = createPathMtus({
-    upSince: options.upSince,
-    probe: (policy, now) => probes.of(policy, now),
+    upSince: ({ tunnel, child }) => options.upSince(tunnel, child!),
+    small: ({ key }, now) => smallOf(probes.of(key, now)),
+    silence: 'deduced',
+    pace: PACE,
+    codes: { other: 'PATH_MTU', blackHole: 'PATH_BLACK_HOLE' },
     log,
     changed: options.resized,
   });
@@ -55,8 +65,7 @@ export function createProbing(options: ProbingOptions): Probing {
   let timer: NodeJS.Timeout | undefined;
   let complaint = '';
 
-  function sendEcho(probe: DueProbe, target: number, length: number): number | string {
-    const { sequence, source, destination } = probe;
+  function sendEcho({ target, sequence, source, destination }: DueProbe, length: number): number | string {
     const data = new Uint8Array(length);
     data.set(token);
     new DataView(data.buffer).setUint32(TOKEN, target);
@@ -65,15 +74,16 @@ export function createProbing(options: ProbingOptions): Probing {
   }
 
   function sendSized(due: DueSize): void {
-    const { target, sequence, destination, size } = due;
-    const length = size - IP_HEADER[familyOf(destination)] - ICMP_HEADER;
-    const sent = sendEcho(due, (target | SIZED) >>> 0, length);
-    if (typeof sent === 'string') sizes.refused(target, sequence, clock());
+    const { of, target, sequence, size } = due;
+    const { from, to } = probes.of(of.key, clock())!;
+    const length = size - IP_HEADER[familyOf(to)] - ICMP_HEADER;
+    const echo = { target: (target | SIZED) >>> 0, sequence, source: from!, destination: to };
+    if (typeof sendEcho(echo, length) === 'string') sizes.refused(due, clock());
   }
 
   function send(due: DueProbe): void {
     const { target, sequence, destination } = due;
-    const sent = sendEcho(due, target, LEAST);
+    const sent = sendEcho(due, LEAST);
     if (typeof sent === 'number') return probes.sent(target, sequence, sent);
     // Said once, not with every probe.
     if (sent !== complaint)
@@ -99,8 +109,13 @@ export function createProbing(options: ProbingOptions): Probing {
 
   function answered({ sequence, data }: Echo, source: IpAddress, at: number, now: Instant): void {
     const target = new DataView(data.buffer, data.byteOffset).getUint32(TOKEN);
-    if (target >= SIZED) sizes.answered({ target: target - SIZED, sequence, source }, now);
+    if (target >= SIZED) answeredSized({ target: target - SIZED, sequence }, source, now);
     else probes.answered({ target, sequence, source, at }, now);
+  }
+
+  function answeredSized(probe: Pick<DueSize, 'target' | 'sequence'>, source: IpAddress, now: Instant): void {
+    const key = sizes.named(probe.target);
+    if (key !== undefined && probes.of(key, now)?.to === source) sizes.answered(probe, now);
   }
 
   function run(): void {
@@ -133,6 +148,20 @@ export function createProbing(options: ProbingOptions): Probing {
   };
 }
 
+/** Whether there is somebody to ask, and from where. */
+export function isAsked(probe: ProbeStatus | undefined): boolean {
+  return probe?.verdict === 'answered' && probe.from !== undefined;
+}
+
+function smallOf(probe: ProbeStatus | undefined): Small {
+  const { rttSmoothed: rtt, age } = probe ?? {};
+  return {
+    pass: isAsked(probe),
+    ...(rtt === undefined ? {} : { rtt }),
+    ...(age === undefined ? {} : { age }),
+  };
+}
+
 /** In transport mode the path is that of the hosts themselves, whose kernels look after it. */
 function targetsOf(tunnels: readonly Tunnel[], mtuOf: (tunnel: Tunnel) => number): PathMtuTarget[] {
   return tunnels.flatMap((tunnel) =>
@@ -141,9 +170,8 @@ function targetsOf(tunnels: readonly Tunnel[], mtuOf: (tunnel: Tunnel) => number
       const ceiling = mtuOf(tunnel);
       const floor = Math.min(ceiling, FLOOR[familyOf(probe.to)]);
       const byDevice = tunnel.link !== undefined;
-      return [
-        { policy: `${tunnel.name}/${name}`, tunnel: tunnel.name, child: name, floor, ceiling, byDevice },
-      ];
+      const key = `${tunnel.name}/${name}`;
+      return [{ key, tunnel: tunnel.name, child: name, floor, ceiling, byDevice }];
     }),
   );
 }

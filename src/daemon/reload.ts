@@ -3,14 +3,14 @@
 import type { Config } from '../config/config.ts';
 import { type Plan, planReload } from '../config/plan.ts';
 import { HostError } from '../host/host.ts';
-import { tellFindings } from './begin.ts';
+import { configureProbes, tellFindings } from './begin.ts';
 import { watchFiles } from './credential-files.ts';
 import { type Parts, settled } from './parts.ts';
 import { ConfigRefused, readConfig } from './read-config.ts';
 
 /** What would happen to each tunnel, and unless `dryRun` happens. Throws ConfigRefused, and then nothing has changed. */
 export function reload(parts: Parts, dryRun: boolean): Plan[] {
-  const { file, log, choice, state, links, host, daemon, probing } = parts;
+  const { file, log, choice, state, links, daemon } = parts;
   const before = state.config;
   const next = settled(readConfig(file, log), choice);
   const fixed = fixedChange(before, next);
@@ -23,7 +23,7 @@ export function reload(parts: Parts, dryRun: boolean): Plan[] {
   for (const { changes } of plan) daemon.feed({ type: 'configure', changes });
   links.apply(next, [next]);
   links.close(before, next);
-  probing.configure(next.tunnels, host.addresses(), links.ceiling(next));
+  configureProbes(parts);
   tellFindings(parts);
   for (const { tunnel, effect } of plan) {
     if (effect !== 'untouched') log({ code: 'CONFIG_RELOADED', tunnel, detail: { effect } });

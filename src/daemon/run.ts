@@ -82,8 +82,9 @@ function failuresOf({ addon, core }: Parts): ToldFailure[] {
   }));
 }
 
-async function stop({ addon, native, state, links, plane, daemon, probing }: Parts): Promise<void> {
+async function stop({ addon, native, state, links, plane, daemon, probing, outside }: Parts): Promise<void> {
   probing.stop();
+  outside.stop();
   await daemon.stop(GOODBYE);
   links.stop(state.config);
   await plane.plane.close();

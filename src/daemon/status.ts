@@ -7,7 +7,7 @@ import type { Tunnel } from '../policy/tunnel.ts';
 import type { Ending } from './expiry.ts';
 import type { InterfaceStatus } from './links.ts';
 import { type ChildProof, whyNotPassing } from './passing.ts';
-import type { PathMtuStatus, PathMtus } from './path-mtu.ts';
+import type { ChildPathMtu, ChildPathMtus } from './path-mtu-outside.ts';
 import type { ProbeStatus, Probes } from './probes.ts';
 import { type Report, sentenceOf } from './report.ts';
 
@@ -45,8 +45,8 @@ export interface ChildStatus {
   in: Flow;
   out: Flow;
   probe?: ProbeStatus;
-  /** The largest packet that passes, where it is probed. */
-  pathMtu?: PathMtuStatus;
+  /** The largest packet that passes, where that is known. */
+  pathMtu?: ChildPathMtu;
   /** Why it is not passing, and which side to look at. */
   why?: string;
 }
@@ -109,7 +109,7 @@ export interface Proofs {
   traffic: Pick<Traffic, 'of'>;
   probes?: Pick<Probes, 'of'>;
   /** And of what size. */
-  pathMtus?: Pick<PathMtus, 'of'>;
+  pathMtus?: Pick<ChildPathMtus, 'of'>;
 }
 
 /** Counters of policies over the rekeys of their SAs. */

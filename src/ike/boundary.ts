@@ -25,6 +25,13 @@ export type Event =
   | { type: 'dataplane'; event: DataPlaneEvent }
   /** Nothing comes back through the tunnel: its peer is asked at once whether it lives. */
   | { type: 'silence'; tunnel: string }
+  /**
+   * Whether an IP packet of so many bytes reaches the peer in one piece, which is waited for so many milliseconds. Answered by
+   * `command-done`: OK, PATH_LOST, PATH_REFUSED, or anything else where it was not found out.
+   */
+  | { type: 'measure'; id: number; tunnel: string; size: number; patience: number }
+  /** What was to go in one piece does not even leave this machine so. */
+  | { type: 'unsent'; bytes: Uint8Array }
   | { type: 'job-done'; id: number; result: JobResult }
   /** What a name means; `failed`: why that is not known. */
   | { type: 'resolved'; tunnel: string; name: string; addresses: IpAddress[]; failed?: string }
@@ -32,7 +39,8 @@ export type Event =
 
 /** What the core asks of the world, in order. A message behind changes leaves once they are made, or have failed. */
 export type Action =
-  | { type: 'send'; bytes: Uint8Array; local: Endpoint; remote: Endpoint }
+  /** `whole`: or not at all; no router may fragment it. */
+  | { type: 'send'; bytes: Uint8Array; local: Endpoint; remote: Endpoint; whole?: true }
   | { type: 'dataplane'; id: number; changes: Change[] }
   /** Slow, remote, or with a long-term secret. */
   | { type: 'job'; id: number; job: Job }

@@ -35,6 +35,10 @@ export interface TunnelState {
   retryAt?: Instant;
   /** Of fragments that came through (RFC 7383): bytes of an IP packet. */
   fragmentSize?: number;
+  /** What a request that was too large for the path was completed by: IKE fragments, or fragments of IP. */
+  completedBy?: 'ike' | 'ip';
+  /** One was not completed at all: the peer is not asked again. */
+  unmeasurable?: true;
   /** Commands that wait for the outcome of `up`. */
   waiting: number[];
   /** IKE SAs of this tunnel by SPI, the newest last. */

@@ -318,6 +318,27 @@ export const REPORTS = {
     sentence:
       'packets of more than {mtu} bytes vanish in {child} without a word, while smaller ones pass: something on the path drops what is too big, or fragments; packets are kept to {mtu} bytes until larger ones pass',
   },
+  PATH_LOST: { fault: 'peer', sentence: 'a packet of that size does not reach the peer in one piece' },
+  PATH_REFUSED: { fault: 'host', sentence: 'a packet of that size does not leave this machine in one piece' },
+  PATH_UNASKED: {
+    fault: 'info',
+    sentence: 'the path was not measured: the peer takes no IKE fragments, or something else went first',
+  },
+  PATH_STUCK: {
+    fault: 'peer',
+    sentence:
+      '{remote} did not get a message that was larger than the path in any form: it does not take the fragments of IKE that it promised to take, and something on the path drops those of IP; a new IKE SA took over, and how large packets may be is not asked any more (path-mtu: off)',
+  },
+  OUTER_PATH_MTU: {
+    fault: 'info',
+    sentence:
+      'packets of up to {mtu} bytes reach the peer in one piece, of {wanted} that are configured; those of the tunnel are kept to what fits inside',
+  },
+  OUTER_PATH_BLACK_HOLE: {
+    fault: 'peer',
+    sentence:
+      'packets of more than {mtu} bytes that may not be fragmented do not reach the peer, and nobody says so, while smaller ones do: something on the path drops what is too big and the message about it; those of the tunnel are kept to what fits inside until larger ones pass',
+  },
   DAEMON_READY: { fault: 'info', sentence: '{name} listens on {addresses}, {tunnels} tunnels' },
   DATAPLANE_CHOSEN: { fault: 'info', sentence: 'data plane: {name}, because {why}' },
   KEYS_EXPORTED: {

@@ -33,6 +33,8 @@ const SMALLEST = { 4: 576, 6: 1280 } as const;
 const IP_BYTES = { 4: 20, 6: 40 } as const;
 const UDP_BYTES = 8;
 const MARKER_BYTES = 4;
+/** RFC 7296 §2.23: only here no marker stands before a message. */
+const IKE_PORT = 500;
 
 // Ours
 
@@ -156,6 +158,26 @@ export function narrowed(
   if (smaller === undefined) return bytes;
   sa.fragmentSize = smaller;
   return sealFitting(context, sa, protection, plain.header, plain);
+}
+
+/** A message of ours in as many fragments as the smallest size makes of it; as it was where that is one. */
+export function cutSmallest(
+  context: Context,
+  sa: IkeSa,
+  protection: Protection | undefined,
+  bytes: Uint8Array,
+): Uint8Array {
+  const state = tunnelOf(context, sa);
+  const plain = protection && state && plainOf(context.provider, protection, bytes);
+  if (!plain || sa.fragmentSize === undefined) return bytes;
+  const pieces = piecesAt(sa, sizesOf(state, sa).at(-1), protection, plain);
+  return pieces.total === 1 ? bytes : cut(context, protection, plain.header, plain, pieces);
+}
+
+/** Bytes of a message in one datagram that makes an IP packet of so many. */
+export function messageRoom({ local, remote }: IkeSa, packet: number): number {
+  const marker = local.port === IKE_PORT ? 0 : MARKER_BYTES;
+  return packet - IP_BYTES[familyOf(remote.address)] - UDP_BYTES - marker;
 }
 
 // Receiving

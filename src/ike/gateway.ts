@@ -37,8 +37,9 @@ import {
 import { intermediateAnswerReady, ppkWeighed } from './v2/ike-intermediate-served.ts';
 import { initFinished, offered } from './v2/ike-sa-init.ts';
 import { initAnswerReady } from './v2/ike-sa-init-served.ts';
+import { measure, unsent } from './v2/measure.ts';
 import { noPpkSigned, ppkAnswerMixed, ppkMixed } from './v2/ppk.ts';
-import { carriedSince, isTaken, type TunnelView, viewOf } from './view.ts';
+import { carriedSince, isTaken, type RoomInside, roomInside, type TunnelView, viewOf } from './view.ts';
 
 export interface GatewayOptions {
   provider: Provider;
@@ -68,6 +69,8 @@ export interface Gateway extends Core {
   carriedSince(tunnel: string, child: string): Instant | undefined;
   /** Whether what that child sends finds the other half of it at the peer. */
   isTaken(tunnel: string, child: string, now: Instant): boolean;
+  /** The largest packet of a child that goes into an outer one of so many bytes. */
+  roomInside(of: { tunnel: string; child: string }, outer: number): RoomInside | undefined;
   failures(): readonly NegotiationFailure[];
   /** Datagrams dropped since the start, by cause. */
   drops(): Readonly<Record<string, number>>;
@@ -124,6 +127,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     sas: () => [...context.sas.all()].map((sa) => structuredClone(sa)),
     carriedSince: (tunnel, child) => carriedSince(context, tunnel, child),
     isTaken: (tunnel, child, now) => isTaken(context, tunnel, child, now),
+    roomInside: (of, outer) => roomInside(context, of, outer),
     failures: () => context.failures,
     drops: () => context.drops,
     visits: () => context.sas.visits(),
@@ -181,6 +185,10 @@ function dispatch(context: Context, event: Event): void {
       return planeEvent(context, event.event);
     case 'silence':
       return askPeer(context, event.tunnel);
+    case 'measure':
+      return measure(context, event);
+    case 'unsent':
+      return unsent(context, event.bytes);
     case 'resolved':
       return resolved(context, event);
     case 'shutdown':

@@ -92,6 +92,7 @@ function encryptedPayload(nextPayload: number, body: Uint8Array, place?: Place):
   return place ? { type: PAYLOAD.SKF, ...common, ...place } : { type: PAYLOAD.SK, ...common };
 }
 
+const SK_HEADER_BYTES = 4;
 const SKF_HEADER_BYTES = 8;
 
 /** The most bytes of a chain that fit a fragment which is a message of so many bytes. */
@@ -103,9 +104,20 @@ export function roomInside(suite: ChosenSuite, messageBytes: number): number {
 
 /** A chain of so many bytes in one SK. */
 export function sealedBytes(suite: ChosenSuite, innerBytes: number): number {
-  const { ivBytes, blockBytes, tagBytes } = encryptionRow(suite.encryption!.name);
-  const plaintext = Math.ceil((innerBytes + 1) / blockBytes) * blockBytes;
-  return HEADER_BYTES + 4 + ivBytes + plaintext + tagBytes + icvBytesOf(suite);
+  const { blockBytes } = encryptionRow(suite.encryption!.name);
+  return aroundSk(suite) + Math.ceil((innerBytes + 1) / blockBytes) * blockBytes;
+}
+
+/** Of a chain in one SK that makes a message of so many bytes, or of the next number that a chain can make. */
+export function chainBytes(suite: ChosenSuite, messageBytes: number): number {
+  const { blockBytes } = encryptionRow(suite.encryption!.name);
+  return Math.ceil((messageBytes - aroundSk(suite)) / blockBytes) * blockBytes - 1;
+}
+
+/** Of a message with one SK, all but the plaintext. */
+function aroundSk(suite: ChosenSuite): number {
+  const { ivBytes, tagBytes } = encryptionRow(suite.encryption!.name);
+  return HEADER_BYTES + SK_HEADER_BYTES + ivBytes + tagBytes + icvBytesOf(suite);
 }
 
 function icvBytesOf({ encryption, integrity }: ChosenSuite): number {

@@ -72,7 +72,15 @@ export interface Window {
   nextRequest: number;
   /** `assembly`: of the answer. */
   /** `lost`: somebody says that the peer does not know this SA. */
-  sent?: { id: number; bytes: Uint8Array; sends: number; due: Instant; assembly?: Assembly; lost?: true };
+  sent?: {
+    id: number;
+    bytes: Uint8Array;
+    sends: number;
+    due: Instant;
+    assembly?: Assembly;
+    lost?: true;
+    whole?: Whole;
+  };
   nextReceived: number;
   /** Of the peer's next request. */
   assembly?: Assembly;
@@ -81,6 +89,15 @@ export interface Window {
    * that is not what the next message is under.
    */
   answered?: { id: number; bytes: Uint8Array; repeats?: number; protection?: Protection };
+}
+
+/**
+ * Of a request that was sent in one datagram which may not be fragmented: what came of that, and the other form in which it
+ * is sent since then, in turn with the present one.
+ */
+export interface Whole {
+  came: 'waiting' | 'lost' | 'refused' | 'cut-short';
+  other?: Uint8Array;
 }
 
 /** Fragments of one message, kept as they came, by their number less one; `missing` is 0 once it was whole. */
@@ -296,6 +313,8 @@ export type Task =
     | { type: 'take-down'; child: string }
     | { type: 'delete-ike' }
     | { type: 'liveness' }
+    /** An IP packet of so many bytes, waited for so many milliseconds. */
+    | { type: 'measure'; size: number; patience: number }
   ) & { command?: number; notBefore?: Instant };
 
 /** Our half of a CREATE_CHILD_SA. */

@@ -8,6 +8,7 @@ import type { Established, IkeSa, Task } from './sa.ts';
 import { beginCreate } from './v2/create-child-sa.ts';
 import { answerRekey } from './v2/create-child-sa-undone.ts';
 import { beginInformational } from './v2/informational.ts';
+import { beginMeasure, cutShort } from './v2/measure.ts';
 
 /** One own exchange at a time for each IKE SA that the event may have changed: our window is one. */
 export function runTasks(context: Context): void {
@@ -28,16 +29,23 @@ export function mayBegin({ window }: IkeSa, { own, serving, pending }: Establish
 }
 
 function startNext(context: Context, sa: IkeSa, state: Established): void {
-  while (mayBegin(sa, state)) {
-    const index = state.tasks.findIndex(
+  const next = () =>
+    state.tasks.findIndex(
       (task) => (task.notBefore ?? context.now) <= context.now && !isHeldBack(context, sa, state, task),
     );
+  // Nothing waits for the answer to a question of size.
+  if (sa.window.sent?.whole?.came === 'waiting' && next() !== -1) cutShort(context, sa, 'cut-short');
+  while (mayBegin(sa, state)) {
+    const index = next();
     if (index === -1) return;
     const [task] = state.tasks.splice(index, 1);
-    if (begin(context, sa, state, task!)) continue;
-    if (task!.type === 'rekey-child') answerRekey(context, state, task!);
-    else commandDone(context, task!.command, 'OK');
+    if (!begin(context, sa, state, task!)) notBegun(context, state, task!);
   }
+}
+
+function notBegun(context: Context, state: Established, task: Task): void {
+  if (task.type === 'rekey-child') answerRekey(context, state, task);
+  else commandDone(context, task.command, task.type === 'measure' ? 'PATH_UNASKED' : 'OK');
 }
 
 const MAKING: readonly Task['type'][] = ['create', 'rekey-child', 'rekey-ike'];
@@ -71,6 +79,8 @@ function begin(context: Context, sa: IkeSa, state: Established, task: Task): boo
     case 'delete-ike':
     case 'liveness':
       return beginInformational(context, sa, state, task);
+    case 'measure':
+      return beginMeasure(context, sa, state, task);
   }
 }
 

@@ -1,10 +1,12 @@
 // Tunnels as an operator sees them.
 
+import { innerRoom } from '../policy/overhead.ts';
 import { isPostQuantum } from '../policy/post-quantum.ts';
 import { suiteText } from '../policy/proposal.ts';
 import type { Instant } from '../policy/sad.ts';
 import { selectorText } from '../policy/selector.ts';
 import type { Identity } from '../policy/tunnel.ts';
+import { familyOf } from '../wire/address.ts';
 import type { VerifiedPeer } from './authenticate.ts';
 import type { Endpoint, PeerCredential } from './boundary.ts';
 import type { Context, TunnelState } from './context.ts';
@@ -132,17 +134,38 @@ export function isTaken(context: Context, name: string, child: string, now: Inst
 
 const NEVER = Number.POSITIVE_INFINITY;
 
-/** The child that is sent with, and since when its IKE SA is there. */
+/** What an outer packet of a size carries. */
+export interface RoomInside {
+  /** Bytes of an IP packet. */
+  mtu: number;
+  /** Packets of the child travel another way than IKE does, which was measured. */
+  estimate: boolean;
+}
+
+/** Of the child that is sent with. */
+export function roomInside(
+  context: Context,
+  of: { tunnel: string; child: string },
+  outer: number,
+): RoomInside | undefined {
+  const carrying = carrierOf(context, of.tunnel, of.child);
+  if (!carrying) return undefined;
+  const { remote, child } = carrying;
+  const mtu = innerRoom(outer, familyOf(remote.address), child.suite, child.udp);
+  return { mtu, estimate: !child.udp };
+}
+
+/** The child that is sent with, where to, and since when its IKE SA is there. */
 function carrierOf(
   context: Context,
   name: string,
   child: string,
-): { child: ChildSa; since: Instant } | undefined {
+): { child: ChildSa; remote: Endpoint; since: Instant } | undefined {
   for (const spi of context.tunnels.peek(name)?.sas ?? []) {
-    const state = context.sas.peek(spi)?.state;
-    if (state?.name !== 'established') continue;
-    const found = state.children.find((one) => one.name === child && one.used);
-    if (found) return { child: found, since: state.since };
+    const sa = context.sas.peek(spi);
+    if (sa?.state.name !== 'established') continue;
+    const found = sa.state.children.find((one) => one.name === child && one.used);
+    if (found) return { child: found, remote: sa.remote, since: sa.state.since };
   }
   return undefined;
 }

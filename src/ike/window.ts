@@ -4,15 +4,17 @@ import type { Retransmit } from '../policy/tunnel.ts';
 import type { HeaderFields, Payload } from '../wire/ikev2.ts';
 import { datagramsOf, encodeMessage, encodePayloads } from '../wire/ikev2.ts';
 import { type Context, jittered, tunnelOf } from './context.ts';
-import { endAssembly, narrowed, sealFitting } from './fragments.ts';
-import { type Protection, protectionOf } from './protect.ts';
-import type { IkeSa } from './sa.ts';
+import { cutSmallest, endAssembly, narrowed, sealFitting } from './fragments.ts';
+import { type Protection, protectionOf, sealInner } from './protect.ts';
+import type { IkeSa, Whole } from './sa.ts';
 
 /** When a tunnel is not known yet. */
 const DEFAULT_RETRANSMIT: Retransmit = { first: 500, factor: 1.5, cap: 16_000, sends: 12, jitter: 0.1 };
 
 /** From this transmission on, a new IKE SA is tried beside a silent one (docs/decisions/0001-retransmission.md). */
 export const DOUBT = 5;
+
+type Sent = NonNullable<IkeSa['window']['sent']>;
 
 /** A request of ours waits for its answer for longer than a healthy peer needs. */
 export function isSilent({ window }: Readonly<IkeSa>): boolean {
@@ -32,6 +34,42 @@ export function sendRequest(
   sa.window.sent = { id, bytes, sends: 1, due: context.now + interval(context, sa, 1) };
   sendMessage(context, sa, bytes);
   return bytes;
+}
+
+/** A request in one datagram that is not fragmented on its way; without an answer in time `cutRequest` follows. */
+export function sendWhole(
+  context: Context,
+  sa: IkeSa,
+  exchange: number,
+  payloads: readonly Payload[],
+  { protection, patience }: { protection: Protection; patience: number },
+): void {
+  const id = sa.window.nextRequest++;
+  const fields = fieldsOf(sa, { exchange, id, response: false });
+  const bytes = sealInner(context.provider, protection, fields, encodePayloads(payloads));
+  sa.window.sent = { id, bytes, sends: 1, due: context.now + patience, whole: { came: 'waiting' } };
+  send(context, sa, bytes, true);
+}
+
+/**
+ * The request that went in one piece has to be completed all the same: in the smallest fragments of IKE, which arrive wherever
+ * IKE does (RFC 7383 §2.5), and in turn bit by bit as it was, fragmented by IP, for peers that take fragments of IKE only in
+ * some exchanges. What completed one before comes first.
+ */
+export function cutRequest(context: Context, sa: IkeSa, came: Whole['came']): void {
+  const { sent } = sa.window;
+  if (!sent) return;
+  const cut = cutSmallest(context, sa, protectionOf(sa), sent.bytes);
+  const forms = tunnelOf(context, sa)?.completedBy === 'ip' ? [sent.bytes, cut] : [cut, sent.bytes];
+  sent.bytes = forms[0]!;
+  sent.whole = { came, other: forms[1]! };
+  again(context, sa, sent);
+}
+
+function again(context: Context, sa: IkeSa, sent: Sent): void {
+  sent.sends++;
+  sent.due = context.now + interval(context, sa, sent.sends);
+  sendMessage(context, sa, sent.bytes);
 }
 
 /** What was sent, as from `sendRequest`. */
@@ -65,13 +103,22 @@ export function repeatAnswer(context: Context, sa: IkeSa): void {
 export function retransmit(context: Context, sa: IkeSa): boolean {
   const { sent } = sa.window;
   if (!sent) return true;
+  if (sent.whole?.came === 'waiting') {
+    cutRequest(context, sa, 'lost');
+    return true;
+  }
   if (sent.sends >= settings(context, sa).sends) return false;
   // Where a part of the answer is here, the request came through as it is.
-  if (!sent.assembly) sent.bytes = narrowed(context, sa, protectionOf(sa), sent.bytes, sent.sends);
-  sent.sends++;
-  sent.due = context.now + interval(context, sa, sent.sends);
-  sendMessage(context, sa, sent.bytes);
+  if (sent.whole) swapForms(sent, sent.whole);
+  else if (!sent.assembly) sent.bytes = narrowed(context, sa, protectionOf(sa), sent.bytes, sent.sends);
+  again(context, sa, sent);
   return true;
+}
+
+function swapForms(sent: Sent, whole: Whole): void {
+  const { bytes } = sent;
+  sent.bytes = whole.other ?? bytes;
+  whole.other = bytes;
 }
 
 /** Every datagram of a message. */
@@ -79,27 +126,38 @@ function sendMessage(context: Context, sa: IkeSa, bytes: Uint8Array): void {
   for (const datagram of datagramsOf(bytes)) send(context, sa, datagram);
 }
 
-export function send(context: Context, sa: IkeSa, bytes: Uint8Array): void {
+export function send(context: Context, sa: IkeSa, bytes: Uint8Array, whole = false): void {
   if (sa.state.name === 'established') sa.state.lastSent = context.now;
-  context.actions.push({ type: 'send', bytes, local: sa.local, remote: sa.remote });
+  const { local, remote } = sa;
+  context.actions.push({ type: 'send', bytes, local, remote, ...(whole ? { whole } : {}) });
+}
+
+interface MessageKind {
+  exchange: number;
+  id: number;
+  response: boolean;
 }
 
 function encode(
   context: Context,
   sa: IkeSa,
-  message: { exchange: number; id: number; response: boolean },
+  kind: MessageKind,
   payloads: readonly Payload[],
   protection?: Protection,
 ): Uint8Array {
-  const fields: HeaderFields = {
-    initiatorSpi: sa.initiator ? sa.spi : sa.peerSpi,
-    responderSpi: sa.initiator ? sa.peerSpi : sa.spi,
-    exchange: message.exchange,
-    flags: { initiator: sa.initiator, response: message.response, version: false },
-    messageId: message.id,
-  };
+  const fields = fieldsOf(sa, kind);
   if (!protection) return encodeMessage(fields, payloads);
   return sealFitting(context, sa, protection, fields, encodePayloads(payloads));
+}
+
+function fieldsOf({ initiator, spi, peerSpi }: IkeSa, { exchange, id, response }: MessageKind): HeaderFields {
+  return {
+    initiatorSpi: initiator ? spi : peerSpi,
+    responderSpi: initiator ? peerSpi : spi,
+    exchange,
+    flags: { initiator, response, version: false },
+    messageId: id,
+  };
 }
 
 function settings(context: Context, sa: IkeSa): Retransmit {

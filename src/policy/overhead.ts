@@ -1,7 +1,7 @@
 // How large a packet may be inside a tunnel so that what goes outside fits.
 
-import { encryptionRow, integrityRow } from '../crypto/suites.ts';
-import type { ProposalTemplate } from './proposal.ts';
+import { type EncryptionName, encryptionRow, type IntegrityName, integrityRow } from '../crypto/suites.ts';
+import type { ChosenSuite, ProposalTemplate } from './proposal.ts';
 import type { ChildTemplate } from './tunnel.ts';
 
 const ESP_HEADER = 8;
@@ -30,21 +30,35 @@ export function innerMtu(
   return Math.max(LEAST, Math.min(...within) + (isTransport ? header : 0));
 }
 
-/** RFC 4303 §2: what is left of `room` bytes behind the outer headers. */
+/** Largest inner packet, bytes, in an outer one of so many, in tunnel mode under the suite of an SA. */
+export function innerRoom(outer: number, family: 4 | 6, suite: ChosenSuite, udp: boolean): number {
+  const room = outer - (family === 4 ? 20 : 40) - (udp ? UDP_HEADER : 0);
+  const { encryption, integrity } = suite;
+  return encryption ? espFits(room, encryption.name, integrity) : ahFits(room, family, integrity!);
+}
+
 function espRoom(room: number, { encryption, integrity }: ProposalTemplate): number[] {
   return encryption.flatMap(({ name }) => {
-    const { ivBytes, tagBytes, blockBytes } = encryptionRow(name);
-    const icvs = tagBytes > 0 ? [tagBytes] : integrity.map((one) => integrityRow(one).icvBytes);
-    const unit = Math.max(4, blockBytes);
-    return icvs.map((icv) => Math.floor((room - ESP_HEADER - ivBytes - icv) / unit) * unit - TRAILER);
+    const combined = encryptionRow(name).tagBytes > 0;
+    return (combined ? [undefined] : integrity).map((one) => espFits(room, name, one));
   });
 }
 
-/** RFC 4302 §2.2: the header is a multiple of 4 bytes, in IPv6 of 8. */
+/** RFC 4303 §2: what is left of `room` bytes behind the outer headers. */
+function espFits(room: number, name: EncryptionName, integrity: IntegrityName | undefined): number {
+  const { ivBytes, tagBytes, blockBytes } = encryptionRow(name);
+  const icv = tagBytes > 0 ? tagBytes : integrityRow(integrity!).icvBytes;
+  const unit = Math.max(4, blockBytes);
+  return Math.floor((room - ESP_HEADER - ivBytes - icv) / unit) * unit - TRAILER;
+}
+
 function ahRoom(room: number, family: 4 | 6, { integrity }: ProposalTemplate): number[] {
+  return integrity.map((name) => ahFits(room, family, name));
+}
+
+/** RFC 4302 §2.2: the header is a multiple of 4 bytes, in IPv6 of 8. */
+function ahFits(room: number, family: 4 | 6, name: IntegrityName): number {
   const unit = family === 4 ? 4 : 8;
-  return integrity.map((name) => {
-    const { ivBytes = 0, icvBytes } = integrityRow(name);
-    return room - Math.ceil((AH_HEADER + ivBytes + icvBytes) / unit) * unit;
-  });
+  const { ivBytes = 0, icvBytes } = integrityRow(name);
+  return room - Math.ceil((AH_HEADER + ivBytes + icvBytes) / unit) * unit;
 }

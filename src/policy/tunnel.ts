@@ -48,6 +48,8 @@ export interface Tunnel {
   link?: TunnelLink;
   /** Fragments of IKE messages (RFC 7383): sizes of our choice, or IP packets of so many bytes at most; absent: none. */
   fragmentation?: 'auto' | number;
+  /** Where nothing inside shows it, how large a packet reaches the peer is found out by IKE. */
+  findPathMtu?: true;
   /** Of the peer, where IKE has to meet them. */
   quirks?: readonly Quirk[];
 }

@@ -39,8 +39,10 @@ function watch(side: 'a' | 'b', psk: string, peer: () => Watched): Watched {
   const daemon = createDaemon({
     core: gateway,
     plane,
-    send: ({ bytes, local, remote }) =>
-      setImmediate(() => peer().daemon.feed({ type: 'datagram', bytes, local: remote, remote: local })),
+    send: ({ bytes, local, remote }) => {
+      setImmediate(() => peer().daemon.feed({ type: 'datagram', bytes, local: remote, remote: local }));
+      return true;
+    },
     runJob: async (job) => remember(secrets, await jobs(job)),
     clock: () => Math.floor(performance.now()),
     log: createLog({

@@ -39,8 +39,10 @@ function start(side: 'a' | 'b', secret: string, peer: () => Running): Running {
   const daemon = createDaemon({
     core: gateway,
     plane: recordingPlane(changes),
-    send: ({ bytes, local, remote }) =>
-      setImmediate(() => peer().daemon.feed({ type: 'datagram', bytes, local: remote, remote: local })),
+    send: ({ bytes, local, remote }) => {
+      setImmediate(() => peer().daemon.feed({ type: 'datagram', bytes, local: remote, remote: local }));
+      return true;
+    },
     runJob: createJobs({
       provider,
       keyExchanges: createKeyExchanges(),
@@ -108,7 +110,7 @@ test('a DELETE leaves once the data plane has turned away from what it deletes',
       nextTimeout: () => undefined,
     },
     plane: { ...recordingPlane([]), apply: () => new Promise((resolve) => held.push(resolve)) },
-    send: ({ bytes }) => happened.push(`sent ${bytes[0]}`),
+    send: ({ bytes }) => happened.push(`sent ${bytes[0]}`) > 0,
     runJob: () => Promise.reject(new Error('no jobs')),
     clock: () => 0,
     log: () => {},

@@ -1,27 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createPathMtus, type PathMtuTarget } from '../../src/daemon/path-mtu.ts';
-import type { ProbeStatus } from '../../src/daemon/probes.ts';
+import { createPathMtus, type PathMtus, type PathMtuTarget } from '../../src/daemon/path-mtu.ts';
 import type { Report } from '../../src/daemon/report.ts';
 
 const TARGET: PathMtuTarget = {
-  policy: 't/net',
+  key: 't/net',
   tunnel: 't',
   child: 'net',
   floor: 576,
   ceiling: 1400,
   byDevice: false,
 };
-const SMALL: ProbeStatus = {
-  to: '10.2.0.1',
-  from: '10.1.0.1',
-  every: 1000,
-  verdict: 'answered',
-  sent: 1,
-  answered: 1,
-  rttSmoothed: 20,
-};
-
 /** A tunnel over a path that lets packets of up to `passes` through; larger ones vanish, or are refused here. */
 class Path {
   passes = 1400;
@@ -35,42 +24,61 @@ class Path {
   reports: Report[] = [];
   resized = 0;
   #lastSmall = 1000;
-  readonly mtus = createPathMtus({
-    upSince: () => this.up,
-    probe: (_policy, now): ProbeStatus => ({ ...SMALL, age: now - this.#lastSmall }),
-    log: (report) => void this.reports.push(report),
-    changed: () => {
-      this.resized++;
-      if (this.#byDevice) this.refuses = this.mtus.limit(TARGET.policy) ?? TARGET.ceiling;
-    },
-  });
+  readonly #told: boolean;
+  readonly mtus: PathMtus;
 
-  readonly #byDevice: boolean;
-
-  constructor(target: Partial<PathMtuTarget> = {}) {
-    this.#byDevice = target.byDevice === true;
+  constructor(target: Partial<PathMtuTarget> = {}, silence: 'told' | 'deduced' = 'deduced') {
+    const byDevice = target.byDevice === true;
+    this.mtus = createPathMtus({
+      upSince: () => this.up,
+      small: (_target, now) => ({ pass: true, rtt: 20, age: now - this.#lastSmall }),
+      silence,
+      pace: { verify: 10_000, least: 200, look: 1000 },
+      codes: { other: 'PATH_MTU', blackHole: 'PATH_BLACK_HOLE' },
+      log: (report) => void this.reports.push(report),
+      changed: () => {
+        this.resized++;
+        if (byDevice) this.refuses = this.mtus.limit(TARGET.key) ?? TARGET.ceiling;
+      },
+    });
+    this.#told = silence === 'told';
     this.mtus.configure([{ ...TARGET, ...target }], this.now);
   }
 
   run(seconds: number): this {
-    const late: { at: number; target: number; sequence: number }[] = [];
+    const late: {
+      at: number;
+      outcome: 'answered' | 'lost' | 'undecided';
+      target: number;
+      sequence: number;
+    }[] = [];
     for (const end = this.now + 1000 * seconds; this.now < end; this.now += 10) {
       if (this.alive && this.now % 1000 === 0) this.#lastSmall = this.now;
+      late.sort((a, b) => a.at - b.at);
       for (const one of late.splice(0, late.findIndex(({ at }) => at > this.now) >>> 0))
-        this.mtus.answered({ ...one, source: SMALL.to }, this.now);
+        this.mtus[one.outcome](one, this.now);
       if ((this.mtus.next() ?? Number.POSITIVE_INFINITY) > this.now) continue;
-      for (const { target, sequence, size } of this.mtus.due(this.now)) {
+      for (const due of this.mtus.due(this.now)) {
+        const { target, sequence, size, patience } = due;
         this.sizes.push(size);
         const isLost = !this.alive || this.lossy(this.sizes.length);
-        if (size > this.refuses) this.mtus.refused(target, sequence, this.now);
-        else if (size <= this.passes && !isLost) late.push({ at: this.now + 20, target, sequence });
+        const one = { target, sequence };
+        if (size > this.refuses) this.mtus.refused(due, this.now);
+        else if (size <= this.passes && !isLost)
+          late.push({ at: this.now + 20, outcome: 'answered', ...one });
+        else if (this.#told)
+          late.push({
+            at: this.now + patience,
+            outcome: this.alive ? 'lost' : 'undecided',
+            ...one,
+          });
       }
     }
     return this;
   }
 
   get mtu(): number | undefined {
-    return this.mtus.of(TARGET.policy, this.now)?.mtu;
+    return this.mtus.of(TARGET.key, this.now)?.mtu;
   }
 
   get codes(): string[] {
@@ -142,7 +150,7 @@ test('a device that refuses more than was found makes room before more is tried'
   const path = new Path({ byDevice: true });
   path.passes = 1200;
   path.run(30);
-  assert.deepEqual([path.mtu, path.mtus.limit(TARGET.policy), path.refuses], [1200, 1200, 1200]);
+  assert.deepEqual([path.mtu, path.mtus.limit(TARGET.key), path.refuses], [1200, 1200, 1200]);
   path.run(610);
   assert.deepEqual([path.mtu, path.refuses, path.resized], [1200, 1200, 3], 'narrow again');
   path.passes = 1400;
@@ -164,11 +172,15 @@ test('a tunnel that comes up again is looked at anew, and until then nothing is 
   assert.equal(path.mtu, 1400);
 });
 
-test('an answer from somewhere else, or to something else, is none', () => {
+test('an answer to something else is none', () => {
   const path = new Path();
   const [asked] = path.mtus.due(path.now);
-  path.mtus.answered({ ...asked!, source: '10.2.0.9' }, path.now);
-  path.mtus.answered({ ...asked!, sequence: asked!.sequence + 1, source: SMALL.to }, path.now);
+  path.mtus.answered({ ...asked!, sequence: asked!.sequence + 1 }, path.now);
+  path.mtus.answered({ ...asked!, target: asked!.target + 1 }, path.now);
+  assert.deepEqual(
+    [asked!.target, asked!.target + 1].map((target) => path.mtus.named(target)),
+    [TARGET.key, undefined],
+  );
   path.passes = 0;
   path.run(10);
   assert.equal(path.mtu, 576);
@@ -179,4 +191,42 @@ test('a large packet now and then: so many bytes are spent on a tunnel whose siz
   assert.ok(path.sizes.length <= 62, `${path.sizes.length} probes in ten minutes`);
   path.mtus.configure([], path.now);
   assert.equal(path.mtus.next(), undefined);
+});
+
+test('where it is told what came to nothing, every size is found as well', () => {
+  for (let passes = 576; passes < 1400; passes += 11) {
+    const path = new Path({}, 'told');
+    path.passes = passes;
+    path.run(15);
+    assert.ok(path.mtu! <= passes && path.mtu! > passes - 4, `${path.mtu} of ${passes}`);
+    assert.deepEqual([path.codes, path.resized], [['PATH_BLACK_HOLE'], 1]);
+  }
+});
+
+test('a loss that is told is a lost packet first, and a size that is too large the third time', () => {
+  const path = new Path({}, 'told');
+  path.lossy = (sent) => sent % 3 !== 0;
+  path.run(60);
+  assert.deepEqual([path.mtu, path.codes], [1400, []]);
+});
+
+test('what nobody knows the outcome of decides nothing, and is asked again', () => {
+  const path = new Path({}, 'told').run(5);
+  path.alive = false;
+  path.run(40);
+  assert.deepEqual([path.mtu, path.codes], [1400, []]);
+  const asked = path.sizes.length;
+  path.alive = true;
+  path.run(40);
+  assert.ok(path.sizes.length > asked && path.sizes.length < asked + 10, `${path.sizes.length}`);
+  assert.deepEqual([path.mtu, path.codes], [1400, []]);
+});
+
+test('who never says what came of a probe is asked again after two minutes', () => {
+  const path = new Path({}, 'told');
+  assert.equal(path.mtus.due(path.now).length, 1);
+  path.run(119);
+  assert.deepEqual(path.sizes, []);
+  path.run(5);
+  assert.deepEqual([path.sizes, path.mtu], [[1400], 1400]);
 });

@@ -90,10 +90,12 @@ export function start(
   const daemon = createDaemon({
     core: gateway,
     plane: createMemoryPlane(provider),
-    send: ({ bytes, local, remote }) =>
+    send: ({ bytes, local, remote }) => {
       setImmediate(() =>
         peer(remote.address).daemon.feed({ type: 'datagram', bytes, local: remote, remote: local }),
-      ),
+      );
+      return true;
+    },
     runJob: wrap(
       createJobs({
         provider,

@@ -18,6 +18,7 @@ function machine(
   answer: (reply: Uint8Array) => Uint8Array | undefined,
   failure?: string,
   longest = 1400,
+  from?: Uint8Array,
 ) {
   const waiting: (Uint8Array | number)[] = [];
   const sent: Uint8Array[] = [];
@@ -40,7 +41,11 @@ function machine(
       if (message.length + 20 > longest) return 'Message too long';
       const reply = answer(Uint8Array.of(0, ...message.subarray(1)));
       if (reply)
-        waiting.push(destination, Uint8Array.of(0x45, ...new Uint8Array(19), ...reply), wall() + 2000);
+        waiting.push(
+          whole ? (from ?? destination) : destination,
+          Uint8Array.of(0x45, ...new Uint8Array(19), ...reply),
+          wall() + 2000,
+        );
       return wall();
     },
     takeEchoes: () => waiting.splice(0),
@@ -124,4 +129,10 @@ test('what is too large to leave here is too large', (t) => {
     reports.map(({ code }) => code),
     ['PROBE_ANSWERED', 'PATH_MTU'],
   );
+});
+
+test('an answer to a large request that comes from somewhere else is none', (t) => {
+  const { run, mtu, sizes } = machine(t, (reply) => reply, undefined, 1400, Uint8Array.of(10, 2, 0, 9));
+  run(40);
+  assert.deepEqual([sizes.length > 10, mtu()], [true, 576]);
 });

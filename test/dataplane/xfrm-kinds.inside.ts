@@ -303,7 +303,7 @@ test('xfrm: a policy between the outer addresses stops everything but IKE', asyn
         await plane.apply([{ type: 'add-policy', policy: policy('t/host', { selectors, acquire: true }) }]);
         assert.equal(answers(far, here), false, 'in the clear');
         const message = Uint8Array.from({ length: 28 }, (_, index) => (index === 17 ? 0x20 : index));
-        assert.ok(addon.send(native, addressBytes(here), 500, addressBytes(far), 500, message));
+        assert.ok(addon.send(native, addressBytes(here), 500, addressBytes(far), 500, message, false));
         assert.deepEqual(await taken(native), message);
       }
     });

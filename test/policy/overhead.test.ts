@@ -4,7 +4,7 @@ import { createNodeProvider } from '../../src/crypto/node-provider.ts';
 import { AH_INTEGRITY, ESP_ENCRYPTION, ESP_INTEGRITY, encryptionRow } from '../../src/crypto/suites.ts';
 import { ahBytes } from '../../src/dataplane/reference-ah.ts';
 import { sealEsp } from '../../src/dataplane/reference-esp.ts';
-import { innerMtu } from '../../src/policy/overhead.ts';
+import { innerMtu, innerRoom } from '../../src/policy/overhead.ts';
 import type { ProposalTemplate } from '../../src/policy/proposal.ts';
 import { outboundAh, outboundSa } from '../dataplane/packets.ts';
 
@@ -32,6 +32,9 @@ for (const name of ESP_ENCRYPTION) {
             header + UDP + sealEsp(provider, sa, 1n, packet(bytes), () => new Uint8Array(16)).length;
           assert.ok(size(inner) <= outer, `${inner} in ${outer}`);
           assert.ok(size(inner + 1) > outer, `${inner + 1} in ${outer}`);
+          const suite = { encryption: { name, keyBits }, ...(integrity ? { integrity } : {}) };
+          assert.equal(innerRoom(outer, family, suite, true), inner);
+          assert.equal(innerRoom(outer - UDP, family, suite, false), inner);
         }
       }
     });
@@ -51,6 +54,7 @@ for (const integrity of AH_INTEGRITY) {
     for (const [family, header] of [[4, 20] as const, [6, 40] as const]) {
       const ah = ahBytes(outboundAh(300, integrity), family);
       assert.equal(innerMtu(1500, family, [template]), 1500 - header - ah);
+      assert.equal(innerRoom(1000, family, { integrity }, false), 1000 - header - ah);
       assert.equal(innerMtu(1500, family, [template], 'transport'), 1500 - ah);
     }
   });

@@ -109,7 +109,7 @@ function whyNot(established: Established, payloads: Payload[], forIke: boolean):
   if (established.replacedBy !== undefined || isClosing(established)) return NOTIFY.TEMPORARY_FAILURE;
   const busy = established.own?.task.type;
   const inTheWay = forIke
-    ? busy !== undefined && busy !== 'rekey-ike' && busy !== 'liveness'
+    ? busy !== undefined && busy !== 'rekey-ike' && busy !== 'liveness' && busy !== 'measure'
     : busy === 'rekey-ike';
   if (inTheWay) return NOTIFY.TEMPORARY_FAILURE;
   const rekeyed = rekeyedBy(established, payloads);

@@ -94,8 +94,11 @@ function replaceSilent(context: Context, sa: IkeSa, { name }: Tunnel): boolean {
 }
 
 function endSilent(context: Context, silent: IkeSa, tunnel: string): void {
-  const detail = { remote: silent.remote.address, sends: silent.window.sent!.sends };
-  reportFailure(context, 'PEER_VANISHED', tunnel, detail);
+  const { sends, whole } = silent.window.sent!;
+  // It lives, and what it did not answer was a question of size.
+  const code = whole ? 'PATH_STUCK' : 'PEER_VANISHED';
+  if (whole) context.tunnels.get(tunnel)!.unmeasurable = true;
+  reportFailure(context, code, tunnel, { remote: silent.remote.address, sends });
   deleteIke(context, silent, 'us');
 }
 

@@ -1,4 +1,4 @@
-// INFORMATIONAL (RFC 7296 §1.4): deletes and liveness.
+// INFORMATIONAL (RFC 7296 §1.4): deletes and liveness; measure.ts has the one that measures the path.
 //
 //   HDR, SK {[D]}  -->
 //                  <--  HDR, SK {[D]}
@@ -23,9 +23,11 @@ import type { ChildSa, Established, IkeSa, Task } from '../sa.ts';
 import { tunnelLost } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';
 import { noteAuthLifetime } from './auth-lifetime.ts';
+import { measured } from './measure.ts';
 import { deletesOf, spiBytes, spiNumber } from './payloads.ts';
 
 type InformationalTask = Extract<Task, { type: 'delete-child' | 'delete-ike' | 'liveness' }>;
+type AnsweredTask = InformationalTask | Extract<Task, { type: 'measure' }>;
 
 /** False when there is nothing left to do for the task. */
 export function beginInformational(
@@ -63,8 +65,9 @@ export function informationalAnswered(
   context: Context,
   sa: IkeSa,
   established: Established,
-  task: InformationalTask,
+  task: AnsweredTask,
 ): void {
+  const outcome = task.type === 'measure' ? measured(context, sa) : 'OK';
   delete sa.window.sent;
   delete established.own;
   if (task.type === 'delete-ike') deleteIke(context, sa, 'us');
@@ -75,7 +78,7 @@ export function informationalAnswered(
       endChild(context, established, child, 'us');
     }
   }
-  commandDone(context, task.command, 'OK');
+  commandDone(context, task.command, outcome);
 }
 
 /** The peer asks; an empty answer says that we live (RFC 7296 §2.4). */

@@ -1,0 +1,95 @@
+// A middle of the two sites that forwards large packets no more, and what the hosts at the ends see of it.
+
+import { run, runAsync } from './netns.ts';
+import { demand } from './steps.ts';
+
+const NETWORKS = [
+  ['192.0.2.0/24', 'a'],
+  ['198.51.100.0/24', 'b'],
+  ['2001:db8:a::/64', 'a'],
+  ['2001:db8:b::/64', 'b'],
+] as const;
+
+/** Bytes of the largest packet that the middle forwards. */
+export function narrowTo(bytes: number): void {
+  for (const [network, device] of NETWORKS) {
+    // In the place of the one that the kernel made.
+    const [family, metric] = network.includes(':') ? ['-6', '256'] : ['-4', '0'];
+    const route = ['replace', network, 'dev', device, 'metric', metric, 'mtu', 'lock', String(bytes)];
+    run('internet', 'ip', family, 'route', ...route);
+  }
+}
+
+/** Nobody is told what was too big. */
+export function muteMiddle(): void {
+  drop('internet', 'output', ['icmp type destination-unreachable', 'icmpv6 type packet-too-big']);
+}
+
+/** As many firewalls do, before they would be put together. */
+export function dropFragments(namespace: string): void {
+  drop(namespace, 'prerouting', ['ip frag-off & 0x3fff != 0']);
+}
+
+/** No echo request is answered. */
+export function muteInside(...namespaces: string[]): void {
+  for (const namespace of namespaces)
+    drop(namespace, 'input', ['icmp type echo-request', 'icmpv6 type echo-request']);
+}
+
+function drop(namespace: string, hook: 'prerouting' | 'input' | 'output', what: readonly string[]): void {
+  const chain = `add table inet mute; add chain inet mute ${hook} { type filter hook ${hook} priority -450; };`;
+  const rules = what.map((one) => `add rule inet mute ${hook} ${one} drop;`);
+  run(namespace, 'nft', [chain, ...rules].join(' '));
+}
+
+/** What a host learns that may not fragment: the size that it is told, or how many of its packets were answered. */
+export async function told(to: string, bytes: number): Promise<number | undefined> {
+  const six = to.includes(':');
+  const { output } = await runAsync(
+    'host-a',
+    ...[
+      'ping',
+      '-n',
+      '-c',
+      '2',
+      '-i',
+      '0.2',
+      '-W',
+      '1',
+      '-M',
+      'do',
+      '-s',
+      String(bytes - (six ? 48 : 28)),
+      to,
+    ],
+  );
+  const mtu = /mtu ?[=:] ?(\d+)/.exec(output)?.[1];
+  return mtu === undefined ? undefined : Number(mtu);
+}
+
+const RECEIVE = (family: string) => `
+import socket
+s = socket.socket(socket.${family}); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('', 7777)); s.listen(); s.settimeout(20)
+c, _ = s.accept(); c.settimeout(20)
+n = 0
+while n < 1000000: n += len(c.recv(65536)) or exit(1)
+print(n, c.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))`;
+const SEND = (family: string, to: string) => `
+import socket, time
+for i in range(50):
+    s = socket.socket(socket.${family}); s.settimeout(20)
+    try: s.connect(('${to}', 7777)); break
+    except ConnectionRefusedError: time.sleep(0.1)
+s.sendall(bytes(1000000)); s.shutdown(socket.SHUT_WR); s.recv(1)`;
+
+/** A megabyte from host-a; the largest segment that was agreed on. */
+export async function transfer(to: string): Promise<number> {
+  const family = to.includes(':') ? 'AF_INET6' : 'AF_INET';
+  const receiving = runAsync('host-b', 'python3', '-c', RECEIVE(family));
+  const { status, output } = await runAsync('host-a', 'python3', '-c', SEND(family, to));
+  const received = await receiving;
+  demand(status === 0 && received.status === 0, lastLine(output) || lastLine(received.output));
+  return Number(received.output.trim().split(' ')[1]);
+}
+
+const lastLine = (text: string): string => text.trim().split('\n').at(-1)!;

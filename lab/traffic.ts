@@ -139,15 +139,28 @@ async function iperf(
   flags: readonly string[],
 ): Promise<{ received: Received; cpu: { host_total: number; remote_total: number } }> {
   const listening = start(server, ['iperf3', '--server', '--one-off', '--forceflush'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
-  await once(listening.stdout!, 'data');
+  const ended = once(listening, 'close');
+  await Promise.race([once(listening.stdout!, 'data'), failure(listening, ended)]);
   const { output } = await runAsync(client, 'iperf3', '-c', address, '--json', ...flags);
   listening.kill('SIGKILL');
+  // The next one wants the same port.
+  await ended;
   const report: Report = JSON.parse(output);
   const { sum_received: received, cpu_utilization_percent: cpu } = report.end ?? {};
   if (!received || !cpu) throw new Error(`iperf3: ${report.error ?? 'no result'}`);
   return { received, cpu };
+}
+
+/** Throws what a server said that ended before it served. */
+async function failure(listening: ChildProcess, ended: Promise<unknown>): Promise<never> {
+  let said = '';
+  listening.stderr!.on('data', (chunk) => {
+    said += chunk;
+  });
+  await ended;
+  throw new Error(`iperf3 ended: ${said.trim()}`);
 }
 
 /** How many of `count` echo requests were answered. */

@@ -1,5 +1,6 @@
 // The configuration of libreswan for one tunnel: ipsec.conf and ipsec.secrets. Pure. `left` is libreswan itself.
 
+import { createPrivateKey } from 'node:crypto';
 import { partsOf, wordOf } from './suite-words.ts';
 import { type ChildSelectors, childrenOf, type Files, type PeerTunnel, selectorsOf } from './tunnel.ts';
 
@@ -74,7 +75,9 @@ function proof({ credential }: PeerTunnel): Record<string, string> {
   if (!credential) return { authby: 'secret' };
   if (credential.raw || credential.crl)
     throw new RangeError('libreswan is given certificates, no raw keys and no lists here');
-  return { authby: 'rsasig,ecdsa', leftcert: NICKNAME, leftsendcert: 'always', rightca: '%same' };
+  // Given both words it takes an EC key for one of RSA.
+  const authby = createPrivateKey(credential.key).asymmetricKeyType === 'ec' ? 'ecdsa' : 'rsasig';
+  return { authby, leftcert: NICKNAME, leftsendcert: 'always', rightca: '%same' };
 }
 
 /** Beside a certificate a name is taken for one of the DNS only where it begins so. */

@@ -1,6 +1,7 @@
 // One description of a tunnel in the dialects of its peers.
 
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import { kernelLines } from '../../lab/peers/kernel-conf.ts';
 import { libreswanFiles } from '../../lab/peers/libreswan-conf.ts';
@@ -116,11 +117,13 @@ test('several selectors, protocols and ports, several children', () => {
 });
 
 test('libreswan: a certificate by its name in the database, whose PEM files lie beside the configuration', () => {
-  const credential = { certificates: ['OWN', 'MIDDLE'], key: 'KEY', ca: 'CA' };
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const key = String(privateKey.export({ format: 'pem', type: 'pkcs8' }));
+  const credential = { certificates: ['OWN', 'MIDDLE'], key, ca: 'CA' };
   const named = { localId: 'b.example', remoteId: 'a.example', credential };
-  has(ipsec(named), 'authby=rsasig,ecdsa', 'leftcert=own', 'leftid=@b.example', 'rightid=@a.example');
+  has(ipsec(named), 'authby=ecdsa', 'leftcert=own', 'leftid=@b.example', 'rightid=@a.example');
   const { 'ipsec.conf': _, ...files } = libreswanFiles({ ...TUNNEL, ...named });
-  assert.deepEqual(files, { 'ipsec.secrets': '', 'own.pem': 'OWNMIDDLE', 'own.key': 'KEY', 'ca.pem': 'CA' });
+  assert.deepEqual(files, { 'ipsec.secrets': '', 'own.pem': 'OWNMIDDLE', 'own.key': key, 'ca.pem': 'CA' });
   assert.throws(() => ipsec({ credential: { ...credential, raw: true } }), /no raw keys/);
 });
 

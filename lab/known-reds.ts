@@ -31,7 +31,7 @@ export const KNOWN_REDS: readonly KnownRed[] = [
     suite: 'aes-ccm-16-256 in UDP',
     check: 'ping, TCP',
     whose: 'the peer',
-    why: 'it says ESPinUDP and gives its kernel the SA of AES-CCM without encapsulation (XfrmInStateMismatch there); AES-GCM in UDP and AES-CCM without it pass',
+    why: 'it says ESPinUDP and gives its kernel both SAs of AES-CCM without encapsulation: `ip xfrm state` there shows no `encap`, which AES-GCM in UDP has (XfrmInStateMismatch); AES-CCM without UDP passes',
   },
 ];
 

@@ -53,7 +53,7 @@ function says({ status, output }: Finished, code: number, sentence: RegExp): str
   demand(status === code, `exit ${status}, expected ${code}: ${output}`);
   const line = output.split('\n').find((one) => sentence.test(one));
   demand(line !== undefined, `it said: ${output}`);
-  return line.replace(`${FILE}: `, '');
+  return line.replace(/^(\S+Z \w+ +|\S+isthmus\.yaml: )/, '');
 }
 
 /** What a gateway changes on its machine. */

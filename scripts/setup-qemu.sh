@@ -16,7 +16,7 @@ download() {
   say "downloading Debian packages ($(sizes "$@")): $*"
   mkdir -p "$root/packages"
   (cd "$root/packages" && rm -f ./*.deb && apt-get download -o APT::Sandbox::User=root "$@" >&2) ||
-    fail 'a Debian package cannot be downloaded' 'look at the lines above; apt-get update may help'
+    fail 'a Debian package cannot be downloaded: see above' 'where a version is gone by now: rm -r .lab/qemu, and once more'
 }
 
 sizes() {

@@ -25,6 +25,25 @@ export function muteMiddle(): void {
   drop('internet', 'output', ['icmp type destination-unreachable', 'icmpv6 type packet-too-big']);
 }
 
+export function unmuteMiddle(): void {
+  run('internet', 'nft', 'delete table inet mute');
+}
+
+/** A word of the middle to gw-a that its ESP in UDP is larger than so many bytes, with an SPI that is in use. */
+export async function forgeTooBig(spi: number, mtu: number): Promise<void> {
+  const { status, output } = await runAsync('internet', 'python3', '-c', FORGE, String(spi), String(mtu));
+  demand(status === 0, output);
+}
+
+const FORGE = `
+import socket, struct, sys
+a, b = [socket.inet_aton(one) for one in ('192.0.2.1', '198.51.100.1')]
+quoted = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 1400, 1, 0x4000, 64, 17, 0, a, b) + struct.pack('!HHHHII', 4500, 4500, 1380, 0, int(sys.argv[1]), 1)
+def message(sum): return struct.pack('!BBHHH', 3, 4, sum, 0, int(sys.argv[2])) + quoted
+words = sum(struct.unpack('!%dH' % (len(message(0)) // 2), message(0)))
+while words >> 16: words = (words & 0xffff) + (words >> 16)
+socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).sendto(message(words ^ 0xffff), ('192.0.2.1', 0))`;
+
 /** As many firewalls do, before they would be put together. */
 export function dropFragments(namespace: string): void {
   drop(namespace, 'prerouting', ['ip frag-off & 0x3fff != 0']);

@@ -5,7 +5,16 @@
 import { randomBytes } from 'node:crypto';
 import type { ChildStatus } from '../src/daemon/status.ts';
 import { isolate } from './isolate.ts';
-import { dropFragments, muteInside, muteMiddle, narrowTo, told, transfer } from './narrow-path.ts';
+import {
+  dropFragments,
+  forgeTooBig,
+  muteInside,
+  muteMiddle,
+  narrowTo,
+  told,
+  transfer,
+  unmuteMiddle,
+} from './narrow-path.ts';
 import { build, run } from './netns.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { createSite, pause, type Site } from './site.ts';
@@ -26,6 +35,15 @@ const AROUND = { 4: 20 + 8 + 8 + 8 + 16 + 2, 6: 40 + 8 + 8 + 8 + 16 + 2 };
 const { check, finish } = createSteps(56);
 const a = createSite('gw-a', { 'office.psk': PSK });
 const b = createSite('gw-b', { 'office.psk': PSK });
+
+/** What the daemon of site a said since its last start. */
+let begin = 0;
+const said = () => a.log().slice(begin);
+
+async function startA(): Promise<void> {
+  begin = a.log().length;
+  await a.start();
+}
 
 interface Wishes {
   /** Nobody asks inside. */
@@ -89,7 +107,7 @@ for (const family of [4, 6] as const) {
   configure(a, family, 0);
   configure(b, family, 1);
   await b.start();
-  await a.start();
+  await startA();
   await check(`${outside}: a path of ${NARROW[family]} bytes is found and named`, async () => {
     const { children, after } = await both(({ pathMtu }) => pathMtu !== undefined);
     const sizes = children.map(({ pathMtu }) => pathMtu!.mtu);
@@ -97,7 +115,7 @@ for (const family of [4, 6] as const) {
       sizes.every((size) => size <= most && size > most - 4),
       `${sizes} of ${most}`,
     );
-    demand(a.log().includes('[PATH_BLACK_HOLE]'), 'the log does not say so');
+    demand(said().includes('[PATH_BLACK_HOLE]'), 'the log does not say so');
     return `${sizes.join(' and ')} bytes of ${most}, after ${after} ms`;
   });
   await pause(1500);
@@ -122,7 +140,7 @@ await check('the path becomes narrower while it is in use', async () => {
   configure(a, 4, 0);
   configure(b, 4, 1);
   await b.start();
-  await a.start();
+  await startA();
   const wide = await both(({ pathMtu }) => pathMtu !== undefined);
   narrowTo(1300);
   const { children, after } = await both(({ pathMtu }) => pathMtu!.mtu < 1300);
@@ -142,7 +160,7 @@ async function foundByIke(most: number, estimate: boolean, children = 2): Promis
   }
   const { output } = await a.isthmus('status');
   demand(output.includes('an estimate') === estimate, output);
-  demand(a.log().includes('[OUTER_PATH_BLACK_HOLE]'), 'the log does not say so');
+  demand(said().includes('[OUTER_PATH_BLACK_HOLE]'), 'the log does not say so');
   return `${all.map(({ pathMtu }) => pathMtu!.mtu).join(' and ')} bytes of ${most}, after ${after} ms`;
 }
 
@@ -153,12 +171,54 @@ async function betweenOurs(family: 4 | 6, encapsulation: 'udp' | 'esp'): Promise
   configure(a, family, 0, wishes);
   configure(b, family, 1, wishes);
   await b.start();
-  await a.start();
+  await startA();
   const what = encapsulation === 'udp' ? 'found by IKE' : 'an estimate by IKE for plain ESP';
   await check(`over IPv${family}, nobody asks inside: ${what}`, () =>
     foundByIke(most, encapsulation === 'esp'),
   );
   for (const site of [a, b]) await site.kill('SIGTERM');
+}
+
+/** Routers say what is too big: that is where to look, and believed once it is seen. */
+async function whereTheMiddleSpeaks(): Promise<void> {
+  unmuteMiddle();
+  narrowTo(1400);
+  const wishes = { unprobed: true } as const;
+  configure(a, 4, 0, wishes);
+  configure(b, 4, 1, wishes);
+  await b.start();
+  await startA();
+  const first = async () => (await a.tunnel('office')).children[0]!;
+  const passes = (outer: number) => outer - AROUND[4];
+  await check('the middle says so: found by IKE, and no black hole', async () => {
+    const { children, after } = await both(({ pathMtu }) => pathMtu !== undefined);
+    const sizes = children.map(({ pathMtu }) => pathMtu!.mtu);
+    demand(
+      sizes.every((size) => size === passes(1400)),
+      `${sizes} of ${passes(1400)}`,
+    );
+    demand(/\[OUTER_PATH_MTU\]/.test(said()) && !/BLACK_HOLE/.test(said()), said());
+    return `${sizes.join(' and ')} bytes, after ${after} ms`;
+  });
+  await check('a forged word of it lowers nothing', async () => {
+    const { spiOut, pathMtu } = await first();
+    const before = said();
+    await forgeTooBig(spiOut, 700);
+    await pause(6000);
+    const { mtu } = (await first()).pathMtu!;
+    demand(mtu === pathMtu!.mtu && said() === before, `${mtu}: ${said()}`);
+    return `${mtu} bytes before and after`;
+  });
+  await check('it becomes narrower, and the middle says so', async () => {
+    narrowTo(1300);
+    const pings = told('10.2.0.10', passes(1400));
+    const after = await until('narrower', async () => (await first()).pathMtu!.mtu === passes(1300));
+    await pings;
+    demand(!/BLACK_HOLE/.test(said()), said());
+    return `${passes(1300)} bytes after ${after} ms`;
+  });
+  for (const site of [a, b]) await site.kill('SIGTERM');
+  muteMiddle();
 }
 
 /**
@@ -193,7 +253,7 @@ tunnels:
     ike: ['aes-gcm-16-256 / prf-hmac-sha2-256 / x25519'],
     esp: ['aes-gcm-16-256'],
   });
-  await a.start();
+  await startA();
   await check('strongSwan, nothing inside answers: found by IKE', () => foundByIke(most, false, 1));
   await check('strongSwan: a host that may not fragment is told', async () => {
     const mtu = await told('10.2.0.10', 1380);
@@ -206,18 +266,18 @@ tunnels:
     return `a megabyte in segments of ${segment} bytes`;
   });
   await check('strongSwan: its SAs are those of the beginning, and are rekeyed', async () => {
-    const [rekeys, vanished] = [/\[IKE_REKEYED\]/g, /\[PEER_VANISHED\]/g].map((code) => a.log().match(code));
-    demand(!rekeys && !vanished, a.log());
+    const [rekeys, vanished] = [/\[IKE_REKEYED\]/g, /\[PEER_VANISHED\]/g].map((code) => said().match(code));
+    demand(!rekeys && !vanished, said());
     const { code } = await a.command('rekey', 'office');
     demand(code === 'OK', code);
     return (await peer.sas()).split('\n')[0]!;
   });
   await a.kill('SIGTERM');
   dropFragments('gw-b');
-  await a.start();
+  await startA();
   await check('strongSwan, and IP fragments are dropped: it says that it cannot ask', async () => {
-    const after = await until('PATH_STUCK', () => a.log().includes('[PATH_STUCK]'));
-    demand(!a.log().includes('[PEER_VANISHED]'), a.log());
+    const after = await until('PATH_STUCK', () => said().includes('[PATH_STUCK]'));
+    demand(!said().includes('[PEER_VANISHED]'), said());
     const { children } = await a.tunnel('office');
     demand(children.length === 1 && children[0]!.pathMtu === undefined, JSON.stringify(children));
     return `after ${after} ms; the child stands`;
@@ -231,6 +291,7 @@ if (!process.argv.includes('--short')) {
   await betweenOurs(6, 'udp');
   await betweenOurs(4, 'esp');
 }
+await whereTheMiddleSpeaks();
 const missing = strongswanIsMissing();
 if (missing) console.error(missing);
 else await withStrongswan();

@@ -133,7 +133,7 @@ export interface Addon {
     /** Or not at all: never in fragments. */
     whole: boolean,
   ): number | string;
-  /** Three elements an echo reply: source, bytes (over IPv4 with the IP header), microseconds of wall time. */
+  /** Three elements an echo reply, or a message that something cannot be delivered: source, bytes (over IPv4 with the IP header), microseconds of wall time. */
   takeEchoes(plane: Plane): (Uint8Array | number)[];
   /**
    * Frames of a link's TUN through the engine without its threads: what leaves, outer traffic class and DF in turn. ESP in tunnel

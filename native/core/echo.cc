@@ -72,12 +72,13 @@ std::string EchoSockets::open(int family) {
   const int on = 1;
   setsockopt(opened, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
   if (family == 4) {
-    const icmp_filter filter{~(1U << ICMP_ECHOREPLY)};
+    const icmp_filter filter{~(1U << ICMP_ECHOREPLY | 1U << ICMP_DEST_UNREACH)};
     setsockopt(opened, SOL_RAW, ICMP_FILTER, &filter, sizeof filter);
   } else {
     icmp6_filter filter;
     ICMP6_FILTER_SETBLOCKALL(&filter);
     ICMP6_FILTER_SETPASS(ICMP6_ECHO_REPLY, &filter);
+    ICMP6_FILTER_SETPASS(ICMP6_PACKET_TOO_BIG, &filter);
     setsockopt(opened, IPPROTO_ICMPV6, ICMP6_FILTER, &filter, sizeof filter);
   }
   fd = opened;
@@ -123,6 +124,8 @@ std::string EchoSockets::send(const Address& source, const Address& destination,
 
 std::vector<EchoSockets::Reply> EchoSockets::take() {
   std::vector<Reply> replies;
+  // Where one cannot be opened nothing is heard.
+  for (const int family : {4, 6}) (void)open(family);
   takeFrom(fd4_, 4, replies);
   takeFrom(fd6_, 6, replies);
   return replies;

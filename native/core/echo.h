@@ -1,5 +1,5 @@
-// ICMP echo from an inside address of this machine: how a tunnel is probed, whoever protects its packets. What the bytes
-// mean is known in src/wire/icmp.ts.
+// ICMP echo from an inside address of this machine: how a tunnel is probed, whoever protects its packets; and what routers say
+// of packets that are too big. What the bytes mean is known in src/wire/icmp.ts and src/wire/too-big.ts.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace isthmus {
 
-/** Raw sockets that hear echo replies only; each is opened when it is first needed. */
+/** Raw sockets that hear echo replies and what could not be delivered; each is opened when it is first needed. */
 class EchoSockets {
  public:
   /** An ICMP message as it came; over IPv4 its IP header stands before it. Times are microseconds of CLOCK_REALTIME. */

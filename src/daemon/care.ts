@@ -29,10 +29,11 @@ export function endings({ state, core }: Parts): Ending[] {
 
 /** Counters for the status; an address that came or went, for the core and for the routes' sources; sizes that were found. */
 function sampler(parts: Parts): () => void {
-  const { log, state, host, links, daemon, traffic } = parts;
+  const { log, state, host, links, daemon, probing, traffic } = parts;
   let own = host.addresses();
   return () => {
     traffic.update(daemon.snapshot());
+    probing.look();
     links.look(state.config);
     try {
       const now = host.addresses();

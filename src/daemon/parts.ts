@@ -10,6 +10,7 @@ import type { Action } from '../ike/boundary.ts';
 import { createGateway, type Gateway } from '../ike/gateway.ts';
 import { type Addon, loadAddon, type Plane } from '../native.ts';
 import type { LinkKind } from '../policy/sad.ts';
+import type { TooBig } from '../wire/too-big.ts';
 import { watchFiles } from './credential-files.ts';
 import { createDaemon, type Daemon, usageInterval } from './daemon.ts';
 import { createFetch } from './fetch.ts';
@@ -113,6 +114,7 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
     },
     silent: (tunnel) => daemon.feed({ type: 'silence', tunnel }),
     resized,
+    tooBig: (message) => tooBig({ state, addon, core, probing, outside }, message),
   });
   const outside = createOutsideMtus({
     ...{ clock: addon.bootTime, log, resized, measure: daemon.measure, probe: probing.of },
@@ -129,6 +131,21 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
 /** Where the configuration leaves the data plane open it is the one that was chosen. */
 export function settled(config: Config, { name }: Choice): Config {
   return config.automatic ? { ...config, dataplane: name } : config;
+}
+
+/** Not believed: whoever looks for sizes is told where to look. */
+function tooBig(
+  { state, addon, core, probing, outside }: Pick<Parts, 'state' | 'addon' | 'core' | 'probing' | 'outside'>,
+  message: TooBig,
+): void {
+  const tunnel = core.senderOf(message);
+  const children = state.config.tunnels.find(({ name }) => name === tunnel)?.children ?? [];
+  if (tunnel === undefined) return;
+  outside.hint(tunnel, message.mtu);
+  for (const { name: child } of children) {
+    const room = core.roomInside({ tunnel, child }, message.mtu);
+    if (room) probing.pathMtus.hint(`${tunnel}/${child}`, room.mtu, addon.bootTime());
+  }
 }
 
 /** Who knows how tunnels fare; nobody before all parts are there. */

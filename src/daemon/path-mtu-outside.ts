@@ -48,6 +48,8 @@ export interface ChildPathMtus {
 export interface OutsideMtus extends ChildPathMtus {
   /** `outer`: bytes of the largest outer packet, and `mtuOf` of the largest inner one, as configured. */
   configure(tunnels: readonly Tunnel[], outer: number, mtuOf: (tunnel: Tunnel) => number): void;
+  /** A router says that no more than so many bytes reach the peer of a tunnel. */
+  hint(tunnel: string, size: number): void;
   stop(): void;
 }
 
@@ -132,6 +134,10 @@ export function createOutsideMtus(options: OutsideOptions): OutsideMtus {
     limit(policy) {
       const of = partsOf(policy);
       return inside(of, sizes.limit(of.tunnel))?.mtu;
+    },
+    hint(tunnel, size) {
+      sizes.hint(tunnel, size, clock());
+      arm();
     },
     stop() {
       stopped = true;

@@ -5,7 +5,7 @@ import { Agenda } from '../ike/agenda.ts';
 import type { ReportCode } from '../ike/errors.ts';
 import type { Instant } from '../policy/sad.ts';
 import type { Log } from './report.ts';
-import { fromTheTop, isOver, narrow, type Search, searchOf } from './size-search.ts';
+import { fromTheTop, hinted, isOver, narrow, type Search, searchOf } from './size-search.ts';
 
 /** Bytes of an IP packet that always passes: RFC 791 §3.2, what every host takes; RFC 8200 §5, what every link carries. */
 export const FLOOR = { 4: 576, 6: 1280 };
@@ -86,6 +86,8 @@ export interface PathMtus {
   refused(probe: Named, now: Instant): void;
   /** It came to nothing, and small ones pass. */
   lost(probe: Named, now: Instant): void;
+  /** Somebody says that no more than so many bytes pass, which may not be true: probes decide. */
+  hint(key: string, size: number, now: Instant): void;
   /** Nobody knows what came of it. */
   undecided(probe: Named, now: Instant): void;
   next(): Instant | undefined;
@@ -103,6 +105,10 @@ const UNDECIDED = 5000;
 const FORGOTTEN = 120_000;
 /** More is tried so often (RFC 4821 §7.7). */
 const AGAIN = 600_000;
+/** Hints are no more often heard. */
+const HINT_PAUSE = 5000;
+/** A size that is not excluded yet is within the search by so much. */
+const BEYOND = 4;
 /** Many are not looked at in one moment. */
 const GOLDEN = 0.618_034;
 
@@ -123,6 +129,9 @@ interface Run {
   waiting?: { sequence: number; first: Instant; at: Instant; undecided: boolean };
   /** Milliseconds there and back, where no small packets show it. */
   rtt?: number;
+  /** What somebody says that passes; it counts once a larger probe came to nothing. */
+  hint?: number;
+  hintedAt?: Instant;
 }
 
 interface State {
@@ -200,6 +209,7 @@ export function createPathMtus(options: PathMtusOptions): PathMtus {
     if (since !== state.run.upSince) restart(state, since, now);
     const { run } = state;
     if (since === undefined || !small.pass || (told && run.waiting)) return rest(state, now);
+    if (run.waiting && run.hint !== undefined) return followHint(state, small, run.hint, now);
     if (run.waiting && isLastTry(run)) {
       const smallPassed = now - (small.age ?? 0) > run.waiting.first;
       if (smallPassed && run.waiting.undecided)
@@ -208,6 +218,11 @@ export function createPathMtus(options: PathMtusOptions): PathMtus {
       if (!smallPassed) return pause(key, now);
     }
     if (run.waiting) miss(run, target);
+    return proceed(state, small, now);
+  }
+
+  function followHint(state: State, small: Small, hint: number, now: Instant): DueSize[] {
+    takeHint(state, hint);
     return proceed(state, small, now);
   }
 
@@ -267,6 +282,7 @@ export function createPathMtus(options: PathMtusOptions): PathMtus {
       const { run, target } = state;
       run.rtt = now - run.waiting!.at;
       delete run.waiting;
+      if (run.hint !== undefined && run.hint < (run.search?.size ?? run.found!.mtu)) delete run.hint;
       run.missed = 0;
       if (run.search) narrow(run.search, { good: run.search.size });
       agenda.put(target.key, run.search ? now : now + pace.verify);
@@ -286,9 +302,20 @@ export function createPathMtus(options: PathMtusOptions): PathMtus {
       const { run } = state;
       // Small ones took what is left of the time.
       run.rtt ??= now - run.waiting!.at - patienceOf(undefined, pace.least);
-      miss(run, state.target);
+      if (run.hint === undefined) miss(run, state.target);
+      else takeHint(state, run.hint);
       delete run.waiting;
       agenda.put(state.target.key, now);
+    },
+    hint(key, size, now) {
+      const state = states.get(key);
+      if (!state) return;
+      const { run, target } = state;
+      const most = run.search?.size ?? run.found?.mtu ?? target.ceiling;
+      const recent = now - (run.hintedAt ?? Number.NEGATIVE_INFINITY) < HINT_PAUSE;
+      if (size >= most || recent) return;
+      Object.assign(run, { hint: Math.max(size, target.floor), hintedAt: now });
+      if (!told || !run.waiting) agenda.put(key, now);
     },
     undecided(probe, now) {
       const state = waitingFor(probe);
@@ -316,6 +343,16 @@ function newRun(now: Instant, upSince?: Instant): Run {
   return { ...(upSince === undefined ? {} : { upSince }), againAt: now, widened: false, missed: 0 };
 }
 
+/** Of what was found or asked nothing came back, and somebody says why: that size is asked, and the next above it. */
+function takeHint({ run, target }: State, hint: number): void {
+  const bad = run.search?.bad ?? Math.max(run.found?.mtu ?? 0, hint) + BEYOND;
+  const good = Math.min(run.search?.good ?? target.floor, hint);
+  run.search = hinted(good, bad, hint);
+  run.missed = 0;
+  delete run.waiting;
+  delete run.hint;
+}
+
 function isLastTry({ search, missed }: Run): boolean {
   return (search ? search.tries : missed + 1) >= TRIES;
 }
@@ -327,7 +364,7 @@ function miss(run: Run, { floor, ceiling }: PathMtuTarget): void {
   if (!isLast) return;
   delete run.waiting;
   if (run.search) {
-    run.search.silent = true;
+    run.search.silent = run.search.hint === undefined;
     narrow(run.search, { bad: run.search.size });
   } else if (run.found) {
     run.search = { ...searchOf(floor, run.found.mtu, ceiling), silent: true };

@@ -6,6 +6,7 @@ import type { Instant } from '../policy/sad.ts';
 import type { Tunnel } from '../policy/tunnel.ts';
 import { addressBytes, familyOf, formatAddress, type IpAddress } from '../wire/address.ts';
 import { decodeEchoReply, type Echo, encodeEchoRequest } from '../wire/icmp.ts';
+import { decodeTooBig, type TooBig } from '../wire/too-big.ts';
 import {
   createPathMtus,
   type DueSize,
@@ -22,17 +23,19 @@ export interface ProbingOptions extends ProbesOptions {
   clock: () => Instant;
   /** What fits through the tunnel is another size than before. */
   resized: (tunnel: string) => void;
+  /** A router says so of a packet of ours, or somebody pretends it. */
+  tooBig: (message: TooBig) => void;
 }
 
 export interface Probing {
   /** `mtuOf`: bytes of the largest packet that may go into the tunnel, as configured. */
   configure(tunnels: readonly Tunnel[], own: readonly IpAddress[], mtuOf: (tunnel: Tunnel) => number): void;
-  /** Answers that wait are taken first. */
+  /** Answers that wait are taken first, and what routers say. */
   look(): void;
   /** The first probe of a child that came into being is due. */
   hasten(tunnel: string, child: string): void;
   of: Probes['of'];
-  pathMtus: Pick<PathMtus, 'of' | 'limit'>;
+  pathMtus: Pick<PathMtus, 'of' | 'limit' | 'hint'>;
   stop(): void;
 }
 
@@ -97,7 +100,10 @@ export function createProbing(options: ProbingOptions): Probing {
     const replies = addon.takeEchoes(plane);
     for (let i = 0; i < replies.length; i += 3) {
       const [from, packet, at] = replies.slice(i, i + 3) as [Uint8Array, Uint8Array, number];
-      const reply = decodeEchoReply(from.length === 4 ? 4 : 6, packet);
+      const family = from.length === 4 ? 4 : 6;
+      const tooBig = decodeTooBig(family, packet);
+      if (tooBig) options.tooBig(tooBig);
+      const reply = decodeEchoReply(family, packet);
       const age = Math.max(0, Math.floor((wallNow - at) / 1000));
       if (reply && isOurs(reply)) answered(reply, formatAddress(from), at, now - age);
     }

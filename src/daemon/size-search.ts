@@ -12,6 +12,8 @@ export interface Search {
   tries: number;
   /** Whether a size was given up because nothing came back, and nobody said that it is too big. */
   silent: boolean;
+  /** What somebody says that the path takes: asked before anything else, and then the next size above it. */
+  hint?: number;
 }
 
 /** What the configuration promises is asked first, as it holds nearly everywhere. */
@@ -30,9 +32,17 @@ export function fromTheTop(good: number, ceiling: number): Search {
   return searchOf(good, ceiling + STEP, ceiling);
 }
 
+/** A forged hint costs two probes, as what is beyond it is excluded by them only. */
+export function hinted(good: number, bad: number, hint: number): Search {
+  return { ...searchOf(good, bad, bad), size: hint, hint };
+}
+
 export function narrow(search: Search, bound: { good: number } | { bad: number }): void {
+  const { hint } = search;
   Object.assign(search, bound, { tries: 0 });
-  search.size = middleOf(search.good, search.bad);
+  const isRight = hint !== undefined && search.good === hint;
+  search.size = isRight ? hint + STEP : middleOf(search.good, search.bad);
+  if (!isRight) delete search.hint;
 }
 
 /** In steps from `good` on, so that the end is met exactly. */

@@ -3,6 +3,7 @@
 import type { Provider } from '../crypto/provider.ts';
 import type { Capabilities, Instant } from '../policy/sad.ts';
 import { decodeMessage } from '../wire/ikev2.ts';
+import type { TooBig } from '../wire/too-big.ts';
 import { Agenda } from './agenda.ts';
 import { startWaiting } from './attempts.ts';
 import type { Action, Core, Event, Failure, JobResult } from './boundary.ts';
@@ -11,6 +12,7 @@ import { type Context, forgetOffer, type NegotiationFailure, type TunnelState } 
 import { Cookies } from './cookies.ts';
 import { heldBy } from './fragments.ts';
 import { planeEvent } from './plane-events.ts';
+import { senderOf } from './quoted.ts';
 import { receive } from './receive.ts';
 import { reauthenticate, renewOutdated } from './renewal.ts';
 import { resolved } from './resolved.ts';
@@ -71,6 +73,8 @@ export interface Gateway extends Core {
   isTaken(tunnel: string, child: string, now: Instant): boolean;
   /** The largest packet of a child that goes into an outer one of so many bytes. */
   roomInside(of: { tunnel: string; child: string }, outer: number): RoomInside | undefined;
+  /** The tunnel that sent what a router quotes. */
+  senderOf(quoted: Omit<TooBig, 'mtu'>): string | undefined;
   failures(): readonly NegotiationFailure[];
   /** Datagrams dropped since the start, by cause. */
   drops(): Readonly<Record<string, number>>;
@@ -128,6 +132,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     carriedSince: (tunnel, child) => carriedSince(context, tunnel, child),
     isTaken: (tunnel, child, now) => isTaken(context, tunnel, child, now),
     roomInside: (of, outer) => roomInside(context, of, outer),
+    senderOf: (quoted) => senderOf(context, quoted),
     failures: () => context.failures,
     drops: () => context.drops,
     visits: () => context.sas.visits(),

@@ -15,6 +15,8 @@ const TARGET: PathMtuTarget = {
 class Path {
   passes = 1400;
   refuses = Number.POSITIVE_INFINITY;
+  /** What a router says that passes, when something does not. */
+  says: number | undefined;
   /** Answers to small probes, and to all. */
   alive = true;
   lossy: (sent: number) => boolean = () => false;
@@ -63,6 +65,7 @@ class Path {
         this.sizes.push(size);
         const isLost = !this.alive || this.lossy(this.sizes.length);
         const one = { target, sequence };
+        if (this.says !== undefined && size > this.passes) this.mtus.hint(TARGET.key, this.says, this.now);
         if (size > this.refuses) this.mtus.refused(due, this.now);
         else if (size <= this.passes && !isLost)
           late.push({ at: this.now + 20, outcome: 'answered', ...one });
@@ -229,4 +232,47 @@ test('who never says what came of a probe is asked again after two minutes', () 
   assert.deepEqual(path.sizes, []);
   path.run(5);
   assert.deepEqual([path.sizes, path.mtu], [[1400], 1400]);
+});
+
+for (const silence of ['deduced', 'told'] as const) {
+  test(`a router that says what it takes is taken at its word once probes show it, and that is no black hole (${silence})`, () => {
+    for (let passes = 576; passes < 1396; passes += 13) {
+      const path = new Path({}, silence);
+      path.passes = path.says = passes;
+      path.run(10);
+      assert.deepEqual([path.mtu, path.codes, path.resized], [passes, ['PATH_MTU'], 1], `${passes}`);
+      assert.ok(path.sizes.length <= 6, `${path.sizes}`);
+    }
+  });
+
+  test(`a word of what is in use is verified at once, and what follows takes seconds (${silence})`, () => {
+    const path = new Path({}, silence).run(21);
+    path.passes = 1200;
+    path.mtus.hint(TARGET.key, 1200, path.now);
+    path.run(5);
+    assert.deepEqual([path.mtu, path.codes], [1200, ['PATH_MTU']]);
+  });
+
+  test(`a forged word lowers nothing: it costs a few probes, and no more when it is repeated (${silence})`, () => {
+    const path = new Path({}, silence).run(21);
+    const before = path.sizes.length;
+    for (let i = 0; i < 1000; i++) path.mtus.hint(TARGET.key, 68 + i, path.now);
+    path.run(4);
+    assert.deepEqual([path.mtu, path.codes, path.resized], [1400, [], 0]);
+    assert.ok(path.sizes.length <= before + 2, `${path.sizes}`);
+    const early = new Path({}, silence);
+    early.passes = 1300;
+    early.says = 600;
+    early.run(30);
+    assert.ok(early.mtu! <= 1300 && early.mtu! > 1296, `${early.mtu}`);
+  });
+}
+
+test('a word of more than is in use, or of somebody unknown, is none', () => {
+  const path = new Path().run(5);
+  const asked = path.sizes.length;
+  path.mtus.hint(TARGET.key, 1400, path.now);
+  path.mtus.hint('t/other', 600, path.now);
+  path.run(3);
+  assert.equal(path.sizes.length, asked);
 });

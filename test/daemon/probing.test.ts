@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { createProbing } from '../../src/daemon/probing.ts';
 import type { Report } from '../../src/daemon/report.ts';
 import type { Addon, Plane } from '../../src/native.ts';
+import type { TooBig } from '../../src/wire/too-big.ts';
 import { tunnel } from '../sim/sites.ts';
 
 const PROBED = tunnel('a', {
@@ -24,6 +25,7 @@ function machine(
   const sent: Uint8Array[] = [];
   const sizes: number[] = [];
   const reports: Report[] = [];
+  const tooBig: TooBig[] = [];
   let now = 5000;
   const wall = () => Date.now() * 1000;
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
@@ -58,6 +60,7 @@ function machine(
     upSince: () => 1000,
     silent: () => {},
     resized: () => {},
+    tooBig: (message) => void tooBig.push(message),
   });
   const run = (seconds: number) => {
     for (let i = 0; i < seconds; i++) {
@@ -72,6 +75,9 @@ function machine(
     sent,
     sizes,
     reports,
+    tooBig,
+    /** Something else comes to the same sockets. */
+    deliver: (source: Uint8Array, bytes: Uint8Array) => void waiting.push(source, bytes, wall()),
     mtu: () => probing.pathMtus.of('t/net', now)?.mtu,
     run,
     status: () => probing.of('t/net', now)!,
@@ -135,4 +141,30 @@ test('an answer to a large request that comes from somewhere else is none', (t) 
   const { run, mtu, sizes } = machine(t, (reply) => reply, undefined, 1400, Uint8Array.of(10, 2, 0, 9));
   run(40);
   assert.deepEqual([sizes.length > 10, mtu()], [true, 576]);
+});
+
+test('what a router says of a packet that is too big is handed on, anything else is not', (t) => {
+  const { deliver, run, tooBig } = machine(t, (reply) => reply);
+  const quoted = [
+    0x60,
+    0,
+    0,
+    0,
+    0,
+    100,
+    50,
+    64,
+    ...new Uint8Array(15),
+    1,
+    ...new Uint8Array(15),
+    2,
+    0,
+    0,
+    1,
+    44,
+  ];
+  deliver(new Uint8Array(16), Uint8Array.of(2, 0, 0, 0, 0, 0, 5, 100, ...quoted));
+  deliver(new Uint8Array(16), Uint8Array.of(1, 0, 0, 0, 0, 0, 5, 100, ...quoted));
+  run(1);
+  assert.deepEqual(tooBig, [{ mtu: 1380, source: '::1', destination: '::2', spi: 300 }]);
 });

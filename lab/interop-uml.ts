@@ -3,13 +3,12 @@
 // of ours, `--lines` for a line of JSON a result, `--short` for one suite, `--suite TEXT` for those whose name contains it,
 // `--plain` for ESP in tunnel mode only. Part of `npm run interop`.
 
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { createChecks, type Result, resultLine, type Suite } from './checks.ts';
 import { isolate } from './isolate.ts';
 import { build } from './netns.ts';
+import { findNetfilter, leaveGuardsOut } from './no-guards.ts';
 import { createLibreswan, libreswanIsMissing } from './peers/libreswan.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { libreswanCertificates } from './rows/certificates.ts';
@@ -21,7 +20,6 @@ import { TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
 
 /** lab/guest-init.sh makes it. */
-const MODULES = '/run/modules';
 
 const PEERS = {
   strongswan: {
@@ -87,18 +85,6 @@ function isAsked({ protocol, transport, route }: Suite): boolean {
 function featureOf({ outer, inner = 4, protocol, transport, route }: Suite): string {
   const inside = transport === true ? 'the gateways' : transport === 'gre' ? 'GRE' : `IPv${inner}`;
   return `${protocol ? 'AH' : 'ESP'}, ${transport ? 'transport' : 'tunnel'} mode, by ${route ? 'route' : 'policy'}, ${inside} in IPv${outer}`;
-}
-
-/** The family that the guards' netlink has; in the guest's own mounts, which `isolate` leaves. */
-function findNetfilter(): void {
-  if (existsSync(MODULES)) execFileSync('modprobe', ['-d', MODULES, 'nfnetlink']);
-}
-
-/** The engine starts only with its guards, which this kernel has no tables for. */
-function leaveGuardsOut(folder: string): void {
-  mkdirSync(folder, { recursive: true });
-  execFileSync('gcc', ['-shared', '-fPIC', '-o', `${folder}/libnftables.so.1`, 'lab/no-guards.c']);
-  process.env.LD_LIBRARY_PATH = folder;
 }
 
 async function withDaemon({ create, label, suites }: NonNullable<typeof chosen>): Promise<void> {

@@ -25,6 +25,22 @@ export function muteMiddle(): void {
   drop('internet', 'output', ['icmp type destination-unreachable', 'icmpv6 type packet-too-big']);
 }
 
+/** The same where there is no nftables. */
+export function muteByTc(): void {
+  const kinds = [
+    ['ip', 'icmp', '3', '4'],
+    ['ipv6', 'icmpv6', '2', '0'],
+  ] as const;
+  for (const device of ['a', 'b']) {
+    run('internet', 'tc', 'qdisc', 'add', 'dev', device, 'clsact');
+    for (const [protocol, icmp, type, code] of kinds) {
+      const where = ['filter', 'add', 'dev', device, 'egress', 'protocol', protocol];
+      const what = ['flower', 'ip_proto', icmp, 'type', type, 'code', code, 'action', 'drop'];
+      run('internet', 'tc', ...where, ...what);
+    }
+  }
+}
+
 export function unmuteMiddle(): void {
   run('internet', 'nft', 'delete table inet mute');
 }
@@ -59,6 +75,11 @@ function drop(namespace: string, hook: 'prerouting' | 'input' | 'output', what: 
   const chain = `add table inet mute; add chain inet mute ${hook} { type filter hook ${hook} priority -450; };`;
   const rules = what.map((one) => `add rule inet mute ${hook} ${one} drop;`);
   run(namespace, 'nft', [chain, ...rules].join(' '));
+}
+
+/** What it was told before. */
+export function forgetPath(namespace: string): void {
+  for (const family of ['-4', '-6']) run(namespace, 'ip', family, 'route', 'flush', 'cache');
 }
 
 /** What a host learns that may not fragment: the size that it is told, or how many of its packets were answered. */

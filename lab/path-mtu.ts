@@ -8,6 +8,7 @@ import { isolate } from './isolate.ts';
 import {
   dropFragments,
   forgeTooBig,
+  forgetPath,
   muteInside,
   muteMiddle,
   narrowTo,
@@ -15,12 +16,13 @@ import {
   transfer,
   unmuteMiddle,
 } from './narrow-path.ts';
-import { build, run } from './netns.ts';
+import { build } from './netns.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { createSite, pause, type Site } from './site.ts';
 import { createSteps, demand } from './steps.ts';
 import { TWO_SITES } from './two-sites.ts';
 
+if (process.argv.includes('--dataplane')) await import('./path-mtu-kernel.ts');
 isolate();
 
 const PSK = randomBytes(24).toString('base64url');
@@ -102,8 +104,7 @@ for (const family of [4, 6] as const) {
   const most = NARROW[family] - AROUND[family];
   const outside = `over IPv${family}`;
   narrowTo(NARROW[family]);
-  // What it was told before.
-  for (const kind of ['-4', '-6']) run('host-a', 'ip', kind, 'route', 'flush', 'cache');
+  forgetPath('host-a');
   configure(a, family, 0);
   configure(b, family, 1);
   await b.start();
@@ -209,6 +210,7 @@ async function whereTheMiddleSpeaks(): Promise<void> {
     demand(mtu === pathMtu!.mtu && said() === before, `${mtu}: ${said()}`);
     return `${mtu} bytes before and after`;
   });
+  forgetPath('host-a');
   await check('it becomes narrower, and the middle says so', async () => {
     narrowTo(1300);
     const pings = told('10.2.0.10', passes(1400));
@@ -232,7 +234,7 @@ async function withStrongswan(): Promise<void> {
   muteInside('gw-b', 'host-b');
   // The guards that our own gateway left there.
   await b.isthmus('flush');
-  run('host-a', 'ip', '-4', 'route', 'flush', 'cache');
+  forgetPath('host-a');
   a.configure(`gateway: { name: gw-a, address: 192.0.2.1 }
 tunnels:
   office:

@@ -3,13 +3,12 @@
 // `{step, result, detail}`; with `--dataplane xfrm` the kernel's IPsec and its VTIs, in user-mode Linux, or with `--guest qemu` a
 // Debian kernel and its XFRM interfaces.
 
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
 import { enterChosenGuest } from './choose-guest.ts';
 import { insideGuest } from './guest.ts';
 import { isolate } from './isolate.ts';
 import { build, run, runAsync, sysctl } from './netns.ts';
+import { findNetfilter, leaveGuardsOut } from './no-guards.ts';
 import { plantOthers } from './others.ts';
 import { createRoutingDaemon, frrIsMissing } from './routing-daemon.ts';
 import { createSite, type Site } from './site.ts';
@@ -81,18 +80,6 @@ const LAB = (peer: string, index: number, [local, remote]: readonly string[]) =>
     local: ${local}
     remote: ${remote}
 `;
-
-/** The family that the guards' netlink has; in the guest's own mounts, which `isolate` leaves. */
-function findNetfilter(): void {
-  if (existsSync('/run/modules')) execFileSync('modprobe', ['-d', '/run/modules', 'nfnetlink']);
-}
-
-/** User-mode Linux has no tables for guards, so they are left out there. */
-function leaveGuardsOut(folder: string): void {
-  mkdirSync(folder, { recursive: true });
-  execFileSync('gcc', ['-shared', '-fPIC', '-o', `${folder}/libnftables.so.1`, 'lab/no-guards.c']);
-  process.env.LD_LIBRARY_PATH = folder;
-}
 
 interface Device {
   operstate: string;

@@ -114,6 +114,7 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
     },
     silent: (tunnel) => daemon.feed({ type: 'silence', tunnel }),
     resized,
+    kernelEsp: dataplane === 'xfrm',
     tooBig: (message) => tooBig({ state, addon, core, probing, outside }, message),
   });
   const outside = createOutsideMtus({

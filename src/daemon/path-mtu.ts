@@ -51,7 +51,7 @@ export interface PathMtuTarget {
   floor: number;
   /** What would pass over the path that the configuration names. */
   ceiling: number;
-  /** What is found becomes the MTU of a device, which then refuses whatever is larger. */
+  /** What is found becomes the MTU of a device or of a route, which then refuses whatever is larger. */
   byDevice: boolean;
 }
 

@@ -21,6 +21,8 @@ export interface ProbingOptions extends ProbesOptions {
   addon: Addon;
   plane: Plane;
   clock: () => Instant;
+  /** The kernel protects packets: it refuses what is larger than their route says, where the engine takes it. */
+  kernelEsp: boolean;
   /** What fits through the tunnel is another size than before. */
   resized: (tunnel: string) => void;
   /** A router says so of a packet of ours, or somebody pretends it. */
@@ -140,7 +142,7 @@ export function createProbing(options: ProbingOptions): Probing {
   return {
     configure(tunnels, own, mtuOf) {
       probes.configure(tunnels, own, clock());
-      sizes.configure(targetsOf(tunnels, mtuOf), clock());
+      sizes.configure(targetsOf(tunnels, mtuOf, options.kernelEsp), clock());
       arm();
     },
     look: take,
@@ -169,13 +171,17 @@ function smallOf(probe: ProbeStatus | undefined): Small {
 }
 
 /** In transport mode the path is that of the hosts themselves, whose kernels look after it. */
-function targetsOf(tunnels: readonly Tunnel[], mtuOf: (tunnel: Tunnel) => number): PathMtuTarget[] {
+function targetsOf(
+  tunnels: readonly Tunnel[],
+  mtuOf: (tunnel: Tunnel) => number,
+  kernelEsp: boolean,
+): PathMtuTarget[] {
   return tunnels.flatMap((tunnel) =>
     tunnel.children.flatMap(({ name, probe, mode }) => {
       if (!probe || mode === 'transport') return [];
       const ceiling = mtuOf(tunnel);
       const floor = Math.min(ceiling, FLOOR[familyOf(probe.to)]);
-      const byDevice = tunnel.link !== undefined;
+      const byDevice = kernelEsp || tunnel.link !== undefined;
       const key = `${tunnel.name}/${name}`;
       return [{ key, tunnel: tunnel.name, child: name, floor, ceiling, byDevice }];
     }),

@@ -18,8 +18,9 @@ function machine(
   t: TestContext,
   answer: (reply: Uint8Array) => Uint8Array | undefined,
   failure?: string,
-  longest = 1400,
+  longest: () => number = () => 1400,
   from?: Uint8Array,
+  narrows?: (limit: number | undefined) => void,
 ) {
   const waiting: (Uint8Array | number)[] = [];
   const sent: Uint8Array[] = [];
@@ -40,7 +41,7 @@ function machine(
       if (failure !== undefined) return failure;
       if (whole) sizes.push(message.length + 20);
       else sent.push(message);
-      if (message.length + 20 > longest) return 'Message too long';
+      if (message.length + 20 > longest()) return 'Message too long';
       const reply = answer(Uint8Array.of(0, ...message.subarray(1)));
       if (reply)
         waiting.push(
@@ -59,7 +60,8 @@ function machine(
     log: (report) => void reports.push(report),
     upSince: () => 1000,
     silent: () => {},
-    resized: () => {},
+    kernelEsp: narrows !== undefined,
+    resized: () => narrows?.(probing.pathMtus.limit('t/net')),
     tooBig: (message) => void tooBig.push(message),
   });
   const run = (seconds: number) => {
@@ -127,7 +129,7 @@ test('larger requests never go in fragments, and say how much passes', (t) => {
 });
 
 test('what is too large to leave here is too large', (t) => {
-  const { sizes, run, mtu, reports } = machine(t, (reply) => reply, undefined, 1000);
+  const { sizes, run, mtu, reports } = machine(t, (reply) => reply, undefined, () => 1000);
   run(30);
   assert.equal(sizes[0], 1400);
   assert.equal(mtu(), 1000);
@@ -138,7 +140,7 @@ test('what is too large to leave here is too large', (t) => {
 });
 
 test('an answer to a large request that comes from somewhere else is none', (t) => {
-  const { run, mtu, sizes } = machine(t, (reply) => reply, undefined, 1400, Uint8Array.of(10, 2, 0, 9));
+  const { run, mtu, sizes } = machine(t, (reply) => reply, undefined, undefined, Uint8Array.of(10, 2, 0, 9));
   run(40);
   assert.deepEqual([sizes.length > 10, mtu()], [true, 576]);
 });
@@ -167,4 +169,23 @@ test('what a router says of a packet that is too big is handed on, anything else
   deliver(new Uint8Array(16), Uint8Array.of(1, 0, 0, 0, 0, 0, 5, 100, ...quoted));
   run(1);
   assert.deepEqual(tooBig, [{ mtu: 1380, source: '::1', destination: '::2', spi: 300 }]);
+});
+
+test('with the IPsec of the kernel, which refuses what a route has no room for, room is made before more is tried', (t) => {
+  let [route, path] = [1400, 1200];
+  const { run, mtu } = machine(
+    t,
+    (reply) => (reply.length + 20 <= path ? reply : undefined),
+    undefined,
+    () => route,
+    undefined,
+    (limit) => {
+      route = limit ?? 1400;
+    },
+  );
+  run(60);
+  assert.deepEqual([mtu(), route], [1200, 1200]);
+  path = 1400;
+  run(700);
+  assert.deepEqual([mtu(), route], [1400, 1400]);
 });

@@ -1,0 +1,109 @@
+// The same with the IPsec of the kernel, in a guest: `npm run path-mtu -- --dataplane xfrm`, by default in user-mode Linux, which has
+// no nftables: segments are not clamped there, and TCP learns from the messages that hosts get.
+
+import { randomBytes } from 'node:crypto';
+import type { ChildStatus } from '../src/daemon/status.ts';
+import { enterChosenGuest } from './choose-guest.ts';
+import { slowness } from './guest.ts';
+import { isolate } from './isolate.ts';
+import { forgetPath, muteByTc, narrowTo, told, transfer } from './narrow-path.ts';
+import { build } from './netns.ts';
+import { findNetfilter, leaveGuardsOut } from './no-guards.ts';
+import { createSite, pause, type Site } from './site.ts';
+import { createSteps, demand } from './steps.ts';
+import { TWO_SITES } from './two-sites.ts';
+import { insideUml } from './uml.ts';
+
+await enterChosenGuest(true);
+if (insideUml()) findNetfilter();
+isolate();
+
+const NARROW = 1400;
+/** IPv4, ESP with AES-GCM, and a trailer that just fills up to four bytes. */
+const MOST = NARROW - (20 + 8 + 8 + 16 + 2);
+const PSK = randomBytes(24).toString('base64url');
+const { check, finish } = createSteps(56);
+const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK })) as [Site, Site];
+const [a] = sites;
+const OUTSIDE = ['192.0.2.1', '198.51.100.1'];
+
+type Mode = 'policy' | 'policy-by-ike' | 'route';
+
+function configure(end: 0 | 1, mode: Mode): void {
+  const [here, there] = end === 0 ? [1, 2] : [2, 1];
+  const probe = (to: string) =>
+    end === 0 && mode !== 'policy-by-ike' ? `probe: { to: ${to}, every: 200ms }` : '';
+  const policy = `local: 10.${here}.0.0/16
+    remote: 10.${there}.0.0/16
+    ${probe(`10.${there}.0.1`)}`;
+  const route = `mode: route
+    interface: { name: to-peer, address: 10.255.0.${here}/30, routes: 10.${there}.0.0/16 }
+    ${probe(`10.255.0.${there}`)}`;
+  sites[end].configure(`gateway: { name: ${sites[end].namespace}, address: ${OUTSIDE[end]}, dataplane: xfrm }
+tunnels:
+  office:
+    peer: ${OUTSIDE[1 - end]}
+    auth: { psk: { file: ${sites[end].folder}/office.psk } }
+    start: ${end === 0 ? 'now' : 'wait'}
+    esp-suites: [aes-gcm-16-256]
+    rehearsal: false
+    df: copy
+    ${mode === 'route' ? route : policy}
+`);
+}
+
+async function found(what: (child: ChildStatus) => boolean): Promise<{ child: ChildStatus; after: number }> {
+  const began = performance.now();
+  for (;;) {
+    const [child] = (await a.tunnel('office')).children;
+    const after = Math.round(performance.now() - began);
+    if (child && what(child)) return { child, after };
+    demand(after < 60_000 * slowness(), `not after ${after} ms: ${JSON.stringify(child)}`);
+    await pause(200);
+  }
+}
+
+async function passes(mode: Mode): Promise<void> {
+  let begin = a.log().length;
+  narrowTo(NARROW);
+  forgetPath('host-a');
+  for (const end of [0, 1] as const) configure(end, mode);
+  for (const site of [...sites].reverse()) await site.start();
+  await check(`${mode}: a path of ${NARROW} bytes is found and named`, async () => {
+    const { child, after } = await found(({ pathMtu }) => pathMtu !== undefined);
+    const { mtu, by, estimate } = child.pathMtu!;
+    demand(mtu <= MOST && mtu > MOST - 8, `${mtu} bytes of ${MOST}`);
+    demand(by === (mode === 'policy-by-ike' ? 'ike' : 'probe'), by);
+    demand((estimate === true) === (by === 'ike'), JSON.stringify(child.pathMtu));
+    demand(a.log().slice(begin).includes('BLACK_HOLE]'), a.log().slice(begin));
+    return `${mtu} bytes of ${MOST}, after ${after} ms`;
+  });
+  await pause(1500 * slowness());
+  await check(`${mode}: a host that may not fragment is told`, async () => {
+    const mtu = await told('10.2.0.10', 1380);
+    demand(mtu !== undefined && mtu <= MOST && mtu > MOST - 8, `it was told ${mtu}`);
+    return `${mtu} bytes`;
+  });
+  await check(
+    `${mode}: TCP passes`,
+    async () => `a megabyte, segments of ${await transfer('10.2.0.10')} bytes`,
+  );
+  begin = a.log().length;
+  if (mode !== 'policy-by-ike')
+    await check(`${mode}: the path becomes narrower while it is in use`, async () => {
+      narrowTo(1300);
+      const { child, after } = await found(({ pathMtu }) => pathMtu!.mtu <= MOST - 100);
+      demand(a.log().slice(begin).includes('[PATH_BLACK_HOLE]'), a.log().slice(begin));
+      return `${child.pathMtu!.mtu} bytes after ${after} ms`;
+    });
+  for (const site of sites) {
+    await site.kill('SIGTERM');
+    await site.isthmus('flush');
+  }
+}
+
+build(TWO_SITES);
+if (insideUml()) leaveGuardsOut('/run/lab/no-guards');
+muteByTc();
+for (const mode of ['policy', 'policy-by-ike', 'route'] as const) await passes(mode);
+finish('checks pass, xfrm');

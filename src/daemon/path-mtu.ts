@@ -86,7 +86,7 @@ export interface PathMtus {
   refused(probe: Named, now: Instant): void;
   /** It came to nothing, and small ones pass. */
   lost(probe: Named, now: Instant): void;
-  /** Somebody says that no more than so many bytes pass, which may not be true: probes decide. */
+  /** Somebody says that no more than so many bytes pass, which may not be true: probes decide (RFC 8899 §4.6.2). */
   hint(key: string, size: number, now: Instant): void;
   /** Nobody knows what came of it. */
   undecided(probe: Named, now: Instant): void;

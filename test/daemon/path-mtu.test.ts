@@ -252,8 +252,10 @@ for (const silence of ['deduced', 'told'] as const) {
     path.run(5);
     assert.deepEqual([path.mtu, path.codes], [1200, ['PATH_MTU']]);
   });
+}
 
-  test(`a forged word lowers nothing: it costs a few probes, and no more when it is repeated (${silence})`, () => {
+test('a forged word lowers nothing: it costs a few probes, and no more when it is repeated', () => {
+  for (const silence of ['deduced', 'told'] as const) {
     const path = new Path({}, silence).run(21);
     const before = path.sizes.length;
     for (let i = 0; i < 1000; i++) path.mtus.hint(TARGET.key, 68 + i, path.now);
@@ -265,8 +267,8 @@ for (const silence of ['deduced', 'told'] as const) {
     early.says = 600;
     early.run(30);
     assert.ok(early.mtu! <= 1300 && early.mtu! > 1296, `${early.mtu}`);
-  });
-}
+  }
+});
 
 test('a word of more than is in use, or of somebody unknown, is none', () => {
   const path = new Path().run(5);

@@ -129,7 +129,12 @@ test('larger requests never go in fragments, and say how much passes', (t) => {
 });
 
 test('what is too large to leave here is too large', (t) => {
-  const { sizes, run, mtu, reports } = machine(t, (reply) => reply, undefined, () => 1000);
+  const { sizes, run, mtu, reports } = machine(
+    t,
+    (reply) => reply,
+    undefined,
+    () => 1000,
+  );
   run(30);
   assert.equal(sizes[0], 1400);
   assert.equal(mtu(), 1000);

@@ -18,18 +18,21 @@ await enterChosenGuest(true);
 if (insideUml()) findNetfilter();
 isolate();
 
-const NARROW = 1400;
-/** IPv4, ESP with AES-GCM, and a trailer that just fills up to four bytes. */
-const MOST = NARROW - (20 + 8 + 8 + 16 + 2);
+const NARROW = { 4: 1400, 6: 1380 };
+/** ESP with AES-GCM, and a trailer that just fills up to four bytes. */
+const AROUND = { 4: 20 + 8 + 8 + 16 + 2, 6: 40 + 8 + 8 + 16 + 2 };
 const PSK = randomBytes(24).toString('base64url');
 const { check, finish } = createSteps(56);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK })) as [Site, Site];
 const [a] = sites;
-const OUTSIDE = ['192.0.2.1', '198.51.100.1'];
+const OUTSIDE = {
+  4: ['192.0.2.1', '198.51.100.1'],
+  6: ['2001:db8:a::1', '2001:db8:b::1'],
+};
 
 type Mode = 'policy' | 'policy-by-ike' | 'route';
 
-function configure(end: 0 | 1, mode: Mode): void {
+function configure(end: 0 | 1, mode: Mode, family: 4 | 6): void {
   const [here, there] = end === 0 ? [1, 2] : [2, 1];
   const probe = (to: string) =>
     end === 0 && mode !== 'policy-by-ike' ? `probe: { to: ${to}, every: 200ms }` : '';
@@ -39,10 +42,12 @@ function configure(end: 0 | 1, mode: Mode): void {
   const route = `mode: route
     interface: { name: to-peer, address: 10.255.0.${here}/30, routes: 10.${there}.0.0/16 }
     ${probe(`10.255.0.${there}`)}`;
-  sites[end].configure(`gateway: { name: ${sites[end].namespace}, address: ${OUTSIDE[end]}, dataplane: xfrm }
+  sites[
+    end
+  ].configure(`gateway: { name: ${sites[end].namespace}, address: "${OUTSIDE[family][end]}", dataplane: xfrm }
 tunnels:
   office:
-    peer: ${OUTSIDE[1 - end]}
+    peer: "${OUTSIDE[family][1 - end]}"
     auth: { psk: { file: ${sites[end].folder}/office.psk } }
     start: ${end === 0 ? 'now' : 'wait'}
     esp-suites: [aes-gcm-16-256]
@@ -63,36 +68,38 @@ async function found(what: (child: ChildStatus) => boolean): Promise<{ child: Ch
   }
 }
 
-async function passes(mode: Mode): Promise<void> {
+async function passes(mode: Mode, family: 4 | 6): Promise<void> {
+  const most = NARROW[family] - AROUND[family];
+  const what = `${mode} over IPv${family}`;
   let begin = a.log().length;
-  narrowTo(NARROW);
+  narrowTo(NARROW[family]);
   forgetPath('host-a');
-  for (const end of [0, 1] as const) configure(end, mode);
+  for (const end of [0, 1] as const) configure(end, mode, family);
   for (const site of [...sites].reverse()) await site.start();
-  await check(`${mode}: a path of ${NARROW} bytes is found and named`, async () => {
+  await check(`${what}: a path of ${NARROW[family]} bytes is found and named`, async () => {
     const { child, after } = await found(({ pathMtu }) => pathMtu !== undefined);
     const { mtu, by, estimate } = child.pathMtu!;
-    demand(mtu <= MOST && mtu > MOST - 8, `${mtu} bytes of ${MOST}`);
+    demand(mtu <= most && mtu > most - 8, `${mtu} bytes of ${most}`);
     demand(by === (mode === 'policy-by-ike' ? 'ike' : 'probe'), by);
     demand((estimate === true) === (by === 'ike'), JSON.stringify(child.pathMtu));
     demand(a.log().slice(begin).includes('BLACK_HOLE]'), a.log().slice(begin));
-    return `${mtu} bytes of ${MOST}, after ${after} ms`;
+    return `${mtu} bytes of ${most}, after ${after} ms`;
   });
   await pause(1500 * slowness());
-  await check(`${mode}: a host that may not fragment is told`, async () => {
+  await check(`${what}: a host that may not fragment is told`, async () => {
     const mtu = await told('10.2.0.10', 1380);
-    demand(mtu !== undefined && mtu <= MOST && mtu > MOST - 8, `it was told ${mtu}`);
+    demand(mtu !== undefined && mtu <= most && mtu > most - 8, `it was told ${mtu}`);
     return `${mtu} bytes`;
   });
   await check(
-    `${mode}: TCP passes`,
+    `${what}: TCP passes`,
     async () => `a megabyte, segments of ${await transfer('10.2.0.10')} bytes`,
   );
   begin = a.log().length;
   if (mode !== 'policy-by-ike')
-    await check(`${mode}: the path becomes narrower while it is in use`, async () => {
+    await check(`${what}: the path becomes narrower while it is in use`, async () => {
       narrowTo(1300);
-      const { child, after } = await found(({ pathMtu }) => pathMtu!.mtu <= MOST - 100);
+      const { child, after } = await found(({ pathMtu }) => pathMtu!.mtu <= 1300 - AROUND[family]);
       demand(a.log().slice(begin).includes('[PATH_BLACK_HOLE]'), a.log().slice(begin));
       return `${child.pathMtu!.mtu} bytes after ${after} ms`;
     });
@@ -105,5 +112,6 @@ async function passes(mode: Mode): Promise<void> {
 build(TWO_SITES);
 if (insideUml()) leaveGuardsOut('/run/lab/no-guards');
 muteByTc();
-for (const mode of ['policy', 'policy-by-ike', 'route'] as const) await passes(mode);
+for (const mode of ['policy', 'policy-by-ike', 'route'] as const) await passes(mode, 4);
+await passes('policy', 6);
 finish('checks pass, xfrm');

@@ -46,8 +46,6 @@ constexpr int SOCKET_BUFFER = 8 << 20;
 constexpr size_t MOST_KNOWN = 1024, MOST_STRANGERS = 256;
 /** Largest IKE message we look at. */
 constexpr size_t MOST_IKE = 65000;
-/** RFC 8200 §5: every link carries it. */
-constexpr int LEAST_IPV6 = 1280;
 constexpr uint8_t KEEPALIVE = 0xff;
 
 union SocketAddress {
@@ -343,8 +341,6 @@ std::string Port::openSocket(Worker& worker, Kind kind, const Address& address, 
   set(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER);
   set(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, family == AF_INET ? IP_RECVTOS : IPV6_RECVTCLASS, 1);
   setDontFragment(fd, address.family, false);
-  // No router on the way fragments IPv6, and not all of them say what they take.
-  if (family == AF_INET6 && (kind == Kind::Ike || kind == Kind::IkeNat)) set(fd, IPPROTO_IPV6, IPV6_MTU, LEAST_IPV6);
   if (raw && family == AF_INET6) askForHeader(fd);
   if (kind == Kind::Ah && !takeHeaders(fd, address.family)) return fail("packets with their own IP header");
   if (shared && options.trains) set(fd, SOL_UDP, UDP_GRO, 1);
@@ -532,9 +528,7 @@ void Port::know(const std::vector<uint64_t>& came, const std::vector<uint64_t>& 
 /** Neither this machine nor a router fragments, and what the kernel believes of the path does not count. */
 void Port::setWhole(const Socket& socket, bool whole) {
   setDontFragment(socket.fd, socket.address.family, whole);
-  if (socket.address.family != 6) return;
-  set(socket.fd, IPPROTO_IPV6, IPV6_DONTFRAG, whole ? 1 : 0);
-  set(socket.fd, IPPROTO_IPV6, IPV6_MTU, whole ? 0 : LEAST_IPV6);
+  if (socket.address.family == 6) set(socket.fd, IPPROTO_IPV6, IPV6_DONTFRAG, whole ? 1 : 0);
 }
 
 bool Port::send(const Endpoint& local, const Endpoint& remote, const uint8_t* bytes, size_t length, bool whole) {

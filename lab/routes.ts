@@ -1,7 +1,7 @@
 // Two sites by route-based tunnels: an interface on each side, routes to it, a peer that dies and comes back, a policy-based
 // tunnel beside it, and FRR's bgpd that exchanges routes through it. `npm run routes`; `-- --json` prints an array of
 // `{step, result, detail}`; with `--dataplane xfrm` the kernel's IPsec and its VTIs, in user-mode Linux, or with `--guest qemu` a
-// Debian kernel and its XFRM interfaces.
+// Debian kernel and its XFRM interfaces; with `--outer 6` over IPv6.
 
 import { randomBytes } from 'node:crypto';
 import { enterChosenGuest } from './choose-guest.ts';
@@ -18,8 +18,9 @@ import { TWO_SITES } from './two-sites.ts';
 import { insideUml } from './uml.ts';
 import { readWatch, startWatch } from './watch.ts';
 
-const at = process.argv.indexOf('--dataplane');
-const dataplane = at !== -1 && process.argv[at + 1] === 'xfrm' ? 'xfrm' : 'engine';
+const option = (name: string) => process.argv[process.argv.indexOf(name) + 1 || process.argv.length];
+const dataplane = option('--dataplane') === 'xfrm' ? 'xfrm' : 'engine';
+const outer = option('--outer') === '6' ? 6 : 4;
 const missing = frrIsMissing();
 if (missing) console.error(`${missing}; the steps with bgpd are left out`);
 await enterChosenGuest(dataplane === 'xfrm');
@@ -35,11 +36,11 @@ const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': 
 
 const ENDS = [
   {
-    ...{ own: '192.0.2.1', peer: '198.51.100.1', inside: ['10.255.0.1', 'fd00:ff::1'], other: '10.255.0.2' },
+    ...{ inside: ['10.255.0.1', 'fd00:ff::1'], other: '10.255.0.2' },
     ...{ routes: '[10.2.0.0/16, "fd02::/64"]', lab: ['10.91.0.0/24', '10.92.0.0/24'] },
   },
   {
-    ...{ own: '198.51.100.1', peer: '192.0.2.1', inside: ['10.255.0.2', 'fd00:ff::2'], other: '10.255.0.1' },
+    ...{ inside: ['10.255.0.2', 'fd00:ff::2'], other: '10.255.0.1' },
     ...{ routes: '[10.1.0.0/16, "fd01::/64"]', lab: ['10.92.0.0/24', '10.91.0.0/24'] },
   },
 ] as const;
@@ -51,26 +52,27 @@ function configure(
   index: 0 | 1,
   { name = 'to-peer', more = '', routing = ELSEWHERE, table = '' } = {},
 ): void {
-  const { own, peer, inside, other, routes, lab } = ENDS[index];
+  const { inside, other, routes, lab } = ENDS[index];
   const routed = more === '' ? routes : routes.replace(']', `, ${more}]`);
   sites[
     index
-  ].configure(`gateway: { name: ${sites[index].namespace}, address: [${own}, "${OUTER_6[index]}"], ${index === 0 ? routing : ''}dataplane: ${dataplane} }
+  ].configure(`gateway: { name: ${sites[index].namespace}, address: [${OUTER[4][index]}, ${OUTER[6][index]}], ${index === 0 ? routing : ''}dataplane: ${dataplane} }
 tunnels:
   office:
     mode: route
-    peer: ${peer}
+    peer: ${OUTER[outer][1 - index]}
     auth: { psk: { file: office.psk } }
     interface: { name: ${name}, address: [${inside[0]}/30, "${inside[1]}/126"], routes: ${routed}${table} }
     probe: { to: ${other}, every: 200ms }
     liveness: 1s
     rehearsal: false
     retransmit: { first: 200ms, sends: 4 }
-${LAB(insideUml() ? `"${OUTER_6[1 - index]}"` : peer, index, lab)}`);
+${LAB(OUTER[insideUml() ? OTHER[outer] : outer][1 - index]!, index, lab)}`);
 }
 
-/** A VTI takes all that comes from its peer: beside it the other tunnel goes over IPv6. */
-const OUTER_6 = ['2001:db8:a::1', '2001:db8:b::1'];
+/** By family. A VTI takes all that comes from its peer: beside it the other tunnel goes over the other one. */
+const OUTER = { 4: ['192.0.2.1', '198.51.100.1'], 6: ['"2001:db8:a::1"', '"2001:db8:b::1"'] } as const;
+const OTHER = { 4: 6, 6: 4 } as const;
 
 const LAB = (peer: string, index: number, [local, remote]: readonly string[]) => `  lab:
     peer: ${peer}
@@ -183,12 +185,20 @@ async function beside(): Promise<string> {
 
 /** The whole gateway: its daemon, and what its kernel would go on doing without. */
 async function kill(): Promise<void> {
-  run('internet', 'ip', 'rule', 'add', 'blackhole', 'to', ENDS[1].own);
+  blackhole('add');
   await sites[1].kill('SIGKILL');
 }
 
+/** On the internet, for what is sent to site b. */
+function blackhole(action: 'add' | 'delete'): void {
+  for (const family of [4, 6] as const) {
+    const to = OUTER[family][1].replaceAll('"', '');
+    run('internet', 'ip', `-${family}`, 'rule', action, 'blackhole', 'to', to);
+  }
+}
+
 async function revive(): Promise<void> {
-  run('internet', 'ip', 'rule', 'delete', 'blackhole', 'to', ENDS[1].own);
+  blackhole('delete');
   await sites[1].start();
 }
 
@@ -226,7 +236,14 @@ async function reloads(): Promise<void> {
     const { children } = await sites[0].tunnel('office');
     return JSON.stringify(children.map(({ spiIn, spiOut }) => [spiIn, spiOut]));
   };
+  /** Two sites that begin at once have two IKE SAs for some seconds, and then one pair of SAs. */
+  const settled = async () => {
+    const { output } = await sites[0].isthmus('show', 'sa', '--json');
+    const sas: { policy: string }[] = JSON.parse(output);
+    return sas.filter(({ policy }) => policy === 'office/office').length === 2;
+  };
   await step('a further route by reload', async () => {
+    await until('one pair of SAs is left', settled);
     const before = await spis();
     configure(0, { more: '10.8.0.0/16' });
     const { status, output } = await sites[0].isthmus('reload');
@@ -366,4 +383,4 @@ try {
   process.exit(1);
 }
 if (failed() > 0 && process.argv.includes('--log')) console.error(sites.map((site) => site.log()).join('\n'));
-finish(`steps as they should be, ${dataplane}`);
+finish(`steps as they should be, ${dataplane} over IPv${outer}`);

@@ -1,10 +1,7 @@
 // Limits of an SA under traffic that only comes in: at nine tenths it is replaced, and the kernel takes nothing beyond the limit
-// itself, whoever is asleep. `npm run limits`; `-- --json` prints an array of `{step, result, detail}`; in user-mode Linux, or with
-// `--guest qemu` in a Debian kernel.
+// itself, whoever is asleep. `npm run limits`, in user-mode Linux; `-- --json` prints an array of `{step, result, detail}`.
 
 import { randomBytes } from 'node:crypto';
-import { enterChosenGuest } from './choose-guest.ts';
-import { insideGuest } from './guest.ts';
 import { isolate } from './isolate.ts';
 import { type KernelCount, kernelCounts, watchCounts } from './kernel-sas.ts';
 import { build } from './netns.ts';
@@ -12,13 +9,14 @@ import { createSite, pause, type Site } from './site.ts';
 import { createSteps, demand, until } from './steps.ts';
 import { type Numbered, ping, startNumbered } from './traffic.ts';
 import { TWO_SITES } from './two-sites.ts';
+import { enterUml } from './uml.ts';
 
-await enterChosenGuest(true);
+await enterUml();
 isolate();
 
 const LIMIT = { packets: 1000, bytes: 1_000_000 };
-/** A second lies between nine tenths of the limit and the limit; a guest that translates each instruction needs more. */
-const RATE = insideGuest() === 'qemu' ? 25 : 100;
+/** A second lies between nine tenths of the limit and the limit: a guest of qemu, which translates each instruction, needs more. */
+const RATE = 100;
 const [SMALL, LARGE] = [64, 1300];
 const PSK = randomBytes(24).toString('base64url');
 const { check: step, failed, finish } = createSteps(52);

@@ -23,8 +23,10 @@ export interface Suite {
   transport?: true | 'gre';
   /** Route-based here and there: an interface of ours, a VTI of theirs. */
   route?: true;
+  /** Transport mode, with a translator before each gateway. */
+  translated?: true;
   /** Of the child; what the laboratory uses where nothing is said. */
-  encapsulation?: 'udp';
+  encapsulation?: 'udp' | 'auto';
   /** It names a group that only `legacy` lets be named. */
   legacy?: true;
   /** Its SAs are rekeyed, too. */

@@ -1,5 +1,5 @@
 // Numbered UDP: `numbered.ts send ADDRESS PORT RATE BYTES` sends until SIGTERM, then prints how many;
-// `numbered.ts receive ADDRESS PORT` counts until SIGTERM, then prints what came, as one JSON line.
+// `numbered.ts receive ADDRESS PORT` counts what comes to any address of that family until SIGTERM, then prints it, as one JSON line.
 
 import { createSocket } from 'node:dgram';
 
@@ -44,7 +44,7 @@ function receive(): void {
     seen.add(number);
   });
   socket.on('error', () => {});
-  socket.bind(Number(port), address, () => {
+  socket.bind(Number(port), () => {
     // Other processes may have the processor for a second: what waits meanwhile is not lost.
     socket.setRecvBufferSize(4 << 20);
     console.log('ready');

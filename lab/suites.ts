@@ -1,6 +1,7 @@
 // The suites that are run against strongSwan, in both sides' words.
 
 import type { Suite } from './checks.ts';
+import { OUTER, SEEN } from './ways.ts';
 
 /**
  * Every implemented encryption with every key length, every PRF, integrity algorithm and group, in IKE or in ESP, at least
@@ -134,6 +135,14 @@ export const AH_AND_TRANSPORT: Suite[] = [
   { name: 'aes-cbc-128 transport, v6', outer: 6, transport: true, shown: 'TRANSPORT, ESP:AES_CBC-128',
     ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-cbc-128 / hmac-sha2-256-128 / no-esn' },
   { name: 'aes-gcm-256 transport of GRE, v4', outer: 4, transport: 'gre', rekeys: true, shown: 'TRANSPORT, ESP:AES_GCM_16-256',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
+  { name: 'aes-gcm-256 transport in UDP, v4', outer: 4, transport: true, encapsulation: 'udp', rekeys: true,
+    shown: 'TRANSPORT-in-UDP, ESP:AES_GCM_16-256',
+    ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
+  { name: 'aes-gcm-256 transport through two NATs, v4', outer: 4, transport: true, translated: true, encapsulation: 'auto', rekeys: true,
+    ours: { peer: SEEN.theirs, 'peer-id': OUTER[4][1] },
+    theirs: { remoteAddress: SEEN.ours, remoteId: OUTER[4][0], local: `${OUTER[4][1]}/32`, remote: `${SEEN.ours}/32` },
+    shown: 'TRANSPORT-in-UDP, ESP:AES_GCM_16-256',
     ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'aes-gcm-16-256 / no-esn' },
   { name: 'ah sha2-256 transport, v4', outer: 4, protocol: 'ah', transport: true, shown: 'TRANSPORT, AH:HMAC_SHA2_256_128',
     ike: 'aes-gcm-16-256 / prf-hmac-sha2-256 / x25519', esp: 'hmac-sha2-256-128 / no-esn' },

@@ -1,7 +1,7 @@
 // Between whom the traffic of a suite runs, and what the two gateways need for it: networks behind them, the gateways themselves
 // (transport mode), or networks over a GRE tunnel that transport mode protects.
 
-import { run, sysctl } from './netns.ts';
+import { run, start, sysctl } from './netns.ts';
 
 export interface Way {
   /** Namespace and address of whoever sends, on either side. */
@@ -17,7 +17,12 @@ interface Kind {
   inner?: 4 | 6;
   transport?: true | 'gre';
   route?: true;
+  /** Transport mode over IPv4: a translator before each gateway. */
+  translated?: true;
 }
+
+/** What each gateway has for the address of the other one, where both are behind a translator. */
+export const SEEN = { theirs: '192.0.2.254', ours: '198.51.100.254' } as const;
 
 export const OUTER = { 4: ['192.0.2.1', '198.51.100.1'], 6: ['2001:db8:a::1', '2001:db8:b::1'] } as const;
 
@@ -26,8 +31,15 @@ const NETWORKS = {
   6: { local: 'fd01::/64', remote: 'fd02::/64', ours: 'fd01::10', theirs: 'fd02::10' },
 } as const;
 
-export function wayOf({ outer, inner = 4, transport }: Kind): Way {
+export function wayOf({ outer, inner = 4, transport, translated }: Kind): Way {
   const [local, remote] = OUTER[outer].map((address) => `${address}/${outer === 4 ? 32 : 128}`);
+  if (translated)
+    return {
+      ours: { namespace: 'gw-a', address: SEEN.ours },
+      theirs: { namespace: 'gw-b', address: SEEN.theirs },
+      local: local!,
+      remote: `${SEEN.theirs}/32`,
+    };
   if (transport === true)
     return {
       ours: { namespace: 'gw-a', address: OUTER[outer][0] },
@@ -54,7 +66,9 @@ export function linkedBy({ inner = 4 }: Kind) {
 }
 
 /** Whatever stands beside IPsec; `open` before the tunnel is established, `close` when all is over. */
-export function besides({ outer, inner = 4, transport, route }: Kind): { open(): void; close(): void } {
+export function besides(kind: Kind): { open(): void; close(): void } {
+  if (kind.translated) return translators(kind);
+  const { outer, inner = 4, transport, route } = kind;
   const { local, remote } = NETWORKS[inner];
   const [ours, theirs] = OUTER[outer];
   const gateways = transport === 'gre' ? ['gw-a', 'gw-b'] : route ? ['gw-b'] : [];
@@ -68,6 +82,23 @@ export function besides({ outer, inner = 4, transport, route }: Kind): { open():
     close() {
       for (const gateway of gateways) run(gateway, 'ip', 'link', 'delete', 'dev', 'office');
       if (route) run('gw-b', 'ip', `-${inner}`, 'rule', 'delete', 'priority', '100');
+    },
+  };
+}
+
+/** Whoever answers an echo request is a gateway, and not the router between them. */
+function translators({ outer }: Kind): { open(): void; close(): void } {
+  const [ours, theirs] = OUTER[outer];
+  const command = [process.execPath, 'lab/translator.ts', SEEN.theirs, ours, SEEN.ours, theirs];
+  let running: ReturnType<typeof start> | undefined;
+  return {
+    open() {
+      sysctl('internet', 'net.ipv4.icmp_echo_ignore_all=1');
+      running = start('internet', command, { stdio: ['ignore', 'ignore', 'inherit'] });
+    },
+    close() {
+      running?.kill('SIGTERM');
+      sysctl('internet', 'net.ipv4.icmp_echo_ignore_all=0');
     },
   };
 }

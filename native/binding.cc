@@ -46,7 +46,7 @@ struct Bytes {
 
 class Arguments {
  public:
-  static constexpr size_t MOST = 25;
+  static constexpr size_t MOST = 27;
 
   Arguments(napi_env env, napi_callback_info info) : env_(env) { napi_get_cb_info(env, info, &count_, values_, nullptr, nullptr); }
 
@@ -110,6 +110,11 @@ class Arguments {
     address.family = bytes.length == 4 ? 4 : 6;
     memcpy(address.bytes.data(), bytes.data, bytes.length);
     return address;
+  }
+  /** Family 0 where no bytes are given. */
+  Address optionalAddress() {
+    const Bytes given = bytes();
+    return given.length == 0 ? Address{} : addressOf(given);
   }
   Endpoint endpoint() {
     const Address at = address();
@@ -494,6 +499,8 @@ napi_value jsAddSa(napi_env env, napi_callback_info info) {
   spec.hardBytes = arguments.big();
   spec.selectors.local = arguments.selectors();
   spec.selectors.remote = arguments.selectors();
+  spec.originalLocal = arguments.optionalAddress();
+  spec.originalRemote = arguments.optionalAddress();
   spec.cipher.algorithm = Algorithm(arguments.number());
   const Bytes key = arguments.bytes();
   spec.cipher.integrity = Integrity(arguments.number());

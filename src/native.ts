@@ -104,6 +104,9 @@ export interface Addon {
     hardBytes: bigint,
     localSelectors: Uint8Array,
     remoteSelectors: Uint8Array,
+    /** Transport mode through a NAT: for whom checksums were made; no bytes for those of the headers. */
+    originalLocal: Uint8Array,
+    originalRemote: Uint8Array,
     algorithm: number,
     key: Uint8Array,
     integrity: number,

@@ -16,7 +16,7 @@ import type {
   SelectorSet,
 } from '../src/policy/sad.ts';
 import { addressBytes } from '../src/wire/address.ts';
-import { viewOf } from '../src/wire/ip.ts';
+import { readFlow, viewOf } from '../src/wire/ip.ts';
 import {
   inboundSa,
   mirrored,
@@ -215,6 +215,30 @@ export function testDataPlane(name: string, open: Open, { cannot = {}, rounds = 
     assert.equal(await whole.outbound(PACKET), undefined);
     await close(plane);
   });
+
+  contract(
+    'ESP in transport mode in UDP: what was inside, between the addresses that we see',
+    async (under) => {
+      const { plane, outbound, inbound } = under;
+      const udp = { localPort: 4500, remotePort: 4500 };
+      const [sent, received] = hostSas('esp', OUTERMOST).map((sa) => ({ ...sa, udp })) as [
+        SaParameters,
+        SaParameters,
+      ];
+      // The peer is behind a NAT: it knows itself by another address.
+      const translated = { ...received, original: { local: received.local, remote: '10.9.8.7' } };
+      await plane.apply([
+        { type: 'add-policy', policy: policy('t/net', { selectors: OUTERMOST }) },
+        ...addBoth(sent, translated),
+      ]);
+      const peer = await peerOf(sent, received, { local: OUTERMOST.remote, remote: OUTERMOST.local });
+      assert.deepEqual(insideOf(peer.inbound((await outbound(GRE))!)!), insideOf(GRE));
+      const reply = peer.outbound(GRE_REPLY)!;
+      assert.deepEqual(insideOf((await inbound(reply))!), insideOf(GRE_REPLY));
+      assert.equal(await inbound(reply), undefined);
+      await close(plane);
+    },
+  );
 
   contract('applying the same changes again does nothing', async ({ plane, outbound }) => {
     await plane.apply([...both, useFirst]);
@@ -766,6 +790,12 @@ function hostSas(protocol: 'esp' | 'ah', selectors: SelectorSet): [SaParameters,
     return sa;
   };
   return [make(8000), { ...make(8001), direction: 'in' }];
+}
+
+/** The rest of its header stays behind where a packet travels in UDP. */
+function insideOf(packet: Uint8Array) {
+  const { source, destination, protocol, transport } = readFlow(packet)!;
+  return { source, destination, protocol, payload: packet.subarray(transport) };
 }
 
 function addBoth(sent: SaParameters, received: SaParameters): Change[] {

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "nat.h"
+
 namespace isthmus {
 
 namespace {
@@ -49,6 +51,20 @@ Drop admitTunnelled(InboundSa& sa, Lane& lane, uint8_t* text, size_t bytes, uint
   inner.bytes = inner.flow.length;
   if (!sa.admits(inner.flow, false)) return Drop::selector;  // RFC 4301 §5.2 step 4
   if (!copyCongestion(inner, outerEcn)) return Drop::malformed;
+  return admitted(lane, inner);
+}
+
+Drop admitFromUdp(InboundSa& sa, Lane& lane, const Arrival& arrival, const uint8_t* text, size_t bytes, uint8_t next, uint8_t* room, Inner& inner) {
+  const size_t header = plainHeader(sa.local.family);
+  inner.packet = room;
+  inner.bytes = header + bytes;
+  if (inner.bytes > MOST_LENGTH) return Drop::malformed;
+  memcpy(room + header, text, bytes);
+  // It came whole, and nobody need cut it any more.
+  makeHeader(sa.remote, sa.local, {arrival.ecn, true}, next, inner.bytes, room);
+  if (!readFlow(room, inner.bytes, inner.flow)) return Drop::malformed;
+  if (!sa.admits(inner.flow, false)) return Drop::selector;
+  if (sa.originalLocal.family != 0) repairSum(room, inner.flow, sa.originalRemote, sa.originalLocal);
   return admitted(lane, inner);
 }
 

@@ -17,4 +17,7 @@ Drop admitTunnelled(InboundSa& sa, Lane& lane, uint8_t* text, size_t bytes, uint
 /** What was inside in transport mode, behind the header that it came with. Writes in front of `text`. */
 Drop admitTransported(InboundSa& sa, Lane& lane, const Arrival& arrival, uint8_t* text, size_t bytes, uint8_t next, Inner& inner);
 
+/** What was inside in UDP, behind a header that is made in `room`: the one that it was sent with is not known. */
+Drop admitFromUdp(InboundSa& sa, Lane& lane, const Arrival& arrival, const uint8_t* text, size_t bytes, uint8_t next, uint8_t* room, Inner& inner);
+
 }  // namespace isthmus

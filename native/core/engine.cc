@@ -242,7 +242,8 @@ bool Engine::fill(Sa& sa, const SaSpec& spec, bool encrypt) {
   sa.localPort = spec.localPort;
   sa.remotePort = spec.remotePort;
   sa.esn = spec.esn;
-  sa.outer = spec.outer;
+  // In UDP the header is made anew, from the packet's own.
+  sa.outer = isTransport(spec.form) && spec.udp ? OuterPolicy{OuterPolicy::Df::Copy} : spec.outer;
   sa.selectors = spec.selectors;
   if (sa.selectors.local.size() * sa.selectors.remote.size() > FEW_SELECTORS)
     sa.index = std::make_shared<Classifier>(std::vector<const SelectorSet*>{&sa.selectors});
@@ -272,6 +273,8 @@ Applied Engine::putInbound(const SaSpec& spec) {
   if (existing != inboundSas_.all().end()) return existing->second->fingerprint == fingerprintOf(spec) ? Applied::ok : Applied::exists;
   auto sa = std::make_shared<InboundSa>(spec.window, spec.esn);
   if (!fill(*sa, spec, false)) return Applied::refused;
+  sa->originalLocal = spec.originalLocal;
+  sa->originalRemote = spec.originalRemote;
   sa->seenFrom = digestOf({spec.remote, spec.remotePort});
   if (const auto policy = policies_.find(spec.policy); policy != policies_.end()) sa->link = policy->second->link;
   inboundSas_.add(std::move(sa));

@@ -69,6 +69,12 @@ __attribute__((always_inline)) inline Drop open(InboundSa& sa, Lane& lane, uint8
   return Drop::none;
 }
 
+/** Between the two hosts themselves (RFC 4301 §4.1), and whole. */
+Drop mayTransport(const OutboundSa& sa, const uint8_t* packet, size_t bytes, Place& place) {
+  if (sa.overHard(bytes)) return Drop::lifetime;
+  return isBetween(packet, sa.local, sa.remote) ? placeIn(packet, bytes, place) : Drop::selector;
+}
+
 }  // namespace
 
 size_t espBytes(const Sa& sa, size_t innerBytes) { return sealedBytes(sa.shape, std::max<size_t>(innerBytes, sa.padTo)); }
@@ -98,11 +104,9 @@ Drop decapsulate(InboundSa& sa, Lane& lane, uint8_t* esp, size_t bytes, uint8_t 
 }
 
 Drop encapsulateTransport(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t innerBytes, size_t& size) {
-  if (sa.overHard(innerBytes)) return Drop::lifetime;
   uint8_t* packet = buffer + innerOffset(sa);
   Place place;
-  if (!isBetween(packet, sa.local, sa.remote)) return Drop::selector;
-  const Drop why = placeIn(packet, innerBytes, place);
+  const Drop why = mayTransport(sa, packet, innerBytes, place);
   if (why != Drop::none) return why;
   const size_t textBytes = innerBytes - place.header;
   size = place.header + sealedBytes(sa.shape, textBytes);
@@ -116,6 +120,31 @@ Drop encapsulateTransport(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t in
   add(lane.packets, 1);
   add(lane.bytes, innerBytes);
   return Drop::none;
+}
+
+Drop encapsulateInUdp(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t innerBytes, size_t& size) {
+  uint8_t* packet = buffer + innerOffset(sa);
+  Place place;
+  const Drop why = mayTransport(sa, packet, innerBytes, place);
+  if (why != Drop::none) return why;
+  if (place.header != plainHeader(sa.local.family)) return Drop::malformed;
+  const uint64_t sequence = sa.takeNumber();
+  if (sequence == 0) return Drop::sequence;
+  const size_t textBytes = innerBytes - place.header;
+  const uint8_t next = packet[place.next];
+  memmove(packet, packet + place.header, textBytes);
+  if (!seal(sa, lane, buffer, textBytes, next, sequence)) return Drop::malformed;
+  add(lane.packets, 1);
+  add(lane.bytes, innerBytes);
+  size = sealedBytes(sa.shape, textBytes);
+  return Drop::none;
+}
+
+Drop decapsulateInUdp(InboundSa& sa, Lane& lane, const Arrival& arrival, uint8_t* room, Inner& inner) {
+  Opened opened;
+  const Drop why = open(sa, lane, arrival.esp, arrival.bytes, opened);
+  if (why != Drop::none) return why;
+  return admitFromUdp(sa, lane, arrival, opened.text, opened.bytes, opened.next, room, inner);
 }
 
 Drop decapsulateTransport(InboundSa& sa, Lane& lane, const Arrival& arrival, Inner& inner) {

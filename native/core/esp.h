@@ -23,6 +23,10 @@ Drop decapsulate(InboundSa& sa, Lane& lane, uint8_t* esp, size_t bytes, uint8_t 
 Drop encapsulateTransport(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t innerBytes, size_t& size);
 Drop decapsulateTransport(InboundSa& sa, Lane& lane, const Arrival& arrival, Inner& inner);
 
+/** The same in UDP (RFC 3948 §2.1): the IP header stays behind, and another one is made in `room`, of MOST_LENGTH bytes. */
+Drop encapsulateInUdp(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t innerBytes, size_t& size);
+Drop decapsulateInUdp(InboundSa& sa, Lane& lane, const Arrival& arrival, uint8_t* room, Inner& inner);
+
 /** Bytes that become of an inner packet of that size in tunnel mode, without the outer IP and UDP headers. */
 size_t espBytes(const Sa& sa, size_t innerBytes);
 

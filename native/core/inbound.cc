@@ -4,18 +4,8 @@ namespace isthmus {
 
 namespace {
 
-Drop unwrap(InboundSa& sa, Lane& lane, const Arrival& arrival, Inner& inner) {
-  switch (sa.form) {
-    case Form::EspTunnel:
-      return decapsulate(sa, lane, arrival.esp, arrival.bytes, arrival.ecn, inner);
-    case Form::EspTransport:
-      return decapsulateTransport(sa, lane, arrival, inner);
-    case Form::AhTunnel:
-    case Form::AhTransport:
-      return verify(sa, lane, arrival, inner);
-  }
-  return Drop::malformed;
-}
+/** Whether a header has to be made, and there is room for one packet at a time. */
+bool isAlone(const InboundSa& sa) { return sa.form == Form::EspTransport && sa.udp; }
 
 }  // namespace
 
@@ -33,6 +23,7 @@ void Inbound::receive(const Arrival& arrival, Write write, void* context) {
   InboundSa* sa = sas_.find(be32(arrival.esp + (ah ? 4 : 0)));
   if (!sa) return receiveUnknown(arrival, write, context);
   if (isAh(sa->form) != ah) return dropped(Drop::unknown_spi);
+  if (isAlone(*sa)) flush(write, context);
   Inner inner;
   const Drop why = open(*sa, arrival, inner);
   if (why != Drop::none) return dropped(why);
@@ -64,6 +55,21 @@ Drop Inbound::open(InboundSa& sa, const Arrival& arrival, Inner& inner) {
   const Drop why = unwrap(sa, *sa.lanes[lane_], arrival, inner);
   if (shared) sa.busy.clear(std::memory_order_release);
   return why;
+}
+
+Drop Inbound::unwrap(InboundSa& sa, Lane& lane, const Arrival& arrival, Inner& inner) {
+  switch (sa.form) {
+    case Form::EspTunnel:
+      return decapsulate(sa, lane, arrival.esp, arrival.bytes, arrival.ecn, inner);
+    case Form::EspTransport:
+      if (!isAlone(sa) || arrival.place.header != 0) return decapsulateTransport(sa, lane, arrival, inner);
+      room_.resize(MOST_LENGTH);
+      return decapsulateInUdp(sa, lane, arrival, room_.data(), inner);
+    case Form::AhTunnel:
+    case Form::AhTransport:
+      return verify(sa, lane, arrival, inner);
+  }
+  return Drop::malformed;
 }
 
 void Inbound::tellFirsts(InboundSa& sa, const Arrival& arrival) {

@@ -29,6 +29,7 @@ class Inbound {
  private:
   void receiveUnknown(const Arrival& arrival, Write write, void* context);
   Drop open(InboundSa& sa, const Arrival& arrival, Inner& inner);
+  Drop unwrap(InboundSa& sa, Lane& lane, const Arrival& arrival, Inner& inner);
   void tellFirsts(InboundSa& sa, const Arrival& arrival);
 
   const size_t lane_;
@@ -36,6 +37,8 @@ class Inbound {
   Early& early_;
   Events& events_;
   Coalescer coalescer_;
+  /** Where packets of transport mode in UDP get their header; one at a time. */
+  std::vector<uint8_t> room_;
   uint64_t now_ = 0;
 };
 

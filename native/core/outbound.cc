@@ -40,7 +40,7 @@ Drop wrap(OutboundSa& sa, Lane& lane, uint8_t* buffer, size_t innerBytes, const 
     case Form::EspTunnel:
       return encapsulate(sa, lane, buffer, innerBytes, size);
     case Form::EspTransport:
-      return encapsulateTransport(sa, lane, buffer, innerBytes, size);
+      return sa.udp ? encapsulateInUdp(sa, lane, buffer, innerBytes, size) : encapsulateTransport(sa, lane, buffer, innerBytes, size);
     case Form::AhTunnel:
     case Form::AhTransport:
       return authenticate(sa, lane, buffer, innerBytes, outer, size);

@@ -220,13 +220,17 @@ bool coverHeader(uint8_t* header, size_t& headerBytes) {
 }
 
 void makeOuter(const Sa& sa, const Outer& outer, uint8_t protocol, size_t bytes, uint8_t* packet) {
-  if (sa.local.family == 6) {
+  makeHeader(sa.local, sa.remote, outer, protocol, bytes, packet);
+}
+
+void makeHeader(const Address& source, const Address& destination, const Outer& outer, uint8_t protocol, size_t bytes, uint8_t* packet) {
+  if (source.family == 6) {
     put32(packet, 0x60000000 | uint32_t(outer.trafficClass) << 20);
     put16(packet + 4, uint16_t(bytes - V6_HEADER));
     packet[6] = protocol;
     packet[7] = HOPS;
-    memcpy(packet + 8, sa.local.bytes.data(), 16);
-    memcpy(packet + 24, sa.remote.bytes.data(), 16);
+    memcpy(packet + 8, source.bytes.data(), 16);
+    memcpy(packet + 24, destination.bytes.data(), 16);
     return;
   }
   packet[0] = 0x45;
@@ -234,8 +238,8 @@ void makeOuter(const Sa& sa, const Outer& outer, uint8_t protocol, size_t bytes,
   put16(packet + 4, 0);
   put16(packet + 6, outer.dontFragment ? 0x4000 : 0);
   packet[8] = HOPS;
-  memcpy(packet + 12, sa.local.bytes.data(), 4);
-  memcpy(packet + 16, sa.remote.bytes.data(), 4);
+  memcpy(packet + 12, source.bytes.data(), 4);
+  memcpy(packet + 16, destination.bytes.data(), 4);
   setUpper(packet, {V4_HEADER, 9}, protocol, bytes);
 }
 

@@ -53,6 +53,12 @@ bool coverHeader(uint8_t* header, size_t& headerBytes);
 /** The header of a packet of that many bytes in all, without an identification. */
 void makeOuter(const Sa& sa, const Outer& outer, uint8_t protocol, size_t bytes, uint8_t* packet);
 
+/** The same between any two addresses of one family. */
+void makeHeader(const Address& source, const Address& destination, const Outer& outer, uint8_t protocol, size_t bytes, uint8_t* packet);
+
+/** Bytes of the header that `makeHeader` makes. */
+inline size_t plainHeader(uint8_t family) { return family == 6 ? 40 : 20; }
+
 /** A header that is kept says what follows it, and how long the packet is. */
 void setUpper(uint8_t* packet, const Place& place, uint8_t protocol, size_t bytes);
 

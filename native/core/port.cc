@@ -125,7 +125,7 @@ struct Attached {
 };
 
 /** Whether packets of this SA are sent with an IP header of their own. */
-bool bringsHeader(const Sa& sa) { return sa.form != Form::EspTunnel; }
+bool bringsHeader(const Sa& sa) { return sa.form != Form::EspTunnel && !sa.udp; }
 
 /** Address, bytes and outer header bits of a message. */
 msghdr headerOf(const Train& train, iovec& vector, SocketAddress& name, Attached& attached) {

@@ -106,6 +106,8 @@ struct SaSpec {
   uint32_t window;
   OuterPolicy outer;
   SelectorSet selectors;
+  /** Transport mode through a NAT: what the peer made checksums for; family 0: what the headers say. */
+  Address originalLocal, originalRemote;
   uint64_t softPackets, hardPackets, softBytes, hardBytes;  // 0: no limit
   /** Bytes of the inner packet with zeros behind it, at least (RFC 4303 §2.7); 0: none. ESP in tunnel mode. */
   uint32_t padTo;
@@ -194,6 +196,7 @@ struct OutboundSa : Sa {
 struct InboundSa : Sa {
   InboundSa(uint32_t window, bool esn) : replay(window, esn) {}
   ReplayWindow replay;
+  Address originalLocal{}, originalRemote{};
   /** The device that its packets are for: that of its policy. */
   std::atomic<uint32_t> link{0};
   std::atomic<bool> firstTold{false};

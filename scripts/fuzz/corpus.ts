@@ -19,6 +19,7 @@ export const REACHED = [
   'ah-icv.cc',
   'outer.cc',
   'admission.cc',
+  'nat.cc',
   'cipher.cc',
   'mac.cc',
   'sad.cc',

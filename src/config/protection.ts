@@ -36,7 +36,7 @@ export function protectionOf(
   // The two together are refused where the interface is looked at.
   const transport = asked && child.entry.mode !== 'route';
   const mode = transport ? 'transport' : 'tunnel';
-  if (outer.encapsulation === 'udp' && (protocol === 'ah' || transport)) inUdp(child, protocol, at);
+  if (outer.encapsulation === 'udp' && protocol === 'ah') ahInUdp(child, at);
   if (protocol === 'ah')
     at(
       placeOf(child, 'protocol'),
@@ -63,15 +63,13 @@ function placeOf({ path, own }: Written, key: 'protocol' | 'transport' | 'pad-to
   return own[key] === undefined ? [key] : [...path, key];
 }
 
-function inUdp({ entry }: Written, protocol: 'esp' | 'ah', at: Complain): undefined {
-  const what = protocol === 'ah' ? 'AH does not travel in UDP' : 'transport mode is not made in UDP';
+function ahInUdp({ entry }: Written, at: Complain): undefined {
+  const what = 'AH does not travel in UDP';
   if (entry.encapsulation === 'udp')
-    return at(['encapsulation'], `${what}: leave encapsulation out, or write ${INSTEAD[protocol]}`);
+    return at(['encapsulation'], `${what}: leave encapsulation out, or write protocol: esp`);
   const key = entry.vendor === undefined ? 'quirks' : 'vendor';
-  return at([key], `${what}, and such a peer takes nothing else: write ${INSTEAD[protocol]}`);
+  return at([key], `${what}, and such a peer takes nothing else: write protocol: esp`);
 }
-
-const INSTEAD = { ah: 'protocol: esp', esp: 'transport: false' };
 
 /** RFC 4303 §2.7: only where the end of the packet shows in its own header. */
 function paddingOf(child: Written, most: number, at: Complain): number | undefined {

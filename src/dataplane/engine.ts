@@ -54,7 +54,7 @@ const SA_FIELDS = 7;
 const MOST_PADDED = 65_000;
 /** Milliseconds; what a thread sends at once takes far less. */
 const LONGEST_TURN = 200;
-const NO_KEY = new Uint8Array();
+const NOTHING = new Uint8Array();
 
 export interface Engine extends DataPlane {
   /** Hands on what the engine's threads have to tell. */
@@ -175,12 +175,11 @@ async function turned(addon: Addon, plane: Plane): Promise<void> {
 }
 
 /** What would not be what it is called. */
-function refuseUnknown({ protocol, mode, udp, encryption, integrity, padTo }: SaParameters): void {
+function refuseUnknown({ protocol, udp, encryption, integrity, padTo }: SaParameters): void {
   const refuse = (why: string) => {
     throw new DataPlaneError('refused', why);
   };
   if (protocol === 'ah' && udp) refuse('AH does not travel in UDP: a translator changes what it protects');
-  if (mode === 'transport' && udp) refuse('transport mode in UDP is not done by the engine');
   if (protocol === 'ah' && (encryption || !integrity)) refuse('AH is integrity alone');
   if (protocol === 'esp' && !encryption) refuse('ESP without encryption is said by name: null');
   if (protocol === 'esp' && integrity && integrityRow(integrity.name).only === 'ah')
@@ -213,11 +212,13 @@ function addSa(addon: Addon, plane: Plane, sa: SaParameters, policy: number): nu
     lifetime.hardBytes ?? 0n,
     packSelectors(selectors.local),
     packSelectors(selectors.remote),
+    sa.original ? addressBytes(sa.original.local) : NOTHING,
+    sa.original ? addressBytes(sa.original.remote) : NOTHING,
     encryption ? encryptionRow(encryption.name).id : 0,
-    encryption?.key ?? NO_KEY,
+    encryption?.key ?? NOTHING,
     icv?.id ?? 0,
     icv?.icvBytes ?? 0,
-    integrity?.key ?? NO_KEY,
+    integrity?.key ?? NOTHING,
   );
 }
 

@@ -19,6 +19,7 @@ import {
   sealEsp,
   withoutTrailer,
 } from './reference-esp.ts';
+import { bitsInUdp, hasPlainHeader, madeFromUdp, repairChecksum } from './reference-in-udp.ts';
 import { ecnOf, type OuterBits, outerBits, outerHeader, withCongestion } from './reference-outer.ts';
 import { fullNumber, isFresh, receive } from './reference-window.ts';
 
@@ -63,9 +64,9 @@ export interface ReferenceTables {
 }
 
 export type Outbound =
-  /** ESP in tunnel mode: `outer` and the SA say all there is to its outer header, which is the sender's. */
+  /** ESP in tunnel mode, or in UDP: `outer` and the SA say all there is to its outer header, which is the sender's. */
   | { type: 'esp'; esp: Uint8Array; outer: OuterBits; sa: ReferenceSa }
-  /** A whole packet: AH covers the header in front of it, and in transport mode that is the packet's own. */
+  /** A whole packet: AH covers the header in front of it, and in transport mode alone that is the packet's own. */
   | { type: 'packet'; packet: Uint8Array; sa: ReferenceSa }
   | { type: 'held'; policy: Policy; flow: Flow }
   | Dropped;
@@ -160,7 +161,9 @@ function inTransport(
   if (front.isFragment) return dropped('fragment');
   const { headers, next, payload } = front;
   if (parameters.protocol === 'esp') {
+    if (parameters.udp && !hasPlainHeader(front)) return dropped('malformed');
     const esp = sealEsp(provider, parameters, number, payload, iv, { next });
+    if (parameters.udp) return { type: 'esp', esp, outer: bitsInUdp(parameters, packet), sa };
     const bytes = headers.length + esp.length;
     if (bytes > MOST_BYTES) return dropped('malformed');
     return { type: 'packet', packet: concat([announcing(front, ESP, bytes), esp]), sa };
@@ -250,7 +253,7 @@ function delivered(
   front: Front | undefined,
 ): Inbound {
   return sa.parameters.mode === 'transport'
-    ? fromTransport(sa, payload, next, front)
+    ? fromTransport(sa, payload, next, ecn, front)
     : fromTunnel(sa, payload, next, ecn);
 }
 
@@ -269,15 +272,19 @@ function fromTransport(
   sa: ReferenceSa,
   payload: Uint8Array,
   next: number,
+  ecn: number,
   front: Front | undefined,
 ): Inbound {
-  if (!front) return dropped('malformed');
-  const packet = concat([announcing(front, next, front.headers.length + payload.length), payload]);
+  if (!front && !sa.parameters.udp) return dropped('malformed');
+  const packet = front
+    ? concat([announcing(front, next, front.headers.length + payload.length), payload])
+    : madeFromUdp(sa.parameters, payload, next, ecn);
   const flow = readFlow(packet);
   if (!flow) return dropped('malformed');
   const { local, remote, selectors } = sa.parameters;
   if (flow.source !== remote || flow.destination !== local) return dropped('selector');
   if (!inSelectors(selectors, flow, 'in')) return dropped('selector');
+  if (!front) repairChecksum(sa.parameters, packet, flow);
   count(sa, flow.length);
   return { type: 'inner', packet, flow, sa };
 }

@@ -59,6 +59,7 @@ export interface NewChild {
   spiIn: number;
   spiOut: number;
   selectors: SelectorSet;
+  original?: SaParameters['original'];
   /** Whether we began the exchange that makes it. */
   initiator: boolean;
   /** The peer takes no padding. */
@@ -140,6 +141,7 @@ function entry(
     ...(template.padTo === undefined || made.unpadded ? {} : { padTo: template.padTo }),
     replayWindow: template.replayWindow,
     selectors: made.selectors,
+    ...(made.original && direction === 'in' ? { original: made.original } : {}),
     lifetime: limits(template, suite),
   };
 }
@@ -318,24 +320,31 @@ export function fromWire(selectors: readonly TrafficSelector[]): Selector[] {
   );
 }
 
+/** What a request asks for, by the mode that a child has: through a NAT they differ (RFC 7296 §2.23.1). */
+export type Offered = Record<ChildTemplate['mode'], SelectorSet>;
+
 /** The child that the request means to the letter, or the first that has something in common with it, and what that is. */
 export function narrowTo(
   templates: readonly ChildTemplate[],
-  offered: SelectorSet,
+  offered: Offered,
 ): { template: ChildTemplate; selectors: SelectorSet } | undefined {
   const fits = fitting(templates, offered);
-  const wanted = selectorsText(offered);
-  return fits.find(({ template }) => selectorsText(template.selectors) === wanted) ?? fits[0];
+  return (
+    fits.find(
+      ({ template: { mode, selectors } }) => selectorsText(selectors) === selectorsText(offered[mode]),
+    ) ?? fits[0]
+  );
 }
 
 /** All of them. */
 export function fitting(
   templates: readonly ChildTemplate[],
-  offered: SelectorSet,
+  offered: Offered,
 ): { template: ChildTemplate; selectors: SelectorSet }[] {
   return templates.flatMap((template) => {
-    const local = narrow(offered.local, template.selectors.local);
-    const remote = narrow(offered.remote, template.selectors.remote);
+    const asked = offered[template.mode];
+    const local = narrow(asked.local, template.selectors.local);
+    const remote = narrow(asked.remote, template.selectors.remote);
     return local.length > 0 && remote.length > 0 ? [{ template, selectors: { local, remote } }] : [];
   });
 }

@@ -80,11 +80,6 @@ export const REPORTS = {
     sentence:
       '{who} behind a NAT, and AH passes none: its checksum covers the addresses that a NAT changes (RFC 3715 §2.1). {child} is not made: write protocol: esp on both sides, or take the NAT away; a peer that is told to use UDP at any rate looks like one',
   },
-  CONFIG_TRANSPORT_NAT: {
-    fault: 'config',
-    sentence:
-      '{who} behind a NAT, and transport mode is for packets between addresses that both sides know: {child} is not made. Leave transport out on both sides, or take the NAT away; a peer that is told to use UDP at any rate looks like one',
-  },
   PEER_UNKNOWN: {
     fault: 'config',
     sentence:

@@ -2,7 +2,7 @@
 
 import type { IkeKeys, PpkKeys } from '../crypto/keymat.ts';
 import type { ChosenSuite } from '../policy/proposal.ts';
-import type { Change, Instant, SelectorSet } from '../policy/sad.ts';
+import type { Change, Instant, SaParameters, SelectorSet } from '../policy/sad.ts';
 import type { Identity } from '../policy/tunnel.ts';
 import type { Payload } from '../wire/ikev2.ts';
 import type { VerifiedPeer } from './authenticate.ts';
@@ -386,6 +386,7 @@ export type Agreed = {
       spiIn: number;
       spiOut: number;
       selectors: SelectorSet;
+      original?: SaParameters['original'];
       /** The peer takes no padding. */
       unpadded: boolean;
       /** The SPI of the child that it replaces. */

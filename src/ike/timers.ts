@@ -116,7 +116,7 @@ function isUnderKeys({ state }: IkeSa): boolean {
 }
 
 /** Answers that no silence explains away. */
-const SURE: readonly ReportCode[] = ['CONFIG_AH_NAT', 'CONFIG_TRANSPORT_NAT'];
+const SURE: readonly ReportCode[] = ['CONFIG_AH_NAT'];
 
 /** To IKE_SA_INIT nobody answered, or somebody did and what follows is not answered: different faults. */
 function noAnswer(context: Context, sa: IkeSa, sends: number): void {

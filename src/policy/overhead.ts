@@ -12,8 +12,8 @@ const AH_HEADER = 12;
 const LEAST = 1280;
 
 /**
- * Largest inner packet, bytes, under the worst suite that may be negotiated: in tunnel mode with UDP encapsulation where there
- * can be one, in transport mode with its own header, which goes outside.
+ * Largest inner packet, bytes, under the worst suite that may be negotiated, with UDP encapsulation where there can be one; in
+ * transport mode with its own header, which goes outside.
  */
 export function innerMtu(
   outerMtu: number,
@@ -23,7 +23,7 @@ export function innerMtu(
 ): number {
   const header = family === 4 ? 20 : 40;
   const isTransport = mode === 'transport';
-  const room = outerMtu - header - (isTransport ? 0 : UDP_HEADER);
+  const room = outerMtu - header - UDP_HEADER;
   const within = proposals.flatMap((proposal) =>
     proposal.encryption.length === 0 ? ahRoom(outerMtu - header, family, proposal) : espRoom(room, proposal),
   );

@@ -22,6 +22,11 @@ export interface SaParameters {
   remote: IpAddress;
   /** Present when ESP travels in UDP (RFC 3948). */
   udp?: { localPort: number; remotePort: number };
+  /**
+   * Transport mode through a NAT: the addresses that the peer made the checksums inside for; they are repaired (RFC 3948 §3.1.2).
+   * Ignored outbound.
+   */
+  original?: { local: IpAddress; remote: IpAddress };
   /** ESP only. `key` carries the salt behind the key where the algorithm has one (RFC 4106 §8.1). */
   encryption?: { name: EncryptionName; keyBits: number; key: Uint8Array };
   /** Absent for combined-mode algorithms; the only one of AH. */

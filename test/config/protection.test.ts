@@ -140,11 +140,6 @@ for (const [what, lines, complaint] of [
     '9:13: AH does not travel in UDP, and such a peer takes nothing else: write protocol: esp',
   ],
   [
-    'transport mode in UDP',
-    [PEER, 'transport: true', 'encapsulation: udp'],
-    '7:20: transport mode is not made in UDP: leave encapsulation out, or write transport: false',
-  ],
-  [
     'networks in transport mode',
     [PEER, ...NETS, 'transport: true'],
     '6:12: 10.1.0.0/16 is not 192.0.2.1/32: transport mode is for packets of the outer addresses alone; leave local out, or name a protocol of it: 192.0.2.1 gre',

@@ -16,7 +16,17 @@ import { outerHeader } from '../../src/dataplane/reference-outer.ts';
 import type { SaParameters } from '../../src/policy/sad.ts';
 import { hex, unhex } from '../../src/wire/hex.ts';
 import { checksum, readFlow, viewOf } from '../../src/wire/ip.ts';
-import { mirrored, outboundAh, outboundSa, policy, randomPacket, range, SITE_B, seeded } from './packets.ts';
+import {
+  mirrored,
+  outboundAh,
+  outboundSa,
+  policy,
+  randomPacket,
+  range,
+  type SaChoice,
+  SITE_B,
+  seeded,
+} from './packets.ts';
 
 const provider = createNodeProvider();
 const OUTER = {
@@ -72,6 +82,12 @@ function hosts(family: 4 | 6): Partial<SaParameters> {
     remote,
     selectors: { local: [range(local, local)], remote: [range(remote, remote)] },
   };
+}
+
+/** ESP in transport mode, not in UDP: the packet keeps its header. */
+function hostEsp(choice: SaChoice, family: 4 | 6): SaParameters {
+  const { udp: _, ...sa } = outboundSa(300, choice, hosts(family));
+  return sa;
 }
 
 /** UDP between the outer addresses, behind options or extension headers. */
@@ -190,7 +206,7 @@ const ESP_CHOICES = [
 for (const choice of ESP_CHOICES) {
   test(`ESP in transport mode, ${choice.encryption}: the packet's own headers in front, its protocol in the trailer`, () => {
     for (const family of FAMILIES) {
-      const { sender, receiver } = pairOf(outboundSa(300, choice, hosts(family)));
+      const { sender, receiver } = pairOf(hostEsp(choice, family));
       const packet = hostPacket(family);
       const made = sent(sender, packet);
       const flow = readFlow(made)!;
@@ -214,7 +230,7 @@ const CHAINS = {
 test('transport mode over IPv6: behind what routers read, destination options inside (RFC 4303 §3.1.1)', () => {
   for (const [what, [first, chain, front]] of Object.entries(CHAINS)) {
     const packet = hostPacket(6, unhex(chain.replaceAll(' ', '')), Number.parseInt(first, 16));
-    for (const sa of [outboundSa(300, ESP_CHOICES[0], hosts(6)), outboundAh(300, HMAC, hosts(6))]) {
+    for (const sa of [hostEsp(ESP_CHOICES[0], 6), outboundAh(300, HMAC, hosts(6))]) {
       const { sender, receiver } = pairOf(sa);
       const made = sent(sender, packet);
       assert.equal(viewOf(made).getUint32(40 + front + (sa.protocol === 'ah' ? 4 : 0)), 300, what);
@@ -224,7 +240,7 @@ test('transport mode over IPv6: behind what routers read, destination options in
 });
 
 test('transport mode over IPv4 keeps the options in front', () => {
-  for (const sa of [outboundSa(300, ESP_CHOICES[0], hosts(4)), outboundAh(300, HMAC, hosts(4))]) {
+  for (const sa of [hostEsp(ESP_CHOICES[0], 4), outboundAh(300, HMAC, hosts(4))]) {
     const { sender, receiver } = pairOf(sa);
     const packet = hostPacket(4, unhex('940400000707040000000000'));
     const made = sent(sender, packet);

@@ -42,21 +42,15 @@ export function isBundle(payloads: readonly Payload[]): boolean {
 
 type Refusal = [ReportCode, Record<string, unknown>];
 
-/** Whether the child can pass a NAT: ESP in UDP, and where nothing depends on the outer addresses (RFC 3715 §2.1). */
-export function passesNat({ protocol, mode }: Pick<ChildTemplate, 'protocol' | 'mode'>): boolean {
-  return protocol === 'esp' && mode === 'tunnel';
-}
-
-/** Why the child cannot be where the IKE SA is, or nothing. */
+/** Why the child cannot be where the IKE SA is, or nothing: AH covers the addresses that a NAT changes (RFC 3715 §2.1). */
 export function natInTheWay({ nat, remote }: IkeSa, template: ChildTemplate): Refusal | undefined {
-  if (passesNat(template) || (!nat.local && !nat.remote)) return undefined;
+  if (template.protocol === 'esp' || (!nat.local && !nat.remote)) return undefined;
   const who = !nat.remote
     ? 'this gateway is'
     : !nat.local
       ? `${remote.address} is`
       : `this gateway and ${remote.address} are`;
-  const code = template.protocol === 'ah' ? 'CONFIG_AH_NAT' : 'CONFIG_TRANSPORT_NAT';
-  return [code, { remote: remote.address, child: template.name, who }];
+  return ['CONFIG_AH_NAT', { remote: remote.address, child: template.name, who }];
 }
 
 /** Why no child that is wanted can be, or nothing. */

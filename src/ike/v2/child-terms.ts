@@ -6,22 +6,25 @@ import { narrow } from '../../policy/selector.ts';
 import type { ChildTemplate, Tunnel } from '../../policy/tunnel.ts';
 import { findPayload, type Payload, type Proposal } from '../../wire/ikev2.ts';
 import { NOTIFY, nameOf, PAYLOAD } from '../../wire/numbers.ts';
-import { createLater, fitting, fromWire, narrowTo, selectorsText } from '../child.ts';
+import { createLater, fitting, fromWire, narrowTo, type Offered, selectorsText } from '../child.ts';
 import { type Context, reportFailure } from '../context.ts';
 import type { ReportCode } from '../errors.ts';
 import type { IkeSa } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
 import { isAskedFor, isBundle, modeOf, modePayloads, natInTheWay } from './child-mode.ts';
+import { type Seen, seenHere } from './nat-selectors.ts';
 import { notifyPayload, spiNumber } from './payloads.ts';
 
-/** What the responder chose must lie within what we asked for. */
-export function answeredSelectors(payloads: Payload[], asked: SelectorSet): SelectorSet | undefined {
+/** What the responder chose must lie within what we asked for, once both mean the same addresses. */
+export function answeredSelectors(sa: IkeSa, payloads: Payload[], asked: SelectorSet): Seen | undefined {
   const [tsi, tsr] = [findPayload(payloads, PAYLOAD.TSi), findPayload(payloads, PAYLOAD.TSr)];
   if (!tsi || !tsr) return undefined;
   const answer = { local: fromWire(tsi.selectors), remote: fromWire(tsr.selectors) };
-  const local = narrow(answer.local, asked.local);
-  const remote = narrow(answer.remote, asked.remote);
-  return local.length > 0 && remote.length > 0 ? { local, remote } : undefined;
+  const { selectors, ...more } =
+    modeOf(payloads) === 'transport' ? seenHere(sa, answer) : { selectors: answer };
+  const local = narrow(selectors.local, asked.local);
+  const remote = narrow(selectors.remote, asked.remote);
+  return local.length > 0 && remote.length > 0 ? { selectors: { local, remote }, ...more } : undefined;
 }
 
 /** After so long a refused child is asked for again, and one whose time had not come. */
@@ -91,13 +94,15 @@ interface AcceptedChild {
   template: ChildTemplate;
   chosen: { suite: ChosenSuite; proposal: Proposal };
   selectors: SelectorSet;
+  /** Where a NAT changes the addresses, and the mode depends on them. */
+  original?: Seen['original'];
   spiOut: number;
   /** What the answer adds. */
   more: Payload[];
 }
 
 /** RFC 7296 §2.9: other children of the tunnel would take what this one leaves of the request. */
-function othersPossible({ children }: Tunnel, template: ChildTemplate, asked: SelectorSet): Payload[] {
+function othersPossible({ children }: Tunnel, template: ChildTemplate, asked: Offered): Payload[] {
   const others = fitting(children, asked).filter((other) => other.template !== template);
   return others.length > 0 ? [notifyPayload(NOTIFY.ADDITIONAL_TS_POSSIBLE)] : [];
 }
@@ -118,12 +123,14 @@ export function acceptChild(
   ];
   if (!saPayload || !tsi || !tsr) return { refusal: NOTIFY.INVALID_SYNTAX };
   const asked = { local: fromWire(tsr.selectors), remote: fromWire(tsi.selectors) };
-  const narrowed = meantChild(tunnel, asked, payloads, rekeyed);
+  const seen = seenHere(sa, asked);
+  const offered = { tunnel: asked, transport: seen.selectors };
+  const narrowed = meantChild(tunnel, offered, payloads, rekeyed);
   if (!narrowed) {
     reportFailure(context, 'PEER_TS_UNACCEPTABLE', tunnel.name, {
       remote: sa.remote.address,
       child: tunnel.children.map(({ name }) => name).join(' or '),
-      offered: selectorsText(asked),
+      offered: selectorsText(offered[modeOf(payloads)]),
       configured: tunnel.children.map((child) => selectorsText(child.selectors)).join(' or '),
     });
     return { refusal: NOTIFY.TS_UNACCEPTABLE };
@@ -143,14 +150,15 @@ export function acceptChild(
     reportFailure(context, 'PEER_SPI_IN_USE', tunnel.name, detail);
     return { refusal: NOTIFY.TEMPORARY_FAILURE };
   }
-  const more = [...modePayloads(template), ...othersPossible(tunnel, template, asked)];
-  return { template, chosen, selectors, spiOut, more };
+  const more = [...modePayloads(template), ...othersPossible(tunnel, template, offered)];
+  const original = template.mode === 'transport' && seen.original ? { original: seen.original } : {};
+  return { template, chosen, selectors, ...original, spiOut, more };
 }
 
 /** The child that the selectors mean, rather one of the protocol and the mode that are asked for. */
 function meantChild(
   { children }: Tunnel,
-  asked: SelectorSet,
+  asked: Offered,
   payloads: readonly Payload[],
   rekeyed: string | undefined,
 ): ReturnType<typeof narrowTo> {

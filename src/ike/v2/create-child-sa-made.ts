@@ -70,11 +70,11 @@ function childAgreed(
   const nr = findPayload(payloads, PAYLOAD.Nonce)!.data;
   const tunnel = context.tunnels.get(established.tunnel)!.tunnel;
   const template = templateOf(tunnel, task);
-  const selectors = template && answeredSelectors(payloads, askedSelectors(task, template.selectors));
+  const answered = template && answeredSelectors(sa, payloads, askedSelectors(task, template.selectors));
   const spiOut = spiNumber(findPayload(payloads, PAYLOAD.SA)!.proposals[0]!.spi);
   // RFC 7296 §1.3.1: the responder may have declined transport mode; a child that is not as we want it is deleted.
   const mode = modeOf(payloads);
-  if (!template || !selectors || !spiOut || context.sas.hasOutbound(spiOut) || mode !== template.mode) {
+  if (!template || !answered || !spiOut || context.sas.hasOutbound(spiOut) || mode !== template.mode) {
     delete established.own;
     unmake(context, established, own);
     retryRekey(context, established, task);
@@ -92,7 +92,7 @@ function childAgreed(
       suite,
       spiIn: offer.spi as number,
       spiOut,
-      selectors,
+      ...answered,
       initiator: true,
       unpadded: refusesPadding(payloads),
       ni: offer.nonce,

@@ -282,7 +282,7 @@ function agreeOnChild(
       ? acceptChild(context, sa, tunnel, payloads, true, rekeyed?.old?.name)
       : { refusal: gone };
   if ('refusal' in found) return found.refusal;
-  const { template, chosen, selectors, spiOut } = found;
+  const { template, chosen, selectors, original, spiOut } = found;
   const { name } = template;
   if (isBeingMade(established, payloads, name)) return NOTIFY.TEMPORARY_FAILURE;
   const { suite, proposal } = chosen;
@@ -290,9 +290,10 @@ function agreeOnChild(
   const replaces = rekeyed?.old ? { replaces: rekeyed.old.spiIn } : {};
   const accepted = toAnswer(suite, proposal.number, childProtocol(suite), spiBytes(spiIn));
   const unpadded = refusesPadding(payloads);
+  const seen = original ? { selectors, original } : { selectors };
   noteMode(context, sa, tunnel, template, payloads);
   return {
-    agreed: { kind: 'child', name, suite, spiIn, spiOut, selectors, unpadded, ...replaces, ...material },
+    agreed: { kind: 'child', name, suite, spiIn, spiOut, ...seen, unpadded, ...replaces, ...material },
     payloads: [
       { type: PAYLOAD.SA, critical: false, proposals: [accepted] },
       ...selectorPayloads(selectors, false),
@@ -350,7 +351,7 @@ function makeAgreedChild(
   ours: Payload[],
 ): void {
   const { tunnel } = context.tunnels.get(established.tunnel)!;
-  const { name, suite, spiIn, spiOut, selectors, unpadded, replaces, ni, nr } = agreed;
+  const { name, suite, spiIn, spiOut, selectors, original, unpadded, replaces, ni, nr } = agreed;
   const template = tunnel.children.find((one) => one.name === name);
   const gone =
     replaces === undefined ? undefined : whyNotRekeyed(established, childBySpi(established, replaces));
@@ -360,7 +361,8 @@ function makeAgreedChild(
   const [secret, ...further] = agreed.secrets;
   const ike = { suite: established.suite, skD: established.keys.d };
   const keyed = secret ? { secret, further } : {};
-  const terms = { template, suite, spiIn, spiOut, selectors, unpadded };
+  const seen = original ? { selectors, original } : { selectors };
+  const terms = { template, suite, spiIn, spiOut, ...seen, unpadded };
   const made = { ...terms, initiator: false, ni, nr, ...keyed };
   const { child, changes } = makeChild(context, sa, tunnel, ike, made);
   noteRival(established, agreed);

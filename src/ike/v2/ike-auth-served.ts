@@ -197,7 +197,7 @@ function answerFirstChild(
   }
   const found = acceptChild(context, sa, tunnel, payloads, false);
   if ('refusal' in found) return void answer([notifyPayload(found.refusal)]);
-  const { template, chosen, selectors, spiOut } = found;
+  const { template, chosen, selectors, original, spiOut } = found;
   noteMode(context, sa, tunnel, template, payloads);
   const spiIn = drawChildSpi(context);
   const { child, changes } = makeChild(
@@ -211,6 +211,7 @@ function answerFirstChild(
       spiIn,
       spiOut,
       selectors,
+      ...(original ? { original } : {}),
       initiator: false,
       unpadded: refusesPadding(payloads),
       ni: state.secrets.ni,

@@ -190,10 +190,10 @@ function firstChildAnswered(
   const chosen =
     saPayload && choose(template.proposals, saPayload.proposals, protocol, { keyExchange: false });
   const spiOut = chosen && spiNumber(chosen.proposal.spi);
-  const selectors = answeredSelectors(payloads, template.selectors);
+  const answered = answeredSelectors(sa, payloads, template.selectors);
   const mode = modeOf(payloads);
   const taken = spiOut !== undefined && context.sas.hasOutbound(spiOut);
-  if (!chosen || !spiOut || !selectors || mode !== template.mode || taken) {
+  if (!chosen || !spiOut || !answered || mode !== template.mode || taken) {
     const { spiIn } = state.child;
     // The peer made its half of what we do not want so (RFC 7296 §1.3.1).
     if (saPayload) established.tasks.unshift({ type: 'delete-child', spiIn, unmade: protocol });
@@ -209,7 +209,7 @@ function firstChildAnswered(
       suite: chosen.suite,
       spiIn: state.child.spiIn,
       spiOut,
-      selectors,
+      ...answered,
       initiator: true,
       unpadded: refusesPadding(payloads),
       ni: state.secrets.ni,

@@ -8,7 +8,6 @@ import { NOTIFY, PAYLOAD } from '../../wire/numbers.ts';
 import type { Endpoint } from '../boundary.ts';
 import type { Context } from '../context.ts';
 import { type IkeSa, inUdp } from '../sa.ts';
-import { passesNat } from './child-mode.ts';
 import { notifyPayload } from './payloads.ts';
 
 /** SHA-1 over SPIs, address and port (RFC 7296 §2.23). A false source hash makes every peer use UDP. */
@@ -64,8 +63,10 @@ function wantsUdp({ capabilities, tunnels }: Context, { candidates }: IkeSa): bo
   const [first, ...others] = candidates.flatMap((name) => tunnels.peek(name)?.tunnel ?? []);
   if (!first || first.encapsulation === 'esp') return false;
   if (first.encapsulation === 'udp') return true;
-  const passes = ({ children }: Tunnel) => children.every(passesNat);
-  return capabilities?.prefersUdp === true && [first, ...others].every(passes);
+  // A packet of transport mode keeps its own header only where it is alone.
+  const gains = ({ children }: Tunnel) =>
+    children.every(({ protocol, mode }) => protocol === 'esp' && mode === 'tunnel');
+  return capabilities?.prefersUdp === true && [first, ...others].every(gains);
 }
 
 /** RFC 7296 §2.23: with a NAT in between the initiator goes on from port 4500. */

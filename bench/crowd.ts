@@ -10,11 +10,12 @@ import { createNodeProvider } from '../src/crypto/node-provider.ts';
 import { createDaemon, type Daemon } from '../src/daemon/daemon.ts';
 import { createTraffic, statusOfTunnel } from '../src/daemon/status.ts';
 import { createMemoryPlane } from '../src/dataplane/memory.ts';
-import type { Action } from '../src/ike/boundary.ts';
+import { singly } from '../src/dataplane/turns.ts';
+import type { Action, Event } from '../src/ike/boundary.ts';
 import { createGateway, type Gateway } from '../src/ike/gateway.ts';
 import type { Tunnel } from '../src/policy/tunnel.ts';
 import { jobsOf } from './jobs.ts';
-import { watched } from './watched.ts';
+import { cpuMilliseconds, watched } from './watched.ts';
 
 export interface Crowd {
   tunnels: number;
@@ -24,6 +25,9 @@ export interface Crowd {
   up: number;
   upCpu: number;
   status: number;
+  /** Parts of a CPU while nothing happens, and while the status is asked for each second. */
+  idle: number;
+  polled: number;
   /** The longest turn of the event loop while all come up, and while all are taken down: milliseconds of CPU time. */
   upTurn: number;
   downTurn: number;
@@ -36,6 +40,10 @@ export interface Crowd {
 interface Node {
   core: Gateway;
   daemon: Daemon;
+  /** As what comes by a socket is read: with pauses for the event loop. */
+  arrive: (datagram: Event) => void;
+  /** Resolves when all tunnels are known: until then nobody listens. */
+  told: Promise<void>;
   up: number;
   failed: Map<string, number>;
 }
@@ -85,12 +93,25 @@ function mirrored(tunnel: Tunnel): Tunnel {
   };
 }
 
-function node(config: Config, send: (action: Action & { type: 'send' }) => boolean): Node {
+function node(
+  config: Config,
+  tunnels: readonly Tunnel[],
+  send: (action: Action & { type: 'send' }) => boolean,
+): Node {
   const provider = createNodeProvider();
   const plane = createMemoryPlane(provider);
   const core = createGateway({ provider, capabilities: plane.capabilities });
   const failed = new Map<string, number>();
-  const made: Node = { core, failed, up: 0, daemon: undefined as never };
+  const waiting: Event[] = [];
+  const listen = singly(async () => {
+    await made.told;
+    await made.daemon.feedAll(waiting.splice(0));
+  });
+  const arrive = (datagram: Event) => {
+    waiting.push(datagram);
+    listen();
+  };
+  const made: Node = { core, failed, up: 0, arrive, daemon: undefined as never, told: undefined as never };
   made.daemon = createDaemon({
     core,
     plane,
@@ -102,6 +123,9 @@ function node(config: Config, send: (action: Action & { type: 'send' }) => boole
       else failed.set(code, (failed.get(code) ?? 0) + 1);
     },
   });
+  made.told = made.daemon.feedAll(
+    tunnels.map((tunnel) => ({ type: 'configure', changes: [{ type: 'set-tunnel', tunnel }] })),
+  );
   return made;
 }
 
@@ -120,19 +144,17 @@ async function allUp(config: Config): Promise<{ hub: Node; up: number; upCpu: nu
   const towards = (to: 'hub' | 'spokes') => (action: Action & { type: 'send' }) => {
     const { local: remote, remote: local } = action;
     const bytes = action.bytes.slice();
-    setImmediate(() => ends[to]?.daemon.feed({ type: 'datagram', bytes, local, remote }));
+    setImmediate(() => ends[to]?.arrive({ type: 'datagram', bytes, local, remote }));
     return true;
   };
-  const hub = node(config, towards('spokes'));
-  const spokes = node(config, towards('hub'));
-  Object.assign(ends, { hub, spokes });
   const cpu = process.cpuUsage();
   const { seconds, turn } = await watched(async () => {
-    set(spokes, tunnels.map(mirrored));
-    set(hub, tunnels);
-    while (hub.up < tunnels.length || spokes.up < tunnels.length) await pause(20);
+    ends.spokes = node(config, tunnels.map(mirrored), towards('hub'));
+    ends.hub = node(config, tunnels, towards('spokes'));
+    while (Object.values(ends).some(({ up }) => up < tunnels.length)) await pause(20);
   });
   const { user, system } = process.cpuUsage(cpu);
+  const { hub, spokes } = ends as Record<'hub' | 'spokes', Node>;
   await quiet(hub, tunnels.length);
   Object.assign(ends, { hub: undefined, spokes: undefined });
   await spokes.daemon.stop(0);
@@ -150,10 +172,6 @@ async function quiet({ failed }: Node, tunnels: number): Promise<void> {
 const QUIET = 6000;
 const QUIET_ROUNDS = 20;
 
-function set({ daemon }: Node, tunnels: readonly Tunnel[]): void {
-  daemon.feed({ type: 'configure', changes: tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })) });
-}
-
 /** Milliseconds, and how long the text is. */
 async function askStatus({ core, daemon }: Node, { tunnels }: Config): Promise<[number, number]> {
   const begin = performance.now();
@@ -165,6 +183,19 @@ async function askStatus({ core, daemon }: Node, { tunnels }: Config): Promise<[
   );
   return [performance.now() - begin, text.length];
 }
+
+/** Of a CPU, where this is done at the beginning of each second. */
+async function shareOf(act: () => Promise<unknown>): Promise<number> {
+  const [cpu, begin] = [cpuMilliseconds(), performance.now()];
+  for (let seconds = 0; seconds < WATCHED; seconds++) {
+    const next = pause(1000);
+    await act();
+    await next;
+  }
+  return (cpuMilliseconds() - cpu) / (performance.now() - begin);
+}
+
+const WATCHED = 5;
 
 async function measure(count: number): Promise<Crowd> {
   const folder = mkdtempSync(join(tmpdir(), 'isthmus-crowd-'));
@@ -179,11 +210,13 @@ async function measure(count: number): Promise<Crowd> {
     const configBytes = bytesInUse() - before;
     const { hub, ...came } = await allUp(config);
     const [status] = await askStatus(hub, config);
+    const idle = await shareOf(async () => {});
+    const polled = await shareOf(() => askStatus(hub, config));
     await pause(100);
     const establishedBytes = bytesInUse() - before;
     const { turn } = await watched(() => hub.daemon.stop(0));
     return {
-      ...{ tunnels: count, load, ...came, status, downTurn: turn },
+      ...{ tunnels: count, load, ...came, status, idle, polled, downTurn: turn },
       ...{ config: configBytes, established: establishedBytes, visits: hub.core.visits() },
       ...{ failed: [...hub.failed] },
     };

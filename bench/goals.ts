@@ -30,6 +30,8 @@ export const GOALS: readonly Goal[] = [
   { key: 'psk_ratio', of: 'handshakes', what: 'handshakes per CPU second of the responder, pre-shared keys, ours / charon', floor: 0.5, aim: 1, better: 'higher' },
   { key: 'ecdsa_ratio', of: 'handshakes', what: 'the same with ECDSA P-256 certificates, ours / charon', floor: 0.7, aim: 1, better: 'higher' },
   { key: 'kb_per_tunnel', of: 'handshakes', what: 'memory of an established tunnel among 10,000, KB', floor: 20, aim: 8, better: 'lower' },
+  { key: 'up_turn', of: 'handshakes', what: 'longest turn of the event loop while 10,000 tunnels come up, CPU ms', floor: 50, aim: 20, better: 'lower' },
+  { key: 'down_turn', of: 'handshakes', what: 'the same while they are taken down', floor: 50, aim: 20, better: 'lower' },
   { key: 'status_seconds', of: 'handshakes', what: 'status of 10,000 tunnels, seconds', floor: 1, aim: 0.5, better: 'lower' },
   { key: 'xfrm_install', of: 'xfrm', what: '10,000 tunnels into the kernel, one by one / in batches, seconds', floor: 1, aim: 2, better: 'higher' },
   { key: 'xfrm_start_stall', of: 'xfrm', what: 'longest delay of the event loop meanwhile, ms', floor: 50, aim: 20, better: 'lower' },

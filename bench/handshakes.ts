@@ -187,6 +187,9 @@ function crowdFields([few, many]: readonly Crowd[]): Record<string, number> {
     config_seconds: rounded(many!.load / 1000),
     up_seconds: rounded(many!.up / 1000),
     status_seconds: rounded(many!.status / 1000),
+    status_polled: rounded(many!.polled / many!.idle),
+    up_turn: rounded(many!.upTurn),
+    down_turn: rounded(many!.downTurn),
   };
 }
 
@@ -218,15 +221,28 @@ function crowdTable(crowds: readonly Crowd[]): Table {
       'file read s',
       'all up s',
       'CPU s of it',
+      'longest turn ms',
+      'longest when they go ms',
       'status s',
+      'idle CPU',
+      'asked each second',
       'SAs looked at per tunnel',
       'MB',
     ],
-    rows: crowds.map(({ tunnels, load, up, upCpu, status, visits, established }) => [
+    rows: crowds.map(({ tunnels, load, up, upCpu, upTurn, downTurn, ...one }) => [
       tunnels,
-      ...[load / 1000, up / 1000, upCpu / 1000, status / 1000, visits / tunnels, established / 1e6].map(
-        rounded,
-      ),
+      ...[
+        load / 1000,
+        up / 1000,
+        upCpu / 1000,
+        upTurn,
+        downTurn,
+        one.status / 1000,
+        one.idle,
+        one.polled,
+        one.visits / tunnels,
+        one.established / 1e6,
+      ].map(rounded),
     ]),
   };
 }

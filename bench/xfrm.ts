@@ -78,6 +78,7 @@ function measure(tunnels: number, rounds: number): Promise<Round[]> {
   const guest = startUml([
     process.execPath,
     ...process.execArgv,
+    '--expose-gc',
     'bench/xfrm-guest.ts',
     `${tunnels}`,
     `${rounds}`,

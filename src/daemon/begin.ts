@@ -1,25 +1,35 @@
 // The first moments of a daemon: packets flow, tunnels are told to the core, and the operator hears what stands.
 
 import type { Config } from '../config/config.ts';
+import { singly } from '../dataplane/turns.ts';
 import { type Needs, preflight } from '../host/preflight.ts';
+import type { Event } from '../ike/boundary.ts';
+import type { Tunnel } from '../policy/tunnel.ts';
 import { familyOf } from '../wire/address.ts';
 import type { Parts } from './parts.ts';
 import { IKE_PORT, NAT_PORT } from './port.ts';
 import { report } from './report.ts';
 
 export function begin(parts: Parts): void {
-  const { state, addon, native, port, plane, core, daemon } = parts;
+  const { state, addon, native, port, plane, daemon } = parts;
   const { tunnels } = state.config;
+  const told = daemon.feedAll(tunnels.map(setting));
+  // Until all are told, and while the core is busy, datagrams wait at the sockets, where those of strangers are dropped first.
+  const listen = singly(async () => {
+    await told;
+    await daemon.feedAll(port.take().map((datagram) => ({ type: 'datagram', ...datagram })));
+  });
   addon.start(native, () => {
     plane.deliver();
-    for (const datagram of port.take()) daemon.feed({ type: 'datagram', ...datagram });
-    port.know(core.takeSpiChanges());
+    listen();
   });
-  daemon.feed({ type: 'configure', changes: tunnels.map((tunnel) => ({ type: 'set-tunnel', tunnel })) });
-  void daemon.changed().then(plane.settle);
+  void told.then(daemon.changed).then(plane.settle);
   configureProbes(parts);
-  port.know(core.takeSpiChanges());
   tell(parts);
+}
+
+function setting(tunnel: Tunnel): Event {
+  return { type: 'configure', changes: [{ type: 'set-tunnel', tunnel }] };
 }
 
 /** Of what is in use: whether packets pass, and how large they may be. */

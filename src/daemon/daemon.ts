@@ -21,12 +21,16 @@ export interface DaemonParts {
   usageInterval?: () => number;
   /** Sees every action before it is performed. */
   watch?: (action: Action) => void;
+  /** The core has dealt with an event. */
+  handled?: () => void;
   /** The core has heard what the data plane told by itself. */
   told?: () => void;
 }
 
 export interface Daemon {
   feed(event: Event): void;
+  /** One after the other, with pauses for the event loop. */
+  feedAll(events: readonly Event[]): Promise<void>;
   /** Resolves with the code of `command-done`. */
   command(command: Command, tunnel: string, child?: string): Promise<ReportCode>;
   /** Whether an IP packet of so many bytes reaches the peer in one piece: OK, PATH_LOST, PATH_REFUSED, or not found out. */
@@ -41,6 +45,8 @@ export interface Daemon {
   stop(deadline: number): Promise<void>;
 }
 
+/** Events in one turn of the event loop: some milliseconds' work, however slow the machine is. */
+const PORTION = 32;
 const [LEAST_USAGE, USAGE_INTERVAL] = [100, 1000];
 /** A timer longer than this is armed again: the clock of the timer may stop while the machine sleeps. */
 const LONGEST_TIMER = 3_600_000;
@@ -64,6 +70,13 @@ export function createDaemon(parts: DaemonParts): Daemon {
   let changes: Promise<void> = Promise.resolve();
   let last: Snapshot = { policies: [], sas: [], drops: {} };
 
+  async function feedAll(events: readonly Event[]): Promise<void> {
+    for (const [index, event] of events.entries()) {
+      if (index > 0 && index % PORTION === 0) await new Promise((resolve) => setImmediate(resolve));
+      feed(event);
+    }
+  }
+
   function feed(event: Event): void {
     if (stopped) return;
     const made: Promise<void>[] = [];
@@ -74,6 +87,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
       else perform(action);
     }
     arm();
+    parts.handled?.();
   }
 
   /** A peer that reads our DELETE drops what we still send with the old SA: first the data plane turns to the other one. */
@@ -166,6 +180,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
   return {
     feed,
     refresh,
+    feedAll,
     changed: () => changes,
     snapshot: () => last,
     command: (command, tunnel, child) =>
@@ -176,7 +191,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
       })),
     measure: (tunnel, size, patience) => answered((id) => ({ type: 'measure', id, tunnel, size, patience })),
     async stop(deadline) {
-      feed({ type: 'shutdown', deadline: clock() + deadline });
+      await feedAll(core.names().map((tunnel) => ({ type: 'shutdown', tunnel })));
       await goodbye(core, clock, deadline);
       stopped = true;
       arm();

@@ -97,6 +97,7 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
     runJob: jobsOf(state, provider),
     told: lookSoon,
     usageInterval: () => usageInterval(state.config.tunnels),
+    handled: () => port.know(core.takeSpiChanges()),
     watch(action) {
       if (keys) exported(keys, core, action);
       if (action.type !== 'send') lookSoon();

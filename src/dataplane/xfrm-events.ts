@@ -9,6 +9,7 @@ import {
   type XfrmSa,
   type XfrmSelector,
 } from '../wire/xfrm.ts';
+import { singly } from './turns.ts';
 import { isOurReqid } from './xfrm-kernel.ts';
 import { saId } from './xfrm-sa.ts';
 import { type Known, keyOf, placeOf, type Tables, usersOf } from './xfrm-tables.ts';
@@ -43,29 +44,10 @@ export function heard(tables: Tables, message: XfrmMessage, hearing: Hearing): v
   }
 }
 
-export interface Recovery {
-  /** Messages were lost: what they told is looked up. */
-  ask(): void;
-}
-
-/** One look at a time; what is asked for meanwhile is a further one. */
-export function createRecovery(tables: Tables, hearing: Hearing): Recovery {
-  let looking = false;
-  let again = false;
-  async function look(): Promise<void> {
-    looking = true;
-    do {
-      again = false;
-      await recover(tables, hearing).catch(() => {}); // a kernel that does not answer is told of by the next snapshot
-    } while (again);
-    looking = false;
-  }
-  return {
-    ask() {
-      again = true;
-      if (!looking) void look();
-    },
-  };
+/** To be called when messages were lost: what they told is looked up. */
+export function createRecovery(tables: Tables, hearing: Hearing): () => void {
+  // A kernel that does not answer is told of by the next snapshot.
+  return singly(() => recover(tables, hearing).catch(() => {}));
 }
 
 /** A moved peer is told of again by itself, with its next packet. */

@@ -17,9 +17,10 @@ import {
   type XfrmSaId,
 } from '../wire/xfrm.ts';
 import { DataPlaneError } from './dataplane.ts';
+import { SLICE } from './turns.ts';
 import { type Journal, OUR_REQIDS } from './xfrm-journal.ts';
 import { policyKey } from './xfrm-policies.ts';
-import { SLICE, type Work } from './xfrm-work.ts';
+import type { Work } from './xfrm-work.ts';
 
 export const ERRNO = { ENOENT: 2, ESRCH: 3, EEXIST: 17 };
 const SENTENCES: Record<number, string> = {

@@ -1,7 +1,8 @@
 // In which order work on the kernel's tables is done: as it was asked for, and side by side where it has nothing in common.
 
+import { newBreath } from './turns.ts';
 import type { Kernel } from './xfrm-kernel.ts';
-import { newBreath, run, together, type Work } from './xfrm-work.ts';
+import { run, together, type Work } from './xfrm-work.ts';
 
 /** Side by side; their requests fill a socket's buffer several times, and more would only make the event loop wait. */
 const WAVE = 32;

@@ -11,10 +11,11 @@ import {
   type SaGlance,
   type XfrmPolicy,
 } from '../wire/xfrm.ts';
+import { newBreath } from './turns.ts';
 import { isOurReqid } from './xfrm-kernel.ts';
 import { type OffloadVerdict, policyKey, samePolicy } from './xfrm-policies.ts';
 import { placeOf, type Tables } from './xfrm-tables.ts';
-import { eachPiece, newBreath } from './xfrm-work.ts';
+import { eachPiece } from './xfrm-work.ts';
 
 /** Policies are looked at again after so many milliseconds though their number is as it should be. */
 const LOOK_AGAIN = 60_000;

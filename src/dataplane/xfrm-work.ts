@@ -1,14 +1,12 @@
 // Work on the kernel's tables that is done beside other such work: a generator that yields requests and goes on when all of
 // them are answered, so that the requests of many travel together.
 
+import { isLate, newBreath } from './turns.ts';
 import type { Answer, Kernel } from './xfrm-kernel.ts';
 
 export type Work<T = void> = Generator<readonly Uint8Array[], T, readonly Answer[]>;
 
 export type Outcome<T> = { value: T } | { error: unknown };
-
-/** Milliseconds that the event loop may be kept from others. */
-export const SLICE = 10;
 
 /**
  * All of them in step: what they ask for at the same time is one exchange; where their own work takes long it asks for
@@ -72,10 +70,6 @@ function newSlice(): { begin(): void; isOver(): boolean; next(): Work } {
   };
 }
 
-function isLate(since: number): boolean {
-  return performance.now() - since >= SLICE;
-}
-
 /** To its end, with pauses for the event loop. Throws what the work throws. */
 export async function run<T>(kernel: Kernel, work: Work<T>, breath = newBreath()): Promise<T> {
   for (let step = work.next([]); ; ) {
@@ -101,16 +95,6 @@ async function advance<T>(
     return work.throw(error);
   }
   return work.next(answers);
-}
-
-/** Waits for others where the slice of time is used up. */
-export function newBreath(): () => Promise<void> {
-  let since = performance.now();
-  return async () => {
-    if (!isLate(since)) return;
-    await new Promise((resolve) => setImmediate(resolve));
-    since = performance.now();
-  };
 }
 
 /** Each piece of a dump, with pauses for the event loop. */

@@ -75,7 +75,7 @@ export function createXfrm(
         .catch(() => {}),
   };
 
-  const recovery = createRecovery(tables, hearing);
+  const recover = createRecovery(tables, hearing);
 
   return {
     name: 'xfrm',
@@ -104,7 +104,7 @@ export function createXfrm(
       const understood = told(tables, messages, hearing);
       if (!lost && understood) return;
       overflows++;
-      recovery.ask();
+      recover();
     },
     settle: () => queue.add(everything, () => dropLeftovers(tables)),
     async close({ guards } = { guards: 'keep' }) {

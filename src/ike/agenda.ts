@@ -40,10 +40,12 @@ export class Agenda {
     return this.#heap[0]?.at;
   }
 
-  /** Takes out what is due, in its order. */
-  take(now: Instant): string[] {
+  /** Takes out what is due, in its order, and not more than so many. */
+  take(now: Instant, most = Number.POSITIVE_INFINITY): string[] {
     const due: string[] = [];
-    for (let first = this.#heap[0]; first && first.at <= now; first = this.#heap[0]) {
+    while (due.length < most) {
+      const first = this.#heap[0];
+      if (!first || first.at > now) break;
       due.push(first.key);
       this.remove(first.key);
     }

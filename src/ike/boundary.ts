@@ -35,7 +35,8 @@ export type Event =
   | { type: 'job-done'; id: number; result: JobResult }
   /** What a name means; `failed`: why that is not known. */
   | { type: 'resolved'; tunnel: string; name: string; addresses: IpAddress[]; failed?: string }
-  | { type: 'shutdown'; deadline: Instant };
+  /** Goodbye to its peer. */
+  | { type: 'shutdown'; tunnel: string };
 
 /** What the core asks of the world, in order. A message behind changes leaves once they are made, or have failed. */
 export type Action =
@@ -52,6 +53,8 @@ export type Action =
 export interface Core {
   handle(event: Event, now: Instant): Action[];
   nextTimeout(): Instant | undefined;
+  /** Of all tunnels. */
+  names(): string[];
 }
 
 export type ConfigChange =

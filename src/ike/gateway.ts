@@ -124,6 +124,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       return context.actions.splice(0);
     },
     nextTimeout: () => nextTimeout(context),
+    names: () => context.tunnels.names(),
     tunnels: () =>
       [...context.tunnels.all()].filter(({ removed }) => !removed).map((state) => viewOf(context, state)),
     spis: () => [...context.sas.keys()],
@@ -196,8 +197,10 @@ function dispatch(context: Context, event: Event): void {
       return unsent(context, event.bytes);
     case 'resolved':
       return resolved(context, event);
-    case 'shutdown':
-      for (const state of context.tunnels.values()) takeDown(context, state, undefined);
+    case 'shutdown': {
+      const state = context.tunnels.get(event.tunnel);
+      if (state) takeDown(context, state, undefined);
+    }
   }
 }
 

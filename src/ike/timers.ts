@@ -140,13 +140,16 @@ function doubt(context: Context, { state }: IkeSa): void {
   if (tunnel && state.name === 'established' && carries(state)) connectBeside(context, tunnel);
 }
 
+/** At a time; the others are due still, and the next event is theirs. */
+const MOST_DUE = 64;
+
 export function timeout(context: Context): void {
-  for (const spi of context.saAgenda.take(context.now)) {
+  for (const spi of context.saAgenda.take(context.now, MOST_DUE)) {
     const sa = context.sas.get(spi);
     if (!sa) continue;
     for (const [at, act] of timers(context, sa)) if (at <= context.now && context.sas.has(spi)) act();
   }
-  for (const name of context.tunnelAgenda.take(context.now)) {
+  for (const name of context.tunnelAgenda.take(context.now, MOST_DUE)) {
     const state = context.tunnels.get(name);
     if (state?.retryAt !== undefined && state.retryAt <= context.now) connect(context, state);
     if (state?.watchAt !== undefined && state.watchAt <= context.now) watchName(context, state);

@@ -58,6 +58,10 @@ export class TunnelTable {
     this.#touched.add(name);
   }
 
+  names(): string[] {
+    return [...this.#rows.keys()];
+  }
+
   /** All of them, each to be changed. */
   values(): TunnelState[] {
     for (const name of this.#rows.keys()) this.#touched.add(name);

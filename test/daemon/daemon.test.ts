@@ -108,6 +108,7 @@ test('a DELETE leaves once the data plane has turned away from what it deletes',
             ]
           : [],
       nextTimeout: () => undefined,
+      names: () => [],
     },
     plane: { ...recordingPlane([]), apply: () => new Promise((resolve) => held.push(resolve)) },
     send: ({ bytes }) => happened.push(`sent ${bytes[0]}`) > 0,

@@ -13,7 +13,8 @@ test('the earliest is at hand; of two at one moment the first that was put', () 
     agenda.put(key, at);
   assert.equal(agenda.next(), 10);
   assert.deepEqual(agenda.take(9), []);
-  assert.deepEqual(agenda.take(30), ['a', 'b', 'c', 'd']);
+  assert.deepEqual(agenda.take(30, 2), ['a', 'b']);
+  assert.deepEqual(agenda.take(30), ['c', 'd']);
   assert.equal(agenda.next(), undefined);
 });
 

@@ -3,7 +3,7 @@
 import { skeyseedRekey } from '../crypto/keymat.ts';
 import { type ChosenSuite, suiteText } from '../policy/proposal.ts';
 import { lifetimeFrom } from './child.ts';
-import { type Context, commandDone, report, sasOf } from './context.ts';
+import { type Context, commandDone, onlyDelete, report, sasOf } from './context.ts';
 import { keepLastAnswer } from './farewells.ts';
 import { keysOf } from './protect.ts';
 import type { Established, IkeSa } from './sa.ts';
@@ -81,8 +81,7 @@ export function inherit(context: Context, sa: IkeSa, established: Established, h
   );
   for (const task of established.tasks)
     if (task.type === 'rekey-ike') commandDone(context, task.command, 'OK');
-  if (established.tasks.some(({ type }) => type === 'delete-ike'))
-    heir.state.tasks = [{ type: 'delete-ike' }];
+  if (established.tasks.some(({ type }) => type === 'delete-ike')) onlyDelete(context, heir.state);
   established.children = [];
   established.tasks = [];
   established.replacedBy = heir.spi;

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createPair, type Pair, sendPacket } from '../../src/sim/pair.ts';
+import { CALM, createPair, type Pair, sendPacket } from '../../src/sim/pair.ts';
 import { decodeHeader } from '../../src/wire/ikev2.ts';
 import { EXCHANGE, PAYLOAD } from '../../src/wire/numbers.ts';
-import { established, seededProvider, sites, tunnel } from '../sim/sites.ts';
+import { agree, established, seededProvider, sites, tunnel } from '../sim/sites.ts';
 
 const TUNNEL = { start: 'now', liveness: 0, fragmentation: 'auto' } as const;
 /** IPv4, UDP, and the marker of port 4500. */
@@ -198,4 +198,31 @@ test('a peer that gets it in no form keeps its tunnel by a new IKE SA, and is no
   );
   assert.notEqual(outcome(), undefined);
   assert.equal(measure(pair, 1300)(), 'PATH_UNASKED');
+});
+
+test('forty storms, while sizes are asked for and both sides rekey: every question is answered, and both agree', () => {
+  for (let seed = 0; seed < 40; seed++) {
+    const pair = sites(seed, { ...TUNNEL, liveness: 30_000 }, { start: 'now' });
+    pair.weather = { loss: 0.3, duplicate: 0.1, delay: [1, 400], work: [0, 900], refuse: 0, fail: 0 };
+    pair.filter = (_from, bytes) => bytes.length < 1200;
+    pair.run(20_000);
+    const outcomes: (() => string | undefined)[] = [];
+    for (let size = 1100; size < 1400; size += 15) {
+      outcomes.push(measure(pair, size, 300));
+      if (size % 10 === 0)
+        pair.command(size % 20 === 0 ? pair.a : pair.b, 'rekey', 't', seed % 2 ? 'net' : undefined);
+      pair.run(2000);
+    }
+    pair.weather = CALM;
+    pair.run(200_000);
+    try {
+      assert.deepEqual(
+        outcomes.flatMap((outcome, index) => (outcome() === undefined ? [index] : [])),
+        [],
+      );
+      agree(pair);
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${(error as Error).message}\n${pair.ladder()}`);
+    }
+  }
 });

@@ -13,7 +13,7 @@ import {
   retryRekey,
   useChild,
 } from '../child.ts';
-import { type Context, commandDone, install, reportFailure } from '../context.ts';
+import { type Context, commandDone, install, onlyDelete, reportFailure } from '../context.ts';
 import { endReplaced, expectDelete, inherit, newIkeSa } from '../heir.ts';
 import { noteRefused, noteRekeyed, planRehearsal } from '../rehearsal.ts';
 import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Task } from '../sa.ts';
@@ -187,8 +187,7 @@ function ikeRekeyed(
     if (made.state.name === 'established') made.state.tasks.push({ type: 'delete-ike' });
     if (other) return inherit(context, sa, established, other);
     // The peer has deleted the one that stood, and with it whatever it would have carried.
-    established.tasks = [{ type: 'delete-ike' }];
-    return;
+    return onlyDelete(context, established);
   }
   if (other) expectDelete(context, other, made);
   inherit(context, sa, established, made);

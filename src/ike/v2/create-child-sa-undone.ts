@@ -2,7 +2,7 @@
 
 import { additionalMethods } from '../../policy/additional.ts';
 import { createLater, retryRekey } from '../child.ts';
-import { type Context, commandDone, reportFailure } from '../context.ts';
+import { type Context, commandDone, onlyDelete, reportFailure } from '../context.ts';
 import { endReplaced, inherit } from '../heir.ts';
 import { noteRefused } from '../rehearsal.ts';
 import type { Established, IkeSa, OwnExchange, Task } from '../sa.ts';
@@ -95,6 +95,6 @@ export function unmake(
     });
   // Only the peer holds the new IKE SA, and our children with it: everything is made from the beginning.
   const other = context.sas.get((rival?.spi as string | undefined) ?? '');
-  if (other?.state.name === 'established') other.state.tasks = [{ type: 'delete-ike' }];
-  established.tasks = [{ type: 'delete-ike' }];
+  if (other?.state.name === 'established') onlyDelete(context, other.state);
+  onlyDelete(context, established);
 }

@@ -5,7 +5,7 @@ import { suiteText } from '../../policy/proposal.ts';
 import type { ChildTemplate, Tunnel } from '../../policy/tunnel.ts';
 import type { VerifiedPeer } from '../authenticate.ts';
 import { lifetimeFrom } from '../child.ts';
-import { type Context, report, reportFailure, sasOf } from '../context.ts';
+import { type Context, onlyDelete, report, reportFailure, sasOf } from '../context.ts';
 import { rememberSize } from '../fragments.ts';
 import { beginWatch } from '../names.ts';
 import { beginHandOver, proofFrom } from '../renewal.ts';
@@ -56,7 +56,7 @@ export function establish(
   beginWatch(context, context.tunnels.get(tunnel.name)!);
   const renewed = beginHandOver(context, sa, sa.state);
   if (!replaced && !renewed) dropDouble(context, sa, tunnel);
-  if (sa.unwanted) sa.state.tasks = [{ type: 'delete-ike' }];
+  if (sa.unwanted) onlyDelete(context, sa.state);
   return sa.state;
 }
 
@@ -88,7 +88,7 @@ function replaceSilent(context: Context, sa: IkeSa, { name }: Tunnel): boolean {
   for (const other of sasOf(context, name)) {
     if (other === sa || other.state.name !== 'established') continue;
     if (isSilent(other)) endSilent(context, other, name);
-    else other.state.tasks = [{ type: 'delete-ike' }];
+    else onlyDelete(context, other.state);
   }
   return true;
 }

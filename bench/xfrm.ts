@@ -2,7 +2,7 @@
 // long the event loop is kept, and what it costs to look at them every second.
 
 import { startUml, umlIsMissing } from '../lab/uml.ts';
-import { HostError } from '../src/host/host.ts';
+import { HostError } from '../src/host/host-error.ts';
 import { judge } from './goals.ts';
 import type { Options } from './options.ts';
 import { measureCosts } from './parts.ts';

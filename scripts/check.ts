@@ -5,6 +5,7 @@ import { checkPerformance } from '../bench/report.ts';
 import { checkLayers } from './layers.ts';
 import { checkReference } from './reference.ts';
 import { checkRfcIndex } from './rfc-index.ts';
+import { checkRings } from './rings.ts';
 
 interface Check {
   name: string;
@@ -15,6 +16,7 @@ const CHECKS: Check[] = [
   { name: 'format and lint', run: () => tool('biome', 'check', '--error-on-warnings', '.') },
   { name: 'types', run: () => tool('tsc', '-p', '.') },
   { name: 'layers', run: checkLayers },
+  { name: 'rings', run: checkRings },
   { name: 'dead exports', run: () => tool('knip', '--no-progress') },
   { name: 'docs/rfc.tsv', run: checkRfcIndex },
   { name: 'docs/config.md, docs/errors.md', run: checkReference },

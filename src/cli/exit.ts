@@ -2,7 +2,7 @@
 
 import { NoDaemon } from '../control/client.ts';
 import { ConfigRefused } from '../daemon/read-config.ts';
-import { HostError } from '../host/host.ts';
+import { HostError } from '../host/host-error.ts';
 import { AddonError } from '../native.ts';
 
 export const EXIT = { yes: 0, no: 1, input: 2, permission: 3, noDaemon: 4, ourFault: 5 } as const;

@@ -1,6 +1,6 @@
 // What a daemon looks after by itself: counters, addresses of the machine, sizes that pass, credentials on disk.
 
-import { HostError } from '../host/host.ts';
+import { HostError } from '../host/host-error.ts';
 import { configureProbes } from './begin.ts';
 import { createExpiryLog, type Ending, endingsOf } from './expiry.ts';
 import type { Parts } from './parts.ts';

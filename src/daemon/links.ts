@@ -1,7 +1,8 @@
 // The interfaces of route-based tunnels: opened for the engine, and up only while their tunnel carries packets.
 
 import type { Config } from '../config/config.ts';
-import { type Host, HostError } from '../host/host.ts';
+import type { Host } from '../host/host.ts';
+import { HostError } from '../host/host-error.ts';
 import { type LinkState, vtiMeets, wantedLinks } from '../host/links.ts';
 import { isByNetworks, pairsOf } from '../host/pairs.ts';
 import { OURS, type ProtectedPair, wantedFor } from '../host/wanted.ts';

@@ -3,7 +3,7 @@
 import { encryptionRow, integrityRow } from '../crypto/suites.ts';
 import { DataPlaneError } from '../dataplane/dataplane.ts';
 import { modulesOf } from '../dataplane/xfrm-probe.ts';
-import { HostError } from '../host/host.ts';
+import { HostError } from '../host/host-error.ts';
 import type { PlaneName } from '../host/wanted.ts';
 import { capable, type ProposalTemplate } from '../policy/proposal.ts';
 import type { Capabilities } from '../policy/sad.ts';

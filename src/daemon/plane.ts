@@ -3,7 +3,7 @@
 import { type DataPlane, DataPlaneError } from '../dataplane/dataplane.ts';
 import { createEngine } from '../dataplane/engine.ts';
 import { createXfrm, flushXfrm } from '../dataplane/xfrm.ts';
-import { HostError } from '../host/host.ts';
+import { HostError } from '../host/host-error.ts';
 import type { PlaneName } from '../host/wanted.ts';
 import type { Addon, Plane } from '../native.ts';
 import type { LinkKind } from '../policy/sad.ts';

@@ -2,7 +2,8 @@
 
 import type { Config } from '../config/config.ts';
 import { askKernel } from '../dataplane/xfrm.ts';
-import { createHost, HostError } from '../host/host.ts';
+import { createHost } from '../host/host.ts';
+import { HostError } from '../host/host-error.ts';
 import { isByNetworks, pairsOf } from '../host/pairs.ts';
 import { wantedFor } from '../host/wanted.ts';
 import { type Addon, AddonError, loadAddon } from '../native.ts';

@@ -1,6 +1,6 @@
 // What the machine answers when it refuses the daemon its ground, with what to do about it.
 
-import { HostError } from '../host/host.ts';
+import { HostError } from '../host/host-error.ts';
 import { holderOf, type Machine } from '../host/preflight.ts';
 
 /** Throws HostError where opening the shared device failed. */

@@ -2,7 +2,7 @@
 
 import type { Config } from '../config/config.ts';
 import { type Plan, planReload } from '../config/plan.ts';
-import { HostError } from '../host/host.ts';
+import { HostError } from '../host/host-error.ts';
 import { configureProbes, tellFindings } from './begin.ts';
 import { watchFiles } from './credential-files.ts';
 import { type Parts, settled } from './parts.ts';

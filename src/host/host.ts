@@ -9,16 +9,6 @@ import { createKernel } from './netlink.ts';
 import { applyGuards, flushGuards, guardCounters } from './nftables.ts';
 import type { Wanted } from './wanted.ts';
 
-/** The machine refuses something; the message says what and why. */
-export class HostError extends Error {
-  readonly code: string;
-  constructor(code: string, message: string) {
-    super(message);
-    this.name = 'HostError';
-    this.code = code;
-  }
-}
-
 export interface Host {
   /** A sentence where a table or a priority of rules that is wanted is somebody else's. */
   taken(wanted: Wanted): string | undefined;

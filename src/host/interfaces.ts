@@ -16,7 +16,7 @@ import {
   setOperation,
   setUpOnWord,
 } from '../wire/rtnetlink.ts';
-import { HostError } from './host.ts';
+import { HostError } from './host-error.ts';
 import type { WantedLink } from './links.ts';
 import { OURS } from './wanted.ts';
 

@@ -22,7 +22,7 @@ import {
   type Rule,
   setLink,
 } from '../wire/rtnetlink.ts';
-import { HostError } from './host.ts';
+import { HostError } from './host-error.ts';
 import { createInterfaces, EEXIST, isOurs, type Step } from './interfaces.ts';
 import { takenFrom, takenPlace } from './taken.ts';
 import { OURS, type Wanted, type WantedRoute } from './wanted.ts';

@@ -5,7 +5,7 @@ import type { SelectorSet } from '../policy/sad.ts';
 import { prefixesOf, type Selector, selectorOf } from '../policy/selector.ts';
 import { familyOf } from '../wire/address.ts';
 import type { Prefix } from '../wire/rtnetlink.ts';
-import { HostError } from './host.ts';
+import { HostError } from './host-error.ts';
 import type { WantedLink } from './links.ts';
 import { OURS, type ProtectedPair, type Wanted } from './wanted.ts';
 

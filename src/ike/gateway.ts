@@ -40,7 +40,7 @@ import { intermediateAnswerReady, ppkWeighed } from './v2/ike-intermediate-serve
 import { initFinished, offered } from './v2/ike-sa-init.ts';
 import { initAnswerReady } from './v2/ike-sa-init-served.ts';
 import { measure, unsent } from './v2/measure.ts';
-import { noPpkSigned, ppkAnswerMixed, ppkMixed } from './v2/ppk.ts';
+import { noPpkSigned, ppkAnswerMixed, ppkMixed } from './v2/ppk-mixed.ts';
 import { carriedSince, isTaken, type RoomInside, roomInside, type TunnelView, viewOf } from './view.ts';
 
 export interface GatewayOptions {

@@ -2,8 +2,8 @@
 
 import { isLeaving } from './child.ts';
 import { type Context, commandDone } from './context.ts';
+import { finishHandOver } from './hand-over.ts';
 import { supervise } from './intent.ts';
-import { finishHandOver } from './renewal.ts';
 import type { Established, IkeSa, Task } from './sa.ts';
 import { beginCreate } from './v2/create-child-sa.ts';
 import { answerRekey } from './v2/create-child-sa-undone.ts';

@@ -7,7 +7,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { choose } from '../../src/daemon/plane-choice.ts';
 import { DataPlaneError } from '../../src/dataplane/dataplane.ts';
 import { askKernel } from '../../src/dataplane/xfrm.ts';
-import { HostError } from '../../src/host/host.ts';
+import { HostError } from '../../src/host/host-error.ts';
 import type { Addon } from '../../src/native.ts';
 import type { Capabilities } from '../../src/policy/sad.ts';
 import { viewOf } from '../../src/wire/ip.ts';

@@ -1,5 +1,5 @@
-// What each side says before AUTH about signatures: hashes (RFC 7427 §4), certificate requests (RFC 7296 §3.7) and
-// methods (RFC 9593).
+// What each side says before AUTH: of signatures hashes (RFC 7427 §4), certificate requests (RFC 7296 §3.7) and methods
+// (RFC 9593); and that it knows intermediate exchanges (RFC 9242).
 
 import { concat, hex } from '../../crypto/bytes.ts';
 import { hashId, schemeRow } from '../../crypto/signature-schemes.ts';
@@ -94,6 +94,15 @@ export function heardFrom(payloads: readonly Payload[], before?: Announced): Ann
     encodings: [...(before?.encodings ?? []), ...requests.map(({ encoding }) => encoding)],
     authorities: [...(before?.authorities ?? []), ...authorities].slice(0, MOST_AUTHORITIES),
   };
+}
+
+/** What IKE_SA_INIT says where an intermediate exchange may follow (RFC 9242 §3.1). */
+export function intermediateSupported(): Payload {
+  return notifyPayload(NOTIFY.INTERMEDIATE_EXCHANGE_SUPPORTED);
+}
+
+export function supportsIntermediate(payloads: readonly Payload[]): boolean {
+  return findNotify(payloads, NOTIFY.INTERMEDIATE_EXCHANGE_SUPPORTED) !== undefined;
 }
 
 function signingPeers(tunnels: readonly Tunnel[]): Signing[] {

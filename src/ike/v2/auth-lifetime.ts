@@ -4,7 +4,7 @@ import type { Tunnel } from '../../policy/tunnel.ts';
 import { findNotify, type Payload } from '../../wire/ikev2.ts';
 import { NOTIFY } from '../../wire/numbers.ts';
 import type { Context } from '../context.ts';
-import { shortenProof } from '../renewal.ts';
+import { shortenProof } from '../proof-lifetime.ts';
 import type { Established, IkeSa } from '../sa.ts';
 import { notifyPayload } from './payloads.ts';
 

@@ -19,7 +19,7 @@ import { giveUp } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
 import { beginAuth } from './ike-auth.ts';
 import { attemptFailed } from './ike-sa-init.ts';
-import { errorOf, notifyPayload } from './payloads.ts';
+import { errorOf } from './payloads.ts';
 import { ppkIdentityKey, ppkIntJob } from './ppk.ts';
 
 /** What the exchange that comes next carries: a key exchange, a PPK with the last, or, once all are done, nothing. */
@@ -34,15 +34,6 @@ export function nextExchange({
   const method = methods[done];
   const ppk = ppkInt === true && done === total - 1;
   return method ? { group: keyExchangeRow(method).id, ppk } : { ppk };
-}
-
-/** What IKE_SA_INIT says where an intermediate exchange may follow (RFC 9242 §3.1). */
-export function intermediateSupported(): Payload {
-  return notifyPayload(NOTIFY.INTERMEDIATE_EXCHANGE_SUPPORTED);
-}
-
-export function supportsIntermediate(payloads: readonly Payload[]): boolean {
-  return findNotify(payloads, NOTIFY.INTERMEDIATE_EXCHANGE_SUPPORTED) !== undefined;
 }
 
 /** After IKE_SA_INIT and after each intermediate exchange: the next one, or IKE_AUTH. */

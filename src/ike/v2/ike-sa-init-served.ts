@@ -15,11 +15,11 @@ import { sendResponse } from '../window.ts';
 import {
   certificateRequests,
   hashAnnouncement,
+  intermediateSupported,
   methodAnnouncement,
   noteAnnouncements,
 } from './announcements.ts';
 import { childlessSupported } from './childless.ts';
-import { intermediateSupported } from './ike-intermediate.ts';
 import { allowedBy, HALF_OPEN, noteVendor, secretsOf } from './ike-sa-init.ts';
 import { detectNat, natDetection } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';

@@ -40,10 +40,14 @@ import { keysOf } from '../protect.ts';
 import type { Attempt, IkeSa, InitOffer, Secrets, State } from '../sa.ts';
 import { giveUp } from '../tunnels.ts';
 import { sendRequest } from '../window.ts';
-import { hashAnnouncement, noteAnnouncements } from './announcements.ts';
+import {
+  hashAnnouncement,
+  intermediateSupported,
+  noteAnnouncements,
+  supportsIntermediate,
+} from './announcements.ts';
 import { natInEveryWay } from './child-mode.ts';
 import { noteChildless } from './childless.ts';
-import { intermediateSupported, supportsIntermediate } from './ike-intermediate.ts';
 import { detectNat, floatPort, natDetection } from './nat-detection.ts';
 import { isNonce, NONCE_BYTES } from './nonces.ts';
 import { notifyPayload } from './payloads.ts';

@@ -17,8 +17,8 @@ import {
   sasOf,
 } from '../context.ts';
 import { keepLastAnswer } from '../farewells.ts';
+import { handOverFailed } from '../hand-over.ts';
 import { inherit } from '../heir.ts';
-import { handOverFailed } from '../renewal.ts';
 import type { ChildSa, Established, IkeSa, Task } from '../sa.ts';
 import { tunnelLost } from '../tunnels.ts';
 import { sendRequest, sendResponse } from '../window.ts';

@@ -10,18 +10,11 @@
 
 import { concat, unhex } from '../../crypto/bytes.ts';
 import type { Tunnel } from '../../policy/tunnel.ts';
-import { findNotify, findPayload, type Payload } from '../../wire/ikev2.ts';
+import { findNotify, type Payload } from '../../wire/ikev2.ts';
 import { NOTIFY, PAYLOAD } from '../../wire/numbers.ts';
-import { encodeIdentity, idBody, signedOctets } from '../authenticate.ts';
 import type { Job, JobResult } from '../boundary.ts';
-import { type Context, reportFailure, startJob, tunnelOf } from '../context.ts';
-import { secretFailure, secretReport } from '../failures.ts';
-import { chooseProof, proofPayloads } from '../own-proof.ts';
-import { reopen } from '../protect.ts';
-import type { Attempt, IkeSa, Secrets, State } from '../sa.ts';
-import { giveUp } from '../tunnels.ts';
-import { beginAuth } from './ike-auth.ts';
-import { authRequested, refuseAuth } from './ike-auth-served.ts';
+import { type Context, startJob, tunnelOf } from '../context.ts';
+import type { Attempt, IkeSa, Secrets } from '../sa.ts';
 import { notifyPayload } from './payloads.ts';
 
 /** Of our IKE_SA_INIT request: either way of using it. */
@@ -103,40 +96,10 @@ function mixing(context: Context, sa: IkeSa, { suite, keys }: Secrets, secret: s
   return startJob(context, sa, { type: 'ppk', secret, prf: suite.prf!, keys: { d, pi, pr } });
 }
 
-function mixed(secrets: Secrets, id: string, keys: (JobResult & { type: 'ppk' })['keys']): Secrets {
+/** The keys with it, and those without. */
+export function mixed(secrets: Secrets, id: string, keys: (JobResult & { type: 'ppk' })['keys']): Secrets {
   const { d, pi, pr } = secrets.keys;
   return { ...secrets, keys: { ...secrets.keys, ...keys }, ppk: { id, without: { d, pi, pr } } };
-}
-
-export function ppkMixed(
-  context: Context,
-  sa: IkeSa,
-  { attempt, secrets }: State & { name: 'ppk-mixing' },
-  result: JobResult,
-): void {
-  if (result.type !== 'ppk') return giveUp(context, sa, ...secretFailure(result));
-  const { tunnel } = tunnelOf(context, sa)!;
-  const ppk = tunnel.ppk!;
-  const after = mixed(secrets, ppk.id, result.keys);
-  if (ppk.use === 'required') return beginAuth(context, sa, attempt, after);
-  const octets = signedOctets(context, secrets, true, idBody(encodeIdentity(tunnel.local.identity)));
-  const chosen = chooseProof(tunnel, secrets, octets, sa.heard);
-  if (!chosen) return beginAuth(context, sa, attempt, after);
-  const { job, proof } = chosen;
-  sa.state = { name: 'no-ppk-signing', job: startJob(context, sa, job), proof, attempt, secrets: after };
-}
-
-/** RFC 8784 §3: the proof without the PPK, for a responder that may do without. */
-export function noPpkSigned(
-  context: Context,
-  sa: IkeSa,
-  { attempt, secrets, proof }: State & { name: 'no-ppk-signing' },
-  result: JobResult,
-): void {
-  const payloads = proofPayloads(proof, result);
-  const auth = payloads && findPayload(payloads, PAYLOAD.AUTH);
-  if (!auth) return giveUp(context, sa, ...secretFailure(result));
-  beginAuth(context, sa, attempt, { ...secrets, ppk: { ...secrets.ppk!, noPpkAuth: auth.data } });
 }
 
 /** Of our IKE_AUTH request. */
@@ -190,23 +153,6 @@ export function ppkOfRequest(
   return payloads.map((payload) =>
     payload.type === PAYLOAD.AUTH ? { ...payload, data: instead.data } : payload,
   );
-}
-
-export function ppkAnswerMixed(
-  context: Context,
-  sa: IkeSa,
-  { secrets, request, until }: State & { name: 'ppk-answering' },
-  result: JobResult,
-): void {
-  const { nextReceived } = sa.window;
-  const { tunnel } = tunnelOf(context, sa)!;
-  if (result.type !== 'ppk') {
-    reportFailure(context, ...secretReport(tunnel.name, result));
-    return refuseAuth(context, sa, secrets, nextReceived);
-  }
-  const after = mixed(secrets, tunnel.ppk!.id, result.keys);
-  const state = { name: 'init-answered', secrets: after, until } as const;
-  authRequested(context, sa, state, reopen(context, after, request), request, nextReceived);
 }
 
 /** Of our IKE_AUTH answer: we use it (RFC 8784 §3). */

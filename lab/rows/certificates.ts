@@ -73,16 +73,18 @@ export function chainsUnder(root: Holder): { ours: Holder[]; theirs: Holder[] } 
   return { ours: chain(OUR_NAME), theirs: chain(THEIR_NAME) };
 }
 
-/** With libreswan. It signs with RSASSA-PSS, with another hash in each role. */
+/** With libreswan. It signs with RSASSA-PSS, with another hash in each role. Each row has its files in a folder of its own. */
 export function libreswanCertificates(folder: string): Suite[] {
   const root = makeCa('C=DE, O=Example, CN=Root');
-  const one = {
-    name: 'certificate rsa, PSS both ways',
-    ours: [makeLeaf(root, OUR_NAME, { kind: 'rsa' })],
-    theirs: [makeLeaf(root, THEIR_NAME, { kind: 'rsa' })],
-    auth: { signatures: PSS },
+  const suiteOf = (name: string, kind: KeyKind, auth?: Record<string, unknown>): Suite => {
+    const [ours, theirs] = [OUR_NAME, THEIR_NAME].map((holder) => [makeLeaf(root, holder, { kind })]);
+    const one = { name, ours: ours!, theirs: theirs!, ...(auth ? { auth } : {}) };
+    return { feature: 'certificates', ...prepare({ site: { folder: join(folder, kind) } }, root, one) };
   };
-  return [{ feature: 'certificates', ...prepare({ site: { folder } }, root, one) }];
+  return [
+    suiteOf('certificate rsa, PSS both ways', 'rsa', { signatures: PSS }),
+    suiteOf('certificate p-256', 'p-256'),
+  ];
 }
 
 function goodCases(root: Holder): Case[] {

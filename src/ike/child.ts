@@ -280,8 +280,15 @@ export function reportChild(
     spiIn: child.spiIn,
     spiOut: child.spiOut,
   });
+  forgetUnmade(context, tunnel, child.name);
   const template = context.tunnels.peek(tunnel)?.tunnel.children.find(({ name }) => name === child.name);
   if (template && code === 'CHILD_ESTABLISHED') reportNarrowed(context, tunnel, child, template);
+}
+
+/** It could be made: the next failure is a first one. */
+function forgetUnmade(context: Context, tunnel: string, child: string): void {
+  if (context.tunnels.peek(tunnel)?.unmade?.[child] === undefined) return;
+  delete context.tunnels.get(tunnel)!.unmade![child];
 }
 
 /** RFC 7296 §2.9: less than we want. The rest of the networks has no SA, and nobody would say so. */

@@ -24,6 +24,8 @@ export interface TunnelState {
   wanted: boolean;
   /** Children that the operator took down, until somebody asks for them again. */
   down?: string[];
+  /** Of children that we could not make, by name: milliseconds to wait after the next failure. */
+  unmade?: Record<string, number>;
   /** Taken out of the configuration; gone with its last SA. */
   removed?: true;
   /** When the attempt began that led to the present SA. */

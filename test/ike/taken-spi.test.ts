@@ -51,6 +51,24 @@ test('the initiator finds its SPI taken: the child is given up on both sides and
   agree(pair);
 });
 
+test('where our side cannot at all it is tried more and more rarely, and at once again after it could', () => {
+  const pair = sites();
+  pair.a.occupied = 1000;
+  pair.command(pair.a, 'up', 't');
+  pair.run(600_000);
+  const tries = pair.a.reports.filter((code) => code === 'HOST_INSTALL_FAILED').length;
+  assert.ok(tries >= 8 && tries <= 20, `${tries} tries in ten minutes`);
+  pair.a.occupied = 0;
+  pair.run(90_000);
+  assert.equal(spisOf(pair, 'a').length, 1, pair.ladder());
+  pair.a.occupied = 1;
+  pair.command(pair.a, 'down', 't', 'net');
+  pair.run(1000);
+  pair.command(pair.a, 'up', 't', 'net');
+  pair.run(5000);
+  assert.equal(spisOf(pair, 'a').length, 1, pair.ladder());
+});
+
 test('a peer may not choose the SPI that another of our SAs sends with: that one stays as it is', () => {
   const pair = established(sites());
   for (const side of ['a', 'b'] as const) {

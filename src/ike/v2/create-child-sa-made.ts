@@ -4,15 +4,7 @@ import { type ChosenSuite, childProtocol } from '../../policy/proposal.ts';
 import { findPayload, type Payload } from '../../wire/ikev2.ts';
 import { PAYLOAD } from '../../wire/numbers.ts';
 import type { Failure } from '../boundary.ts';
-import {
-  childBySpi,
-  createLater,
-  dropChild,
-  makeChild,
-  reportChild,
-  retryRekey,
-  useChild,
-} from '../child.ts';
+import { childBySpi, dropChild, makeChild, reportChild, retryRekey, useChild } from '../child.ts';
 import { type Context, commandDone, install, onlyDelete, reportFailure } from '../context.ts';
 import { endReplaced, expectDelete, inherit, newIkeSa } from '../heir.ts';
 import { noteRefused, noteRekeyed, planRehearsal } from '../rehearsal.ts';
@@ -20,7 +12,7 @@ import type { ChildSa, Established, IkeSa, OwnExchange, Rival, Task } from '../s
 import { upDone } from '../tunnels.ts';
 import { modeOf, notePadding, refusesPadding } from './child-mode.ts';
 import { answeredSelectors, childRefused } from './child-terms.ts';
-import { CREATE_AGAIN, unmadeByPeer, unmake } from './create-child-sa-undone.ts';
+import { createAgain, unmadeByPeer, unmake } from './create-child-sa-undone.ts';
 import { askedSelectors, type CreateTask, carried, templateOf } from './create-task.ts';
 import { compareNonces, lower } from './nonces.ts';
 import { ikeSpiText, spiNumber } from './payloads.ts';
@@ -159,7 +151,7 @@ function notInstalled(
   if (task.type === 'create') upDone(context, established.tunnel, 'HOST_INSTALL_FAILED');
   retryRekey(context, established, task);
   if (task.type === 'rekey-child') noteRefused(context, sa, established, task);
-  if (task.type === 'create') createLater(context, established, child.name, CREATE_AGAIN);
+  if (task.type === 'create') createAgain(context, established, child.name);
   const unmade = childProtocol(child.suite);
   established.tasks.unshift({ type: 'delete-child', spiIn: child.spiIn, unmade });
 }

@@ -9,8 +9,16 @@ import type { Established, IkeSa, OwnExchange, Task } from '../sa.ts';
 import { upDone } from '../tunnels.ts';
 import { nextFollowup } from './followups.ts';
 
-/** What failed on our side is tried again. */
-export const CREATE_AGAIN = 1000;
+/** Milliseconds to the next try of what failed on our side; twice as long with each failure in a row. */
+const CREATE_AGAIN = { first: 1000, most: 64_000 };
+
+export function createAgain(context: Context, established: Established, child: string): void {
+  const state = context.tunnels.get(established.tunnel);
+  if (!state) return;
+  const after = state.unmade?.[child] ?? CREATE_AGAIN.first;
+  createLater(context, established, child, after);
+  state.unmade = { ...state.unmade, [child]: Math.min(2 * after, CREATE_AGAIN.most) };
+}
 
 /** The peer's rekey of the same SA stands; ours is not needed, or came to nothing. */
 export function yieldToRival(context: Context, sa: IkeSa, established: Established, own: OwnExchange): void {
@@ -47,8 +55,7 @@ export function unmadeByPeer(
   delete established.own;
   commandDone(context, task.command, 'PEER_DELETED');
   retryRekey(context, established, task);
-  if (established.children.every(({ name }) => name !== child))
-    createLater(context, established, child, CREATE_AGAIN);
+  if (established.children.every(({ name }) => name !== child)) createAgain(context, established, child);
 }
 
 export function taskFailed(
@@ -68,7 +75,7 @@ export function taskFailed(
   retryRekey(context, established, task);
   if (task.type === 'rekey-child') noteRefused(context, sa, established, task);
   if (task.type !== 'create') return;
-  createLater(context, established, task.child, CREATE_AGAIN);
+  createAgain(context, established, task.child);
   upDone(context, established.tunnel, code);
 }
 

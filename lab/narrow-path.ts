@@ -1,7 +1,7 @@
 // A middle of the two sites that forwards large packets no more, and what the hosts at the ends see of it.
 
 import { run, runAsync } from './netns.ts';
-import { demand } from './steps.ts';
+import { demand, until } from './steps.ts';
 
 const NETWORKS = [
   ['192.0.2.0/24', 'a'],
@@ -105,6 +105,20 @@ export async function told(to: string, bytes: number): Promise<number | undefine
   );
   const mtu = /mtu ?[=:] ?(\d+)/.exec(output)?.[1];
   return mtu === undefined ? undefined : Number(mtu);
+}
+
+/**
+ * A host that may not fragment is told a size of at most so many bytes, and few less. The route follows a moment after the size
+ * is found, and the kernel sends few such messages a second.
+ */
+export async function demandTold(to: string, most: number, less: number): Promise<string> {
+  let mtu: number | undefined;
+  await until('the host is told', async () => {
+    mtu = await told(to, 1380);
+    return mtu !== undefined;
+  });
+  demand(mtu! <= most && mtu! > most - less, `it was told ${mtu} of ${most}`);
+  return `${mtu} bytes`;
 }
 
 const RECEIVE = (family: string) => `

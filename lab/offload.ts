@@ -124,7 +124,7 @@ async function onTheCard(card: Card): Promise<void> {
     const before = card.state().sent;
     const came = await answered('fits');
     const sent = card.state().sent - before;
-    demand(came === 10 && sent === 10, `${came} of 10 pings, ${sent} packets through the card`);
+    demand(came === 10 && sent >= 10, `${came} of 10 pings, ${sent} packets through the card`);
     return `10 of 10 pings, ${sent} packets counted by the card`;
   });
   await step('a rekey takes the card along', async () => {

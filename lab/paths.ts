@@ -48,13 +48,8 @@ async function withTunnel(more: string, act: () => Promise<void>, engine = ''): 
 }
 
 /** Of five echo requests of that size, how many were answered; `df` as the host sets it. */
-async function echoes(bytes: number, df: 'do' | 'dont'): Promise<number> {
-  const size = String(bytes - 28);
-  const { output } = await runAsync(
-    'host-a',
-    ...['ping', '-n', '-c', '5', '-i', '0.05', '-W', '1', '-M', df, '-s', size, '10.2.0.10'],
-  );
-  return Number(/(\d+) received/.exec(output)?.[1] ?? 0);
+function echoes(bytes: number, df: 'do' | 'dont'): Promise<number> {
+  return ping('host-a', '10.2.0.10', 5, { words: ['-M', df, '-s', String(bytes - 28)] });
 }
 
 /** One of the kernel's counters of IP. */

@@ -104,13 +104,7 @@ function routesTo(namespace: string, network: string): { dev?: string; type?: st
 
 /** Of a ping with that source, how many of the others answered. */
 function pingFrom(namespace: string, source: string, destination: string, count: number): Promise<number> {
-  return received(namespace, count, '-I', source, destination);
-}
-
-async function received(namespace: string, count: number, ...target: string[]): Promise<number> {
-  const pace = ['-n', '-c', String(count), '-i', '0.1', '-W', '2'];
-  const { output } = await runAsync(namespace, 'ping', ...pace, ...target);
-  return Number(/(\d+) received/.exec(output)?.[1] ?? 0);
+  return ping(namespace, destination, count, { words: ['-I', source] });
 }
 
 /** Networks behind the hosts, for the tunnel beside and for what is announced. */
@@ -285,7 +279,7 @@ async function strictFilter(): Promise<void> {
       'it drops what comes back by a route of the main table',
     );
     const rule = ['fwmark', '16', 'lookup', '800', 'priority', '300'];
-    const marked = () => received('gw-a', 5, '-m', '16', '-I', '10.1.0.1', '10.2.0.10');
+    const marked = () => ping('gw-a', '10.2.0.10', 5, { words: ['-m', '16', '-I', '10.1.0.1'] });
     run('gw-a', 'ip', 'rule', 'add', ...rule);
     const before = sites[0].log().length;
     configure(0, { table: ', table: 800' });

@@ -2,6 +2,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { slowness } from './guest.ts';
 import { runAsync, start } from './netns.ts';
 import { pause } from './site.ts';
 
@@ -163,35 +164,36 @@ async function failure(listening: ChildProcess, ended: Promise<unknown>): Promis
   throw new Error(`iperf3 ended: ${said.trim()}`);
 }
 
+interface Pace {
+  /** Seconds between two. */
+  interval?: number;
+  /** Further words of ping(8), such as where from. */
+  words?: readonly string[];
+}
+
 /** How many of `count` echo requests were answered. */
 export async function ping(
   namespace: string,
   address: string,
   count: number,
-  interval?: number,
+  pace: Pace = {},
 ): Promise<number> {
-  return count - (await unanswered(namespace, address, count, interval)).length;
+  return count - (await unanswered(namespace, address, count, pace)).length;
 }
 
-/** The numbers of those that were not, from 1 on. */
+/**
+ * The numbers of those that were not, from 1 on. Without a deadline ping(8) waits for the last answers only twice as long as the
+ * others took; with one it goes on asking until it has as many answers.
+ */
 export async function unanswered(
   namespace: string,
   address: string,
   count: number,
-  interval = 0.02,
+  { interval = 0.02, words = [] }: Pace = {},
 ): Promise<number[]> {
-  const { output } = await runAsync(
-    namespace,
-    'ping',
-    '-n',
-    '-c',
-    String(count),
-    '-i',
-    String(interval),
-    '-W',
-    '1',
-    address,
-  );
+  const deadline = Math.ceil(count * interval + slowness());
+  const pace = ['-n', '-c', String(count), '-i', String(interval), '-w', String(deadline)];
+  const { output } = await runAsync(namespace, 'ping', ...pace, ...words, address);
   const answered = new Set(
     [...output.matchAll(/bytes from .*icmp_seq=(\d+)/g)].map(([, number]) => Number(number)),
   );

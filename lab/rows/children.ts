@@ -1,9 +1,9 @@
 // Several children in one IKE SA, several selectors in one child, narrowing, selectors of protocols and ports.
 
 import { demand, type Suite } from '../checks.ts';
-import { run, runAsync } from '../netns.ts';
+import { run } from '../netns.ts';
 import { SUITES } from '../suites.ts';
-import { tcpTransfer } from '../traffic.ts';
+import { ping, tcpTransfer } from '../traffic.ts';
 import type { Group, Lab } from './group.ts';
 
 /** Of each network a host with a number at both sites. */
@@ -155,7 +155,7 @@ async function probed(probes: readonly Probe[]): Promise<string> {
     }
     const [from, to] = probe.ping;
     const count = probe.passes ? 5 : 2;
-    const answered = await pingFrom(`10.1.${from}.10`, `10.2.${to}.10`, count);
+    const answered = await ping('host-a', `10.2.${to}.10`, count, { words: ['-I', `10.1.${from}.10`] });
     demand(
       answered === (probe.passes ? count : 0),
       `${answered} of ${count} pings from 10.1.${from}.10 to 10.2.${to}.10 answered`,
@@ -163,12 +163,4 @@ async function probed(probes: readonly Probe[]): Promise<string> {
     if (probe.passes) selected++;
   }
   return `${selected} of ${probes.length} flows are selected, no other passes`;
-}
-
-async function pingFrom(source: string, address: string, count: number): Promise<number> {
-  const { output } = await runAsync(
-    'host-a',
-    ...['ping', '-n', '-c', String(count), '-i', '0.05', '-W', '1', '-I', source, address],
-  );
-  return Number(/(\d+) received/.exec(output)?.[1] ?? 0);
 }

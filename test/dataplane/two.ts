@@ -18,10 +18,11 @@ import {
 import { linkOfSa, SHARED_LINK, tablesOfLink } from '../../src/dataplane/reference-links.ts';
 import type { OuterBits } from '../../src/dataplane/reference-outer.ts';
 import { type Addon, loadAddon, type Plane } from '../../src/native.ts';
-import type { Change } from '../../src/policy/sad.ts';
+import type { Change, SaParameters } from '../../src/policy/sad.ts';
 import { addressBytes } from '../../src/wire/address.ts';
 import { frontOf } from '../../src/wire/headers.ts';
 import { viewOf } from '../../src/wire/ip.ts';
+import type { Random } from './packets.ts';
 
 export const PEER = '198.51.100.1';
 export const provider = createNodeProvider();
@@ -165,4 +166,32 @@ function sameReceived(two: Two, frames: Uint8Array[], outcome: Inbound, seed: st
   assert.equal(frames.length, 1, `${seed}: the engine dropped it`);
   assert.ok(Buffer.from(frames[0]!).equals(plainFrame(outcome.packet)), `${seed}: other bytes`);
   return true;
+}
+
+/** Packets through SAs that take turns, each for fifty of them; how many were sent. */
+export async function sendThrough(
+  two: Two,
+  sas: readonly SaParameters[],
+  random: Random,
+  count: number,
+  packetFor: (random: Random, sa: SaParameters) => Uint8Array,
+): Promise<number> {
+  await two.apply(sas.map((sa): Change => ({ type: 'add-outbound', sa })));
+  let sa = sas[0]!;
+  let sent = 0;
+  for (let i = 0; i < count; i++) {
+    if (i % 50 === 0) {
+      sa = sas[random(sas.length)]!;
+      await two.apply([{ type: 'use-outbound', policy: sa.policy, spi: sa.spi, remote: sa.remote }]);
+    }
+    sent += sendFrames(two, [plainFrame(packetFor(random, sa))], `packet ${i}`).length;
+    if (i % 5000 === 0) await sameCounters(two, `packet ${i}`);
+  }
+  await sameCounters(two, 'at the end');
+  return sent;
+}
+
+/** Packets of each kind were there: of those that are dropped for these causes, many. */
+export function manyDropped(two: Two, causes: readonly string[]): void {
+  for (const cause of causes) assert.ok((two.drops[cause] ?? 0n) > 50n, `${cause}: ${two.drops[cause]}`);
 }

@@ -1,20 +1,5 @@
-// Our routes and rules in a real kernel: in a network namespace of its own.
+// Our routes and rules in a real kernel.
 
-import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { test } from 'node:test';
+import { insideNamespace } from '../namespace.ts';
 
-const INSIDE = 'test/host/netlink.inside.ts';
-const flags = process.getuid?.() === 0 ? ['--net'] : ['--user', '--map-root-user', '--net'];
-const allowed = spawnSync('unshare', [...flags, 'true']).status === 0;
-
-test('routes follow the configuration, whatever of them changes', {
-  skip: allowed ? false : 'no network namespaces for this user here',
-}, () => {
-  const { status, stdout, stderr } = spawnSync(
-    'unshare',
-    [...flags, process.execPath, ...process.execArgv.filter((flag) => !flag.startsWith('--test')), INSIDE],
-    { encoding: 'utf8' },
-  );
-  assert.equal(status, 0, stdout + stderr);
-});
+insideNamespace('routes follow the configuration, whatever of them changes', 'test/host/netlink.inside.ts');

@@ -2,6 +2,7 @@
 // Numbers are in the machine's byte order, which is little-endian wherever Node runs.
 
 import { type Codec, Reader, rest, struct, Writer, within } from './codec.ts';
+import { viewOf } from './ip.ts';
 
 export const FLAG = { REQUEST: 1, ACK: 4, DUMP: 0x300, REPLACE: 0x100, EXCL: 0x200, CREATE: 0x400 };
 const CONTROL = { ERROR: 2, DONE: 3 };
@@ -107,7 +108,7 @@ export function message<T>(type: number, flags: number, codec: Codec<T>, value: 
 
 /** Gives the request that number, by which its answers are known. */
 export function numbered(request: Uint8Array, sequence: number): Uint8Array {
-  for (let i = 0; i < 4; i++) request[SEQUENCE_OFFSET + i] = (sequence >>> (8 * i)) & 0xff;
+  viewOf(request).setUint32(SEQUENCE_OFFSET, sequence, true);
   return request;
 }
 
@@ -153,14 +154,13 @@ function unsigned(length: number): Codec<number> {
       for (let i = length - 1; i >= 0; i--) value = value * 256 + r.bytes[start + i]!;
       return value;
     },
-    write(w, value) {
-      if (!Number.isInteger(value) || value < 0 || value >= 256 ** length)
-        throw new RangeError(`${value} does not fit ${length} bytes`);
-      setHost(w, w.skip(length), length, value);
-    },
+    write: (w, value) => setHost(w, w.skip(length), length, value),
   };
 }
 
+/** Writes a number over bytes that `skip` made. Throws RangeError where it does not fit them. */
 function setHost(w: Writer, at: number, length: number, value: number): void {
+  if (!Number.isInteger(value) || value < 0 || value >= 256 ** length)
+    throw new RangeError(`${value} does not fit ${length} bytes`);
   for (let i = 0, left = value; i < length; i++, left = Math.floor(left / 256)) w.set(at + i, 1, left % 256);
 }

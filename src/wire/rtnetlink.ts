@@ -31,9 +31,9 @@ const TYPE = {
 };
 const IFF_UP = 1;
 const ROUTE_TYPE = { unicast: 1, blackhole: 6, unreachable: 7, prohibit: 8, throw: 9 } as const;
-/** RFC 2863's ifOperStatus; what was never said counts as up. */
 /** IFLA_LINKMODE: what has a carrier waits until it is said to be up. */
 const MODE_DORMANT = 1;
+/** RFC 2863's ifOperStatus; what was never said counts as up. */
 const OPERATION = { unknown: 0, dormant: 5, up: 6 };
 
 /** 4 or 16 bytes. */

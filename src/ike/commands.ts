@@ -35,6 +35,8 @@ export function configure(context: Context, change: ConfigChange): void {
   };
   state.tunnel = tunnel;
   delete state.fragmentSize;
+  delete state.completedBy;
+  delete state.measurableAt;
   delete state.removed;
   context.tunnels.set(tunnel.name, state);
   // Their timers are the tunnel's.

@@ -39,8 +39,8 @@ export interface TunnelState {
   fragmentSize?: number;
   /** What a request that was too large for the path was completed by: IKE fragments, or fragments of IP. */
   completedBy?: 'ike' | 'ip';
-  /** One was not completed at all: the peer is not asked again. */
-  unmeasurable?: true;
+  /** One was not completed at all: the peer is not asked before. */
+  measurableAt?: Instant;
   /** Commands that wait for the outcome of `up`. */
   waiting: number[];
   /** IKE SAs of this tunnel by SPI, the newest last. */

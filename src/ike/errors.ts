@@ -322,7 +322,7 @@ export const REPORTS = {
   PATH_STUCK: {
     fault: 'peer',
     sentence:
-      '{remote} did not get a message that was larger than the path in any form: it does not take the fragments of IKE that it promised to take, and something on the path drops those of IP; a new IKE SA took over, and how large packets may be is not asked any more (path-mtu: off)',
+      '{remote} did not get a message that was larger than the path in any form: it does not take the fragments of IKE that it promised to take, and something on the path drops those of IP, or it was restarted just then; a new IKE SA took over, and how large packets may be is not asked for a day (path-mtu: off)',
   },
   OUTER_PATH_MTU: {
     fault: 'info',

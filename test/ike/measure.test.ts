@@ -184,7 +184,7 @@ test('a peer that takes no fragments of this exchange gets it bit by bit, and th
   assert.equal(next(), 'PATH_LOST', pair.ladder());
 });
 
-test('a peer that gets it in no form keeps its tunnel by a new IKE SA, and is not asked again', () => {
+test('a peer that gets it in no form keeps its tunnel by a new IKE SA, and is not asked for a day', () => {
   const pair = established(sites(1, TUNNEL));
   pair.filter = (_from, bytes) => !isCutInformational(bytes) && bytes.length < 1200;
   const outcome = measure(pair, 1400);
@@ -198,6 +198,42 @@ test('a peer that gets it in no form keeps its tunnel by a new IKE SA, and is no
   );
   assert.notEqual(outcome(), undefined);
   assert.equal(measure(pair, 1300)(), 'PATH_UNASKED');
+  pair.run(86_400_000 - 60_000);
+  assert.equal(measure(pair, 1301)(), 'PATH_UNASKED');
+  pair.filter = () => true;
+  pair.run(60_000);
+  const next = measure(pair, 1302);
+  pair.run(25);
+  assert.equal(next(), 'OK', pair.ladder());
+});
+
+test('nor before its configuration is another', () => {
+  const pair = established(sites(1, TUNNEL));
+  pair.filter = (_from, bytes) => !isCutInformational(bytes) && bytes.length < 1200;
+  measure(pair, 1400);
+  pair.run(20_000);
+  assert.equal(measure(pair, 1300)(), 'PATH_UNASKED');
+  pair.filter = () => true;
+  pair.feed(pair.a, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: tunnel('a', TUNNEL) }] });
+  const next = measure(pair, 1301);
+  pair.run(25);
+  assert.equal(next(), 'OK', pair.ladder());
+});
+
+test('a peer that says it lost the IKE SA has not failed at a size, and is asked as before', () => {
+  const pair = established(sites(1, TUNNEL));
+  const outcome = measure(pair, 1400);
+  pair.restart(pair.b);
+  pair.run(5000);
+  assert.deepEqual(
+    ['PATH_STUCK', 'PEER_VANISHED'].map((code) => pair.a.reports.includes(code)),
+    [false, true],
+    pair.ladder(),
+  );
+  assert.notEqual(outcome(), undefined);
+  const next = measure(pair, 1400);
+  pair.run(25);
+  assert.equal(next(), 'OK', pair.ladder());
 });
 
 test('forty storms, while sizes are asked for and both sides rekey: every question is answered, and both agree', () => {

@@ -94,11 +94,15 @@ function replaceSilent(context: Context, sa: IkeSa, { name }: Tunnel): boolean {
   return true;
 }
 
+/** A peer that restarted without a word looks as if it had got no question of size, and is asked again after so long. */
+const ASK_AGAIN = 86_400_000;
+
 function endSilent(context: Context, silent: IkeSa, tunnel: string): void {
-  const { sends, whole } = silent.window.sent!;
-  // It lives, and what it did not answer was a question of size.
-  const code = whole ? 'PATH_STUCK' : 'PEER_VANISHED';
-  if (whole) context.tunnels.get(tunnel)!.unmeasurable = true;
+  const { sends, whole, lost } = silent.window.sent!;
+  // It lives, does not say that it lost the SA, and what it did not answer was a question of size.
+  const isStuck = whole !== undefined && !lost;
+  const code = isStuck ? 'PATH_STUCK' : 'PEER_VANISHED';
+  if (isStuck) context.tunnels.get(tunnel)!.measurableAt = context.now + ASK_AGAIN;
   reportFailure(context, code, tunnel, { remote: silent.remote.address, sends });
   deleteIke(context, silent, 'us');
 }

@@ -31,7 +31,7 @@ export function measure(context: Context, { id, tunnel, size, patience }: Event 
   const state = context.tunnels.get(tunnel);
   const established = state && establishedOf(context, state);
   if (!established) return commandDone(context, id, 'TUNNEL_DOWN');
-  if (state.unmeasurable) return commandDone(context, id, 'PATH_UNASKED');
+  if ((state.measurableAt ?? context.now) > context.now) return commandDone(context, id, 'PATH_UNASKED');
   established.tasks.push({ type: 'measure', size, patience, command: id });
 }
 

@@ -6,25 +6,17 @@ import type { Context } from './context.ts';
 import type { IkeSa } from './sa.ts';
 
 /** The tunnel that sent it. */
-export function senderOf(context: Context, quoted: Omit<TooBig, 'mtu'>): string | undefined {
-  const sa = candidates(context, quoted).find((one) => isThere(one, quoted) && sendsWith(one, quoted.spi));
-  return sa?.state.name === 'established' ? sa.state.tunnel : undefined;
+export function senderOf(
+  context: Context,
+  { source, destination, spi }: Omit<TooBig, 'mtu'>,
+): string | undefined {
+  const sa = senderWith(context, spi);
+  if (sa?.state.name !== 'established') return undefined;
+  return sa.local.address === source && sa.remote.address === destination ? sa.state.tunnel : undefined;
 }
 
-function candidates({ sas, tunnels }: Context, { source, destination, spi }: Omit<TooBig, 'mtu'>) {
-  const spis =
-    typeof spi === 'number' ? tunnels.expecting(source, destination).flatMap((state) => state.sas) : spi;
-  return spis.flatMap((one) => sas.peek(one) ?? []);
-}
-
-function isThere(
-  { local, remote }: Readonly<IkeSa>,
-  { source, destination }: Pick<TooBig, 'source' | 'destination'>,
-): boolean {
-  return local.address === source && remote.address === destination;
-}
-
-function sendsWith({ spi: own, peerSpi, state }: Readonly<IkeSa>, spi: TooBig['spi']): boolean {
-  if (typeof spi !== 'number') return spi.includes(own) && spi.includes(peerSpi);
-  return state.name === 'established' && state.children.some(({ spiOut }) => spiOut === spi);
+/** Of a child's packet by the SPI that it is sent with, of a message by both. */
+function senderWith({ sas }: Context, spi: TooBig['spi']): Readonly<IkeSa> | undefined {
+  if (typeof spi === 'number') return sas.peekWithOutbound(spi);
+  return spi.map((own) => sas.peek(own)).find((sa) => sa && spi.includes(sa.peerSpi));
 }

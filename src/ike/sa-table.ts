@@ -122,6 +122,11 @@ export class SaTable {
     return this.get((direction === 'in' ? this.#bySpiIn : this.#bySpiOut).get(spi) ?? '');
   }
 
+  /** The SA with a child that sends with that SPI, to read it. */
+  peekWithOutbound(spi: number): Readonly<IkeSa> | undefined {
+    return this.peek(this.#bySpiOut.get(spi) ?? '');
+  }
+
   hasChild(spiIn: number): boolean {
     return this.#bySpiIn.has(spiIn);
   }

@@ -70,8 +70,7 @@ export type ChosenProof =
  */
 export interface Window {
   nextRequest: number;
-  /** `assembly`: of the answer. */
-  /** `lost`: somebody says that the peer does not know this SA. */
+  /** `assembly`: of the answer. `lost`: somebody says that the peer does not know this SA. */
   sent?: {
     id: number;
     bytes: Uint8Array;
@@ -95,10 +94,7 @@ export interface Window {
  * Of a request that was sent in one datagram which may not be fragmented: what came of that, and the other form in which it
  * is sent since then, in turn with the present one.
  */
-export interface Whole {
-  came: 'waiting' | 'lost' | 'refused' | 'cut-short';
-  other?: Uint8Array;
-}
+export type Whole = { came: 'waiting' } | { came: 'lost' | 'refused' | 'cut-short'; other: Uint8Array };
 
 /** Fragments of one message, kept as they came, by their number less one; `missing` is 0 once it was whole. */
 export interface Assembly {

@@ -16,6 +16,9 @@ export const DOUBT = 5;
 
 type Sent = NonNullable<IkeSa['window']['sent']>;
 
+/** Why a request that went in one piece is not waited for any longer. */
+export type NotWhole = Exclude<Whole['came'], 'waiting'>;
+
 /** A request of ours waits for its answer for longer than a healthy peer needs. */
 export function isSilent({ window }: Readonly<IkeSa>): boolean {
   return (window.sent?.sends ?? 0) >= DOUBT || window.sent?.lost === true;
@@ -56,13 +59,12 @@ export function sendWhole(
  * IKE does (RFC 7383 §2.5), and in turn bit by bit as it was, fragmented by IP, for peers that take fragments of IKE only in
  * some exchanges. What completed one before comes first.
  */
-export function cutRequest(context: Context, sa: IkeSa, came: Whole['came']): void {
+export function cutRequest(context: Context, sa: IkeSa, came: NotWhole): void {
   const { sent } = sa.window;
   if (!sent) return;
   const cut = cutSmallest(context, sa, protectionOf(sa), sent.bytes);
-  const forms = tunnelOf(context, sa)?.completedBy === 'ip' ? [sent.bytes, cut] : [cut, sent.bytes];
-  sent.bytes = forms[0]!;
-  sent.whole = { came, other: forms[1]! };
+  sent.whole = { came, other: cut };
+  if (tunnelOf(context, sa)?.completedBy !== 'ip') swapForms(sent, sent.whole);
   again(context, sa, sent);
 }
 
@@ -108,17 +110,15 @@ export function retransmit(context: Context, sa: IkeSa): boolean {
     return true;
   }
   if (sent.sends >= settings(context, sa).sends) return false;
-  // Where a part of the answer is here, the request came through as it is.
   if (sent.whole) swapForms(sent, sent.whole);
+  // Where a part of the answer is here, the request came through as it is.
   else if (!sent.assembly) sent.bytes = narrowed(context, sa, protectionOf(sa), sent.bytes, sent.sends);
   again(context, sa, sent);
   return true;
 }
 
-function swapForms(sent: Sent, whole: Whole): void {
-  const { bytes } = sent;
-  sent.bytes = whole.other ?? bytes;
-  whole.other = bytes;
+function swapForms(sent: Sent, whole: Whole & { came: NotWhole }): void {
+  [sent.bytes, whole.other] = [whole.other, sent.bytes];
 }
 
 /** Every datagram of a message. */

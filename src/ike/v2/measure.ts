@@ -16,12 +16,12 @@ import type { ReportCode } from '../errors.ts';
 import { messageRoom } from '../fragments.ts';
 import { chainBytes } from '../protect.ts';
 import type { Established, IkeSa, Task, Whole } from '../sa.ts';
-import { cutRequest, sendWhole } from '../window.ts';
+import { cutRequest, type NotWhole, sendWhole } from '../window.ts';
 import { notifyPayload } from './payloads.ts';
 
 /**
- * RFC 7296 §3.10.1: a status type that the peer does not know is ignored, and from here on they are private: a number that
- * no implementation is known to use.
+ * RFC 7296 §3.10.1: a status type that the peer does not know is ignored, and from 40960 on they are for private use. No
+ * implementation is known to use this one.
  */
 const PADDING = 60_001;
 /** RFC 7296 §3.10: of a Notify payload without data. */
@@ -74,7 +74,7 @@ const OUTCOMES: Record<Whole['came'], ReportCode> = {
 };
 
 /** It is not waited for any longer. */
-export function cutShort(context: Context, sa: IkeSa, why: Whole['came']): void {
+export function cutShort(context: Context, sa: IkeSa, why: NotWhole): void {
   if (sa.window.sent?.whole?.came === 'waiting') cutRequest(context, sa, why);
 }
 

@@ -93,9 +93,8 @@ function refusal(child: string, template: ChildTemplate | undefined, notify: num
 interface AcceptedChild {
   template: ChildTemplate;
   chosen: { suite: ChosenSuite; proposal: Proposal };
-  selectors: SelectorSet;
-  /** Where a NAT changes the addresses, and the mode depends on them. */
-  original?: Seen['original'];
+  /** What of the request the child takes. */
+  seen: Seen;
   spiOut: number;
   /** What the answer adds. */
   more: Payload[];
@@ -151,8 +150,14 @@ export function acceptChild(
     return { refusal: NOTIFY.TEMPORARY_FAILURE };
   }
   const more = [...modePayloads(template), ...othersPossible(tunnel, template, offered)];
-  const original = template.mode === 'transport' && seen.original ? { original: seen.original } : {};
-  return { template, chosen, selectors, ...original, spiOut, more };
+  return {
+    template,
+    chosen,
+    // Tunnel mode does not depend on the addresses outside.
+    seen: template.mode === 'transport' ? { ...seen, selectors } : { selectors },
+    spiOut,
+    more,
+  };
 }
 
 /** The child that the selectors mean, rather one of the protocol and the mode that are asked for. */

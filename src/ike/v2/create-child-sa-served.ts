@@ -282,7 +282,7 @@ function agreeOnChild(
       ? acceptChild(context, sa, tunnel, payloads, true, rekeyed?.old?.name)
       : { refusal: gone };
   if ('refusal' in found) return found.refusal;
-  const { template, chosen, selectors, original, spiOut } = found;
+  const { template, chosen, seen, spiOut } = found;
   const { name } = template;
   if (isBeingMade(established, payloads, name)) return NOTIFY.TEMPORARY_FAILURE;
   const { suite, proposal } = chosen;
@@ -290,13 +290,12 @@ function agreeOnChild(
   const replaces = rekeyed?.old ? { replaces: rekeyed.old.spiIn } : {};
   const accepted = toAnswer(suite, proposal.number, childProtocol(suite), spiBytes(spiIn));
   const unpadded = refusesPadding(payloads);
-  const seen = original ? { selectors, original } : { selectors };
   noteMode(context, sa, tunnel, template, payloads);
   return {
     agreed: { kind: 'child', name, suite, spiIn, spiOut, ...seen, unpadded, ...replaces, ...material },
     payloads: [
       { type: PAYLOAD.SA, critical: false, proposals: [accepted] },
-      ...selectorPayloads(selectors, false),
+      ...selectorPayloads(seen.selectors, false),
       ...found.more,
     ],
   };
@@ -351,19 +350,17 @@ function makeAgreedChild(
   ours: Payload[],
 ): void {
   const { tunnel } = context.tunnels.get(established.tunnel)!;
-  const { name, suite, spiIn, spiOut, selectors, original, unpadded, replaces, ni, nr } = agreed;
+  const { kind: _, name, replaces, secrets, ...terms } = agreed;
   const template = tunnel.children.find((one) => one.name === name);
   const gone =
     replaces === undefined ? undefined : whyNotRekeyed(established, childBySpi(established, replaces));
   const refusal = gone ?? (template ? undefined : NOTIFY.TEMPORARY_FAILURE);
   if (refusal !== undefined || !template)
     return refuseRequest(context, sa, established, messageId, refusal!, undefined, exchange);
-  const [secret, ...further] = agreed.secrets;
+  const [secret, ...further] = secrets;
   const ike = { suite: established.suite, skD: established.keys.d };
   const keyed = secret ? { secret, further } : {};
-  const seen = original ? { selectors, original } : { selectors };
-  const terms = { template, suite, spiIn, spiOut, ...seen, unpadded };
-  const made = { ...terms, initiator: false, ni, nr, ...keyed };
+  const made = { ...terms, template, initiator: false, ...keyed };
   const { child, changes } = makeChild(context, sa, tunnel, ike, made);
   noteRival(established, agreed);
   established.serving = {

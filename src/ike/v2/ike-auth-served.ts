@@ -197,7 +197,7 @@ function answerFirstChild(
   }
   const found = acceptChild(context, sa, tunnel, payloads, false);
   if ('refusal' in found) return void answer([notifyPayload(found.refusal)]);
-  const { template, chosen, selectors, original, spiOut } = found;
+  const { template, chosen, seen, spiOut } = found;
   noteMode(context, sa, tunnel, template, payloads);
   const spiIn = drawChildSpi(context);
   const { child, changes } = makeChild(
@@ -210,8 +210,7 @@ function answerFirstChild(
       suite: chosen.suite,
       spiIn,
       spiOut,
-      selectors,
-      ...(original ? { original } : {}),
+      ...seen,
       initiator: false,
       unpadded: refusesPadding(payloads),
       ni: state.secrets.ni,
@@ -235,7 +234,7 @@ function answerFirstChild(
           toAnswer(chosen.suite, chosen.proposal.number, childProtocol(chosen.suite), spiBytes(spiIn)),
         ],
       },
-      ...selectorPayloads(selectors, false),
+      ...selectorPayloads(seen.selectors, false),
       ...found.more,
     ],
     exchange: EXCHANGE.IKE_AUTH,

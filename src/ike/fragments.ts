@@ -201,7 +201,7 @@ export function gather(
 ): Uint8Array | undefined {
   const skf = message.payloads.at(-1);
   if (skf?.type !== PAYLOAD.SKF) return bytes;
-  const cause = refusal(context, sa, holder, skf, bytes);
+  const cause = refusal(sa, holder, skf, bytes);
   if (cause) return drop(context, cause);
   if (!openPiece(context.provider, protection, message, bytes)) return drop(context, 'ike-forged');
   const assembly = keep(context, holder, skf, bytes);
@@ -223,7 +223,6 @@ export function asksAgain({ payloads }: Message): boolean {
 
 /** Why a fragment is of no use, as far as that is known before any work is done on it. */
 function refusal(
-  _context: Context,
   sa: IkeSa,
   { assembly }: Holder,
   { fragment, total }: SkfPayload,

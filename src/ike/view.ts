@@ -128,11 +128,9 @@ export function carriedSince(context: Context, name: string, child: string): Ins
 
 /** Whether what that child sends finds the other half of it at the peer. */
 export function isTaken(context: Context, name: string, child: string, now: Instant): boolean {
-  const { peerHasItAt = now } = carrierOf(context, name, child)?.child ?? { peerHasItAt: NEVER };
-  return peerHasItAt <= now;
+  const carrying = carrierOf(context, name, child);
+  return carrying !== undefined && (carrying.child.peerHasItAt ?? now) <= now;
 }
-
-const NEVER = Number.POSITIVE_INFINITY;
 
 /** What an outer packet of a size carries. */
 export interface RoomInside {

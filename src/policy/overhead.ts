@@ -4,6 +4,7 @@ import { type EncryptionName, encryptionRow, type IntegrityName, integrityRow } 
 import type { ChosenSuite, ProposalTemplate } from './proposal.ts';
 import type { ChildTemplate } from './tunnel.ts';
 
+const IP_HEADER = { 4: 20, 6: 40 } as const;
 const ESP_HEADER = 8;
 const TRAILER = 2;
 const UDP_HEADER = 8;
@@ -21,7 +22,7 @@ export function innerMtu(
   proposals: readonly ProposalTemplate[],
   mode: ChildTemplate['mode'] = 'tunnel',
 ): number {
-  const header = family === 4 ? 20 : 40;
+  const header = IP_HEADER[family];
   const isTransport = mode === 'transport';
   const room = outerMtu - header - UDP_HEADER;
   const within = proposals.flatMap((proposal) =>
@@ -32,7 +33,7 @@ export function innerMtu(
 
 /** Largest inner packet, bytes, in an outer one of so many, in tunnel mode under the suite of an SA. */
 export function innerRoom(outer: number, family: 4 | 6, suite: ChosenSuite, udp: boolean): number {
-  const room = outer - (family === 4 ? 20 : 40) - (udp ? UDP_HEADER : 0);
+  const room = outer - IP_HEADER[family] - (udp ? UDP_HEADER : 0);
   const { encryption, integrity } = suite;
   return encryption ? espFits(room, encryption.name, integrity) : ahFits(room, family, integrity!);
 }

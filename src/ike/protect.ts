@@ -20,7 +20,7 @@ import {
   type SkPayload,
 } from '../wire/ikev2.ts';
 import { PAYLOAD } from '../wire/numbers.ts';
-import type { IkeSa } from './sa.ts';
+import { type IkeSa, spisOf } from './sa.ts';
 
 /** What the messages of an IKE SA are sealed and opened with. */
 export interface Protection {
@@ -41,12 +41,11 @@ export type Place = Pick<SkfPayload, 'fragment' | 'total'>;
 export function keysOf(
   provider: Provider,
   suite: ChosenSuite,
-  { initiator, spi, peerSpi }: Pick<IkeSa, 'initiator' | 'spi' | 'peerSpi'>,
+  sa: Pick<IkeSa, 'initiator' | 'spi' | 'peerSpi'>,
   made: { skeyseed: Uint8Array; ni: Uint8Array; nr: Uint8Array },
 ): IkeKeys {
-  const [initiatorSpi, responderSpi] = initiator ? [spi, peerSpi] : [peerSpi, spi];
   const { encryption, integrity } = suite;
-  return ikeKeys(provider, { prf: suite.prf!, encryption, integrity, ...made, initiatorSpi, responderSpi });
+  return ikeKeys(provider, { prf: suite.prf!, encryption, integrity, ...made, ...spisOf(sa) });
 }
 
 /** What SA messages are under now; nothing while there are no keys yet. */

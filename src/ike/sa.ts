@@ -422,3 +422,13 @@ export type Serving = { messageId: number; request: Uint8Array } /** `ike`: it r
 export function inUdp({ nat }: IkeSa): boolean {
   return nat.local || nat.remote || nat.forced;
 }
+
+/** Of both sides, as headers, keys and hashes name them (RFC 7296 §3.1). */
+export function spisOf({ initiator, spi, peerSpi }: Pick<IkeSa, 'initiator' | 'spi' | 'peerSpi'>): {
+  initiatorSpi: string;
+  responderSpi: string;
+} {
+  return initiator
+    ? { initiatorSpi: spi, responderSpi: peerSpi }
+    : { initiatorSpi: peerSpi, responderSpi: spi };
+}

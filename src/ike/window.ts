@@ -6,7 +6,7 @@ import { datagramsOf, encodeMessage, encodePayloads } from '../wire/ikev2.ts';
 import { type Context, jittered, tunnelOf } from './context.ts';
 import { cutSmallest, endAssembly, narrowed, sealFitting } from './fragments.ts';
 import { type Protection, protectionOf, sealInner } from './protect.ts';
-import type { IkeSa, Whole } from './sa.ts';
+import { type IkeSa, spisOf, type Whole } from './sa.ts';
 
 /** When a tunnel is not known yet. */
 const DEFAULT_RETRANSMIT: Retransmit = { first: 500, factor: 1.5, cap: 16_000, sends: 12, jitter: 0.1 };
@@ -150,14 +150,9 @@ function encode(
   return sealFitting(context, sa, protection, fields, encodePayloads(payloads));
 }
 
-function fieldsOf({ initiator, spi, peerSpi }: IkeSa, { exchange, id, response }: MessageKind): HeaderFields {
-  return {
-    initiatorSpi: initiator ? spi : peerSpi,
-    responderSpi: initiator ? peerSpi : spi,
-    exchange,
-    flags: { initiator, response, version: false },
-    messageId: id,
-  };
+function fieldsOf(sa: IkeSa, { exchange, id, response }: MessageKind): HeaderFields {
+  const flags = { initiator: sa.initiator, response, version: false };
+  return { ...spisOf(sa), exchange, flags, messageId: id };
 }
 
 function settings(context: Context, sa: IkeSa): Retransmit {

@@ -7,20 +7,23 @@ import type { Message, Payload } from '../../wire/ikev2.ts';
 import { NOTIFY, PAYLOAD } from '../../wire/numbers.ts';
 import type { Endpoint } from '../boundary.ts';
 import type { Context } from '../context.ts';
-import { type IkeSa, inUdp } from '../sa.ts';
+import { type IkeSa, inUdp, spisOf } from '../sa.ts';
 import { notifyPayload } from './payloads.ts';
 
 /** SHA-1 over SPIs, address and port (RFC 7296 §2.23). A false source hash makes every peer use UDP. */
 export function natDetection(context: Context, sa: IkeSa): Payload[] {
-  const source = wantsUdp(context, sa) ? context.provider.random(20) : natHash(context, sa, sa.local);
+  const source = wantsUdp(context, sa) ? context.provider.random(20) : natHash(context, spisOf(sa), sa.local);
   return [
     notifyPayload(NOTIFY.NAT_DETECTION_SOURCE_IP, source),
-    notifyPayload(NOTIFY.NAT_DETECTION_DESTINATION_IP, natHash(context, sa, sa.remote)),
+    notifyPayload(NOTIFY.NAT_DETECTION_DESTINATION_IP, natHash(context, spisOf(sa), sa.remote)),
   ];
 }
 
-function natHash(context: Context, sa: IkeSa, { address, port }: Endpoint): Uint8Array {
-  const [initiatorSpi, responderSpi] = sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi];
+function natHash(
+  context: Context,
+  { initiatorSpi, responderSpi }: ReturnType<typeof spisOf>,
+  { address, port }: Endpoint,
+): Uint8Array {
   const bytes = concat([
     unhex(initiatorSpi),
     unhex(responderSpi),
@@ -31,22 +34,16 @@ function natHash(context: Context, sa: IkeSa, { address, port }: Endpoint): Uint
 }
 
 export function detectNat(context: Context, sa: IkeSa, { header, payloads }: Message): void {
-  const of = (endpoint: Endpoint) =>
-    context.provider.sha1(
-      concat([
-        unhex(header.initiatorSpi),
-        unhex(header.responderSpi),
-        addressBytes(endpoint.address),
-        Uint8Array.of(endpoint.port >> 8, endpoint.port & 0xff),
-      ]),
-    );
   const hashes = (type: number) =>
     payloads.flatMap((payload) =>
       payload.type === PAYLOAD.N && payload.notifyType === type ? [payload.data] : [],
     );
   const differs = (type: number, endpoint: Endpoint) => {
     const sent = hashes(type);
-    return sent.length > 0 && !sent.some((hash) => context.provider.equal(hash, of(endpoint)));
+    return (
+      sent.length > 0 &&
+      !sent.some((hash) => context.provider.equal(hash, natHash(context, header, endpoint)))
+    );
   };
   sa.nat = {
     remote: differs(NOTIFY.NAT_DETECTION_SOURCE_IP, sa.remote),

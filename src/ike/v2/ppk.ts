@@ -14,7 +14,7 @@ import { findNotify, type Payload } from '../../wire/ikev2.ts';
 import { NOTIFY, PAYLOAD } from '../../wire/numbers.ts';
 import type { Job, JobResult } from '../boundary.ts';
 import { type Context, startJob, tunnelOf } from '../context.ts';
-import type { Attempt, IkeSa, Secrets } from '../sa.ts';
+import { type Attempt, type IkeSa, type Secrets, spisOf } from '../sa.ts';
 import { notifyPayload } from './payloads.ts';
 
 /** Of our IKE_SA_INIT request: either way of using it. */
@@ -64,7 +64,7 @@ export function offeredPpks(payloads: readonly Payload[]): { id: string; confirm
 }
 
 export function ppkIntJob(sa: IkeSa, { suite, ni, nr }: Secrets, secret: string, skD: Uint8Array): Job {
-  const [initiatorSpi, responderSpi] = sa.initiator ? [sa.spi, sa.peerSpi] : [sa.peerSpi, sa.spi];
+  const { initiatorSpi, responderSpi } = spisOf(sa);
   const seed = concat([ni, nr, unhex(initiatorSpi), unhex(responderSpi)]);
   return { type: 'ppk-int', secret, prf: suite.prf!, seed, skD };
 }

@@ -1,6 +1,6 @@
 // The IP headers that stand in front of ESP or AH (RFC 4302 §3.1, RFC 4303 §3.1): where they end, and how they say what follows.
 
-import { checksum, viewOf } from './ip.ts';
+import { checksum, headerBytes4, viewOf } from './ip.ts';
 
 /** The headers of one packet up to where an IPsec header stands or belongs. */
 export interface Front {
@@ -92,7 +92,7 @@ function wholePacket(packet: Uint8Array): Uint8Array | undefined {
   const version = packet[0]! >> 4;
   if (version === 4) {
     const length = viewOf(packet).getUint16(2);
-    const header = (packet[0]! & 15) * 4;
+    const header = headerBytes4(packet);
     return header >= 20 && length >= header && length <= packet.length
       ? packet.subarray(0, length)
       : undefined;
@@ -103,7 +103,7 @@ function wholePacket(packet: Uint8Array): Uint8Array | undefined {
 }
 
 function frontV4(packet: Uint8Array): Front {
-  const end = (packet[0]! & 15) * 4;
+  const end = headerBytes4(packet);
   return {
     family: 4,
     headers: packet.subarray(0, end),

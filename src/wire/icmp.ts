@@ -1,7 +1,7 @@
 // ICMP echo (RFC 792, RFC 4443 §4): what a tunnel is probed with.
 
 import { type Codec, decode, encode, rest, struct, u8, u16, WireError } from './codec.ts';
-import { checksum } from './ip.ts';
+import { checksum, headerBytes4 } from './ip.ts';
 
 //  0                   1                   2                   3
 // +---------------+---------------+-------------------------------+
@@ -42,14 +42,18 @@ export function encodeEchoRequest(family: 4 | 6, echo: Echo): Uint8Array {
   return encode(message, { ...unsummed, checksum: sum });
 }
 
-/** Undefined where it is something else. Over IPv4 the IP header stands before it, as raw sockets give it. */
+/** Undefined where it is something else. `packet`: as raw sockets give it. */
 export function decodeEchoReply(family: 4 | 6, packet: Uint8Array): Echo | undefined {
-  const start = family === 4 ? ((packet[0] ?? 0) & 15) * 4 : 0;
   try {
-    const { type, identifier, sequence, data } = decode(message, packet.subarray(start));
+    const { type, identifier, sequence, data } = decode(message, messageIn(family, packet));
     return type === REPLY[family] ? { identifier, sequence, data } : undefined;
   } catch (error) {
     if (error instanceof WireError) return undefined;
     throw error;
   }
+}
+
+/** What a raw socket gives is the message, and over IPv4 the IP header before it. */
+export function messageIn(family: 4 | 6, packet: Uint8Array): Uint8Array {
+  return family === 4 ? packet.subarray(headerBytes4(packet)) : packet;
 }

@@ -42,7 +42,7 @@ export function readFlow(packet: Uint8Array): Flow | undefined {
 
 function readV4(packet: Uint8Array): Flow | undefined {
   const view = viewOf(packet);
-  const transport = (packet[0]! & 15) * 4;
+  const transport = headerBytes4(packet);
   const length = view.getUint16(2);
   if (transport < 20 || length < transport || length > packet.length) return undefined;
   return {
@@ -56,6 +56,11 @@ function readV4(packet: Uint8Array): Flow | undefined {
     transport,
     length,
   };
+}
+
+/** What an IPv4 header says of its own length, options and all. */
+export function headerBytes4(packet: Uint8Array): number {
+  return ((packet[0] ?? 0) & 15) * 4;
 }
 
 function readV6(packet: Uint8Array): Flow | undefined {

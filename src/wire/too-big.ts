@@ -10,8 +10,11 @@
 // |     The beginning of the packet ...
 
 import { formatAddress, type IpAddress } from './address.ts';
-import { bytes, decode, rest, struct, u8, u16, u32, WireError } from './codec.ts';
+import { bytes, type Codec, decode, rest, struct, u8, u16, u32, WireError } from './codec.ts';
+import { decodeEncapsulated } from './esp.ts';
 import { hex } from './hex.ts';
+import { messageIn } from './icmp.ts';
+import { headerBytes4 } from './ip.ts';
 
 export interface TooBig {
   /** Bytes of an IP packet that the next link takes; 0 of a router that does not say (RFC 1191 §5). */
@@ -23,11 +26,18 @@ export interface TooBig {
   spi: number | [string, string];
 }
 
+interface Said {
+  type: number;
+  code: number;
+  mtu: number;
+  quoted: Uint8Array;
+}
+
 const head = { type: u8, code: u8, checksum: u16 };
-const FORMS = {
+const FORMS: Record<4 | 6, { type: number; code: number; message: Codec<Said> }> = {
   4: { type: 3, code: 4, message: struct({ ...head, unused: u16, mtu: u16, quoted: rest }) },
   6: { type: 2, code: 0, message: struct({ ...head, mtu: u32, quoted: rest }) },
-} as const;
+};
 
 const header4 = struct({
   versionAndLength: u8,
@@ -55,15 +65,11 @@ const [UDP, ESP, AH] = [17, 50, 51];
 const [IKE_PORT, NAT_PORT] = [500, 4500];
 const FRAGMENT_OFFSET = 0x1fff;
 
-/** Undefined where it is something else, or quotes too little. Over IPv4 the IP header stands before it, as raw sockets give it. */
+/** Undefined where it is something else, or quotes too little. `packet`: as raw sockets give it. */
 export function decodeTooBig(family: 4 | 6, packet: Uint8Array): TooBig | undefined {
-  const start = family === 4 ? headerBytes(packet) : 0;
   try {
     const { type, code, message } = FORMS[family];
-    const read = decode<{ type: number; code: number; mtu: number; quoted: Uint8Array }>(
-      message,
-      packet.subarray(start),
-    );
+    const read = decode(message, messageIn(family, packet));
     if (read.type !== type || read.code !== code) return undefined;
     const found = family === 4 ? quoted4(read.quoted) : quoted6(read.quoted);
     return found && { mtu: read.mtu, ...found };
@@ -78,7 +84,7 @@ type Quoted = Omit<TooBig, 'mtu'>;
 function quoted4(quoted: Uint8Array): Quoted | undefined {
   const { fragment, protocol, source, destination } = decode(header4, quoted.subarray(0, 20));
   if ((fragment & FRAGMENT_OFFSET) !== 0) return undefined;
-  return named(source, destination, spiOf(protocol, quoted.subarray(headerBytes(quoted))));
+  return named(source, destination, spiOf(protocol, quoted.subarray(headerBytes4(quoted))));
 }
 
 function quoted6(quoted: Uint8Array): Quoted | undefined {
@@ -95,10 +101,6 @@ function named(
   return { source: formatAddress(source), destination: formatAddress(destination), spi };
 }
 
-function headerBytes(packet: Uint8Array): number {
-  return ((packet[0] ?? 0) & 15) * 4;
-}
-
 function spiOf(protocol: number, inside: Uint8Array): TooBig['spi'] | undefined {
   switch (protocol) {
     case ESP:
@@ -112,13 +114,13 @@ function spiOf(protocol: number, inside: Uint8Array): TooBig['spi'] | undefined 
   }
 }
 
-/** RFC 3948 §2: on port 4500 four zeros stand before IKE, and an SPI is never zero. */
 function spiInUdp(inside: Uint8Array): TooBig['spi'] | undefined {
   const { source, data } = decode(udp, inside);
   if (source === IKE_PORT) return ikeSpis(data);
   if (source !== NAT_PORT) return undefined;
-  const spi = first(data);
-  return spi === 0 ? ikeSpis(data.subarray(4)) : spi;
+  const carried = decodeEncapsulated(data);
+  if (carried.kind === 'ike') return ikeSpis(carried.message);
+  return carried.kind === 'esp' ? first(carried.packet) : undefined;
 }
 
 function first(data: Uint8Array): number {

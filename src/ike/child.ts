@@ -266,6 +266,7 @@ export function dropChild(context: Context, child: Pick<ChildSa, 'spiIn' | 'spiO
   ]);
 }
 
+/** The child is there: that is reported, and the next failure to make it is a first one. */
 export function reportChild(
   context: Context,
   code: 'CHILD_ESTABLISHED' | 'CHILD_REKEYED',
@@ -285,7 +286,6 @@ export function reportChild(
   if (template && code === 'CHILD_ESTABLISHED') reportNarrowed(context, tunnel, child, template);
 }
 
-/** It could be made: the next failure is a first one. */
 function forgetUnmade(context: Context, tunnel: string, child: string): void {
   if (context.tunnels.peek(tunnel)?.unmade?.[child] === undefined) return;
   delete context.tunnels.get(tunnel)!.unmade![child];

@@ -96,27 +96,26 @@ const SKF_HEADER_BYTES = 8;
 
 /** The most bytes of a chain that fit a fragment which is a message of so many bytes. */
 export function roomInside(suite: ChosenSuite, messageBytes: number): number {
-  const { ivBytes, blockBytes, tagBytes } = encryptionRow(suite.encryption!.name);
-  const room = messageBytes - HEADER_BYTES - SKF_HEADER_BYTES - ivBytes - tagBytes - icvBytesOf(suite);
-  return Math.floor(room / blockBytes) * blockBytes - 1;
+  const { blockBytes } = encryptionRow(suite.encryption!.name);
+  return Math.floor((messageBytes - around(suite, SKF_HEADER_BYTES)) / blockBytes) * blockBytes - 1;
 }
 
 /** A chain of so many bytes in one SK. */
 export function sealedBytes(suite: ChosenSuite, innerBytes: number): number {
   const { blockBytes } = encryptionRow(suite.encryption!.name);
-  return aroundSk(suite) + Math.ceil((innerBytes + 1) / blockBytes) * blockBytes;
+  return around(suite, SK_HEADER_BYTES) + Math.ceil((innerBytes + 1) / blockBytes) * blockBytes;
 }
 
 /** Of a chain in one SK that makes a message of so many bytes, or of the next number that a chain can make. */
 export function chainBytes(suite: ChosenSuite, messageBytes: number): number {
   const { blockBytes } = encryptionRow(suite.encryption!.name);
-  return Math.ceil((messageBytes - aroundSk(suite)) / blockBytes) * blockBytes - 1;
+  return Math.ceil((messageBytes - around(suite, SK_HEADER_BYTES)) / blockBytes) * blockBytes - 1;
 }
 
-/** Of a message with one SK, all but the plaintext. */
-function aroundSk(suite: ChosenSuite): number {
+/** Of a message with one encrypted payload, whose header has so many bytes, all but the plaintext. */
+function around(suite: ChosenSuite, payloadHeaderBytes: number): number {
   const { ivBytes, tagBytes } = encryptionRow(suite.encryption!.name);
-  return HEADER_BYTES + SK_HEADER_BYTES + ivBytes + tagBytes + icvBytesOf(suite);
+  return HEADER_BYTES + payloadHeaderBytes + ivBytes + tagBytes + icvBytesOf(suite);
 }
 
 function icvBytesOf({ encryption, integrity }: ChosenSuite): number {

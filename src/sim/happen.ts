@@ -115,16 +115,9 @@ function perform(stage: Stage, side: Side, action: Action): void {
     case 'dataplane':
       return changeLater(stage, side, action.id, action.changes);
     case 'job': {
-      const failed = action.job.type !== 'forget' && draw(world) < scene.weather.fail;
       const { id, job } = action;
-      return begin(world, after(world, scene.weather.work), {
-        type: 'job',
-        side: name,
-        life,
-        id,
-        job,
-        failed,
-      });
+      const asked = { id, job, failed: job.type !== 'forget' && draw(world) < scene.weather.fail };
+      return begin(world, after(world, scene.weather.work), { type: 'job', side: name, life, ...asked });
     }
     case 'resolve': {
       const asked = { tunnel: action.tunnel, name: action.name };

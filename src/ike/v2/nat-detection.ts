@@ -60,7 +60,7 @@ function wantsUdp({ capabilities, tunnels }: Context, { candidates }: IkeSa): bo
   const [first, ...others] = candidates.flatMap((name) => tunnels.peek(name)?.tunnel ?? []);
   if (!first || first.encapsulation === 'esp') return false;
   if (first.encapsulation === 'udp') return true;
-  // A packet of transport mode keeps its own header only where it is alone.
+  // In UDP a packet of transport mode leaves its own IP header behind, and one with options does not go.
   const gains = ({ children }: Tunnel) =>
     children.every(({ protocol, mode }) => protocol === 'esp' && mode === 'tunnel');
   return capabilities?.prefersUdp === true && [first, ...others].every(gains);

@@ -24,6 +24,9 @@ size_t checksumAt(const Flow& flow) {
   }
 }
 
+/** Zero means that there is none (RFC 768), which UDP-Lite does not allow (RFC 3828 §3.1): a sum of zero is sent as all ones. */
+bool isNeverZero(uint8_t protocol) { return protocol == UDP || protocol == UDP_LITE; }
+
 /** Ones' complement of the bytes: adding it takes them away. */
 void putWithout(uint8_t* to, const uint8_t* bytes, size_t size) {
   for (size_t i = 0; i < size; i++) to[i] = uint8_t(~bytes[i]);
@@ -35,8 +38,7 @@ void repairSum(uint8_t* packet, const Flow& flow, const Address& source, const A
   const size_t at = checksumAt(flow), size = flow.family == 4 ? 4 : 16;
   if (at == 0 || flow.opaque || source.family != flow.family || flow.transport + at + 2 > flow.length) return;
   uint8_t* checksum = packet + flow.transport + at;
-  const bool udp = flow.protocol == UDP;
-  if (udp && be16(checksum) == 0) return;  // RFC 768: none was made
+  if (flow.protocol == UDP && be16(checksum) == 0) return;  // RFC 768: none was made
   uint8_t difference[2 + 64] = {};
   putWithout(difference, checksum, 2);
   putWithout(difference + 2, source.bytes.data(), size);
@@ -44,7 +46,7 @@ void repairSum(uint8_t* packet, const Flow& flow, const Address& source, const A
   memcpy(difference + 2 + 2 * size, flow.source, size);
   memcpy(difference + 2 + 3 * size, flow.destination, size);
   const uint16_t repaired = foldSum(sumBytes(difference, 2 + 4 * size, 0));
-  put16(checksum, udp && repaired == 0 ? 0xffff : repaired);
+  put16(checksum, repaired == 0 && isNeverZero(flow.protocol) ? 0xffff : repaired);
 }
 
 }  // namespace isthmus

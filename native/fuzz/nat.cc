@@ -9,7 +9,7 @@ using namespace isthmus::fuzz;
 
 namespace {
 
-constexpr uint8_t ICMPV6 = 58;
+constexpr uint8_t DCCP = 33, ICMPV6 = 58, UDP_LITE = 136;
 
 size_t checksumAt(uint8_t protocol) { return protocol == TCP ? 16 : protocol == ICMPV6 ? 2 : 6; }
 
@@ -45,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Bytes packet = input.bytes(2000);
   const size_t header = family == 4 ? 20 : 40;
   if (packet.size() < header) return 0;
-  constexpr uint8_t PROTOCOLS[] = {TCP, UDP, 33, ICMPV6, 136};
+  constexpr uint8_t PROTOCOLS[] = {TCP, UDP, DCCP, ICMPV6, UDP_LITE};
   packet[0] = family == 4 ? 0x45 : 0x60;
   if (!(shape & 2)) packet[family == 4 ? 9 : 6] = PROTOCOLS[(shape >> 2) % std::size(PROTOCOLS)];
   fixIp(packet);
@@ -62,7 +62,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       expect(fits(before, flow, source, destination) == fits(packet, flow, headerAddress(flow, true), headerAddress(flow, false)),
              "what fitted fits, and what was broken stays broken");
     else expect(packet == before, "where there is no checksum none is made");
-    if (flow.protocol == UDP && made) expect(be16(packet.data() + at) != 0, "a checksum does not become none");
+    if (covered && (flow.protocol == UDP || flow.protocol == UDP_LITE)) expect(be16(packet.data() + at) != 0, "a checksum does not become none");
     put16(packet.data() + at, be16(before.data() + at));
   }
   expect(packet == before, "nothing but the checksum is touched");

@@ -34,6 +34,7 @@ export function madeFromUdp(
 const CHECKSUM_AT: Readonly<Record<number, number>> = { 6: 16, 17: 6, 33: 6, 58: 2, 136: 6 };
 const UDP = 17;
 const ICMPV6 = 58;
+const UDP_LITE = 136;
 
 /** For the addresses of the header, where the peer made it for others. */
 export function repairChecksum({ original }: SaParameters, packet: Uint8Array, flow: Flow): void {
@@ -52,7 +53,9 @@ export function repairChecksum({ original }: SaParameters, packet: Uint8Array, f
   let sum = [~before & 0xffff, ...without, ...more].reduce((a, b) => a + b);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
   const repaired = ~sum & 0xffff;
-  view.setUint16(at, flow.protocol === UDP && repaired === 0 ? 0xffff : repaired);
+  // Zero means that there is none (RFC 768), which UDP-Lite does not allow (RFC 3828 §3.1).
+  const isNeverZero = flow.protocol === UDP || flow.protocol === UDP_LITE;
+  view.setUint16(at, repaired === 0 && isNeverZero ? 0xffff : repaired);
 }
 
 function wordsOf(address: string): number[] {

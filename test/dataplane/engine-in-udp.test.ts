@@ -164,6 +164,37 @@ for (const family of [4, 6] as const) {
   }
 }
 
+/** Of which the checksum is zero between those hosts. */
+function summingToZero(protocol: number): Uint8Array {
+  const header = Uint8Array.of(0x45, 0, 0, 32, 0, 0, 0, 0, 64, protocol, 0, 0);
+  const { local, remote } = HOSTS[4];
+  const packet = Uint8Array.from([
+    ...header,
+    ...addressBytes(remote),
+    ...addressBytes(local),
+    ...ZERO_PAYLOAD,
+  ]);
+  const payload = packet.subarray(20);
+  const rest = checksum(pseudoHeader(packet, readFlow(packet)!, payload.length), payload);
+  viewOf(payload).setUint16(10, rest);
+  return payload;
+}
+
+const ZERO_PAYLOAD = [0, 7, 0, 8, 0, 12, 0, 0, 1, 2, 0, 0];
+
+for (const protocol of [17, 136]) {
+  test(`a checksum of protocol ${protocol} that becomes zero is sent as all ones (RFC 768, RFC 3828 §3.1)`, async () => {
+    const two = createTwo();
+    const sa = inbound(transportSa(400, 4, { original: BEFORE[4] }));
+    await two.apply([{ type: 'add-inbound', sa }]);
+    const made = madeBefore(protocol, 4, summingToZero(protocol));
+    const esp = sealEsp(provider, sa, 1n, made, () => new Uint8Array(16), { next: protocol });
+    const [packet] = packetsOf(framesOf(two, [esp], 0)[0]!)!;
+    assert.ok(fits(packet!));
+    assert.equal(viewOf(packet!).getUint16(26), 0xffff);
+  });
+}
+
 test('a datagram of UDP without a checksum has none behind the NAT either (RFC 768)', async () => {
   const two = createTwo();
   const sa = inbound(transportSa(400, 4, { original: BEFORE[4] }));

@@ -444,6 +444,16 @@ napi_value jsKnow(napi_env env, napi_callback_info info) {
 
 // Engine
 
+/** A function of JavaScript for what takes one number: a policy or an SPI. */
+template <void (Engine::*CALL)(uint32_t)>
+napi_value withNumber(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  Plane* plane = arguments.plane();
+  const uint32_t number = arguments.number();
+  if (arguments.ok()) (plane->engine.*CALL)(number);
+  return nullptr;
+}
+
 napi_value jsAddPolicy(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   Plane* plane = arguments.plane();
@@ -456,14 +466,6 @@ napi_value jsAddPolicy(napi_env env, napi_callback_info info) {
   policy->selectors.local = arguments.selectors();
   policy->selectors.remote = arguments.selectors();
   if (arguments.ok()) plane->engine.addPolicy(std::move(policy));
-  return nullptr;
-}
-
-napi_value jsRemovePolicy(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info);
-  Plane* plane = arguments.plane();
-  const uint32_t id = arguments.number();
-  if (arguments.ok()) plane->engine.removePolicy(id);
   return nullptr;
 }
 
@@ -545,22 +547,6 @@ napi_value jsRemoveSa(napi_env env, napi_callback_info info) {
   const bool inbound = arguments.flag();
   const uint32_t spi = arguments.number();
   if (arguments.ok()) plane->engine.remove(inbound, spi);
-  return nullptr;
-}
-
-napi_value jsExpectInbound(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info);
-  Plane* plane = arguments.plane();
-  const uint32_t spi = arguments.number();
-  if (arguments.ok()) plane->engine.expectInbound(spi);
-  return nullptr;
-}
-
-napi_value jsForgetInbound(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info);
-  Plane* plane = arguments.plane();
-  const uint32_t spi = arguments.number();
-  if (arguments.ok()) plane->engine.forgetInbound(spi);
   return nullptr;
 }
 
@@ -735,10 +721,13 @@ napi_value init(napi_env env, napi_value exports) {
       {"bootTime", jsBootTime}, {"netlink", jsNetlink},           {"dump", jsDump}, {"dumped", jsDumped},           {"dropNames", jsDropNames}, {"create", jsCreate},
       {"openPort", jsOpenPort}, {"openLink", jsOpenLink}, {"closeLink", jsCloseLink}, {"start", jsStart},         {"stop", jsStop},
       {"send", jsSend},         {"take", jsTake},                 {"know", jsKnow},           {"addPolicy", jsAddPolicy},
-      {"addSa", jsAddSa},       {"removePolicy", jsRemovePolicy}, {"move", jsMove},           {"useOutbound", jsUseOutbound},
+      {"addSa", jsAddSa},       {"move", jsMove},                 {"useOutbound", jsUseOutbound}, {"hasTurned", jsHasTurned},
       {"removeSa", jsRemoveSa}, {"takeEvents", jsTakeEvents},     {"sas", jsSas},             {"drops", jsDrops},
       {"outbound", jsOutbound}, {"inbound", jsInbound},           {"inboundPackets", jsInboundPackets},
-      {"expectInbound", jsExpectInbound}, {"forgetInbound", jsForgetInbound}, {"hasTurned", jsHasTurned}, {"nftables", jsNftables},
+      {"removePolicy", withNumber<&Engine::removePolicy>},
+      {"expectInbound", withNumber<&Engine::expectInbound>},
+      {"forgetInbound", withNumber<&Engine::forgetInbound>},
+      {"nftables", jsNftables},
       {"listen", jsListen},     {"heard", jsHeard},      {"publish", jsPublish},
       {"sendEcho", jsSendEcho}, {"takeEchoes", jsTakeEchoes},
   };

@@ -436,7 +436,6 @@ void Engine::begin(size_t index) {
   worker.receiving.emplace(epochs_, options_.workers + index);
   worker.links = published_.load(std::memory_order_seq_cst);
   worker.inbound.setNow(bootTime());
-  if (!early_.isReady(index)) return;
   TunWriter writer{*worker.links, index, worker.inbound.drops[size_t(Drop::tun_failed)]};
   worker.inbound.receiveEarly(TunWriter::write, &writer);
 }
@@ -458,7 +457,7 @@ void Engine::inbound(const Arrival* arrivals, size_t count, Inbound::Write write
   Worker& worker = *workers_[0];
   const Epochs::Reading reading(epochs_, options_.workers);
   worker.inbound.setNow(bootTime());
-  if (early_.isReady(worker.index)) worker.inbound.receiveEarly(write, context);
+  worker.inbound.receiveEarly(write, context);
   for (size_t i = 0; i < count; i++) worker.inbound.receive(arrivals[i], write, context);
   worker.inbound.flush(write, context);
 }
@@ -467,7 +466,7 @@ void Engine::inboundPackets(uint8_t* const* packets, const size_t* lengths, size
   Worker& worker = *workers_[0];
   const Epochs::Reading reading(epochs_, options_.workers);
   worker.inbound.setNow(bootTime());
-  if (early_.isReady(worker.index)) worker.inbound.receiveEarly(write, context);
+  worker.inbound.receiveEarly(write, context);
   for (size_t i = 0; i < count; i++) {
     Arrival arrival;
     const Drop why = readOuter(packets[i], lengths[i], arrival);

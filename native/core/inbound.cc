@@ -20,8 +20,9 @@ void Inbound::receive(const Arrival& arrival, Write write, void* context) {
   const auto dropped = [this](Drop why) { add(drops[size_t(why)], 1); };
   if (arrival.bytes < ESP_HEADER) return dropped(Drop::malformed);
   const bool ah = arrival.protocol == PROTOCOL_AH;
-  InboundSa* sa = sas_.find(be32(arrival.esp + (ah ? 4 : 0)));
-  if (!sa) return receiveUnknown(arrival, write, context);
+  const uint32_t spi = be32(arrival.esp + (ah ? 4 : 0));
+  InboundSa* sa = sas_.find(spi);
+  if (!sa) return receiveUnknown(spi, arrival, write, context);
   if (isAh(sa->form) != ah) return dropped(Drop::unknown_spi);
   if (isAlone(*sa)) flush(write, context);
   Inner inner;
@@ -34,15 +35,15 @@ void Inbound::receive(const Arrival& arrival, Write write, void* context) {
 }
 
 /** What is expected waits, unless its SA has come this moment. */
-void Inbound::receiveUnknown(const Arrival& arrival, Write write, void* context) {
-  const uint32_t spi = be32(arrival.esp + (arrival.protocol == PROTOCOL_AH ? 4 : 0));
+void Inbound::receiveUnknown(uint32_t spi, const Arrival& arrival, Write write, void* context) {
   if (early_.hold(lane_, spi, arrival, now_)) return;
   if (sas_.find(spi)) receive(arrival, write, context);
   else add(drops[size_t(Drop::unknown_spi)], 1);
 }
 
 void Inbound::receiveEarly(Write write, void* context) {
-  std::vector<EarlyPacket> packets = early_.take(lane_, now_);
+  if (!early_.isReady(lane_)) return;
+  const std::vector<EarlyPacket> packets = early_.take(lane_, now_);
   for (const EarlyPacket& packet : packets) receive(packet.arrival, write, context);
   flush(write, context);
 }

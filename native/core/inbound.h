@@ -20,14 +20,14 @@ class Inbound {
   /** Milliseconds of CLOCK_BOOTTIME; the time of a batch. */
   void setNow(uint64_t now) { now_ = now; }
   void receive(const Arrival& arrival, Write write, void* context);
-  /** What has waited for an SA that is there by now. */
+  /** What has waited for an SA that is there by now, if anything. */
   void receiveEarly(Write write, void* context);
   void flush(Write write, void* context) { coalescer_.flush(write, context); }
 
   Counter drops[DROPS]{};
 
  private:
-  void receiveUnknown(const Arrival& arrival, Write write, void* context);
+  void receiveUnknown(uint32_t spi, const Arrival& arrival, Write write, void* context);
   Drop open(InboundSa& sa, const Arrival& arrival, Inner& inner);
   Drop unwrap(InboundSa& sa, Lane& lane, const Arrival& arrival, Inner& inner);
   void tellFirsts(InboundSa& sa, const Arrival& arrival);

@@ -19,8 +19,6 @@ import { AH_AND_TRANSPORT, KERNEL_SUITES, LIBRESWAN_SUITES, ROUTED } from './sui
 import { TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
 
-/** lab/guest-init.sh makes it. */
-
 const PEERS = {
   strongswan: {
     label: 'strongSwan 5.9.8, kernel-netlink',

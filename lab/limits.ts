@@ -19,7 +19,7 @@ const LIMIT = { packets: 1000, bytes: 1_000_000 };
 const RATE = 100;
 const [SMALL, LARGE] = [64, 1300];
 const PSK = randomBytes(24).toString('base64url');
-const { check: step, failed, finish } = createSteps(52);
+const { check: step, whole } = createSteps(52);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { psk: PSK })) as [Site, Site];
 const [a, b] = sites;
 
@@ -126,7 +126,8 @@ async function hardLimit(): Promise<void> {
   });
 }
 
-try {
+const log = () => sites.map((site) => site.log()).join('\n');
+await whole('steps as they should be', log, async () => {
   build(TWO_SITES);
   configure(0, `    lifetime-packets: ${LIMIT.packets}\n    lifetime-bytes: ${LIMIT.bytes}\n`);
   configure(1);
@@ -135,9 +136,4 @@ try {
   await until('it is negotiated', async () => (await a.tunnel('office')).children.length > 0);
   await softLimits();
   await hardLimit();
-} catch (error) {
-  console.error(error instanceof Error ? error.stack : error, sites.map((site) => site.log()).join('\n'));
-  process.exit(1);
-}
-if (failed() > 0 && process.argv.includes('--log')) console.error(sites.map((site) => site.log()).join('\n'));
-finish('steps as they should be');
+});

@@ -16,7 +16,7 @@ await enterChosenGuest(true);
 
 const MODULE = 'chacha20poly1305';
 const ALGORITHM = 'chacha20-poly1305';
-const { check: step, failed, finish } = createSteps(56);
+const { check: step, whole } = createSteps(56);
 const site = createSite('gw-a', { psk: randomBytes(24).toString('base64url') });
 const FILE = `${site.folder}/isthmus.yaml`;
 
@@ -109,15 +109,11 @@ async function withIt(): Promise<void> {
   });
 }
 
-try {
+const log = () => site.log();
+await whole('steps as they should be', log, async () => {
   build(TWO_SITES);
   const giveBack = withhold();
   await withoutIt();
   giveBack();
   await withIt();
-} catch (error) {
-  console.error(error instanceof Error ? error.stack : error, site.log());
-  process.exit(1);
-}
-if (failed() > 0 && process.argv.includes('--log')) console.error(site.log());
-finish('steps as they should be');
+});

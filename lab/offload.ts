@@ -17,7 +17,7 @@ await enterGuest(qemuGuest({ netdevsim: true }));
 isolate();
 
 const PSK = randomBytes(24).toString('base64url');
-const { check: step, failed, finish } = createSteps(44);
+const { check: step, whole } = createSteps(44);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { psk: PSK })) as [Site, Site];
 const [a, b] = sites;
 const OUTER = ['192.0.2.1', '198.51.100.1'] as const;
@@ -180,16 +180,12 @@ async function ends(card: Card): Promise<void> {
   });
 }
 
-try {
+const log = () => sites.map((site) => site.log()).join('\n');
+await whole('steps as they should be, netdevsim', log, async () => {
   const card = await buildWithCard();
   for (const index of [0, 1] as const) configure(index);
   await Promise.all([a.start(), b.start()]);
   await onTheCard(card);
   await withoutTheCard(card);
   await ends(card);
-} catch (error) {
-  console.error(error instanceof Error ? error.stack : error, sites.map((site) => site.log()).join('\n'));
-  process.exit(1);
-}
-if (failed() > 0 && process.argv.includes('--log')) console.error(sites.map((site) => site.log()).join('\n'));
-finish('steps as they should be, netdevsim');
+});

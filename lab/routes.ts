@@ -28,7 +28,7 @@ if (insideUml()) findNetfilter();
 isolate();
 const TRANSFER = insideGuest() ? 2 << 20 : 16 << 20;
 const PSK = randomBytes(24).toString('base64url');
-const { check: step, failed, finish } = createSteps(44);
+const { check: step, whole } = createSteps(44);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK, 'lab.psk': PSK })) as [
   Site,
   Site,
@@ -355,7 +355,8 @@ async function ends(baseline: number): Promise<void> {
 }
 
 let planted: ReturnType<typeof plantOthers>;
-try {
+const log = () => sites.map((site) => site.log()).join('\n');
+await whole(`steps as they should be, ${dataplane} over IPv${outer}`, log, async () => {
   build(TWO_SITES);
   buildMore();
   planted = plantOthers('gw-a');
@@ -372,9 +373,4 @@ try {
   await strictFilter();
   await routingDaemons();
   await ends(baseline);
-} catch (error) {
-  console.error(error instanceof Error ? error.stack : error, sites.map((site) => site.log()).join('\n'));
-  process.exit(1);
-}
-if (failed() > 0 && process.argv.includes('--log')) console.error(sites.map((site) => site.log()).join('\n'));
-finish(`steps as they should be, ${dataplane} over IPv${outer}`);
+});

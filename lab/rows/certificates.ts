@@ -3,7 +3,7 @@
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { demand, type Suite, sentenceIn } from '../checks.ts';
+import { type Suite, sentenceIn } from '../checks.ts';
 import {
   certificatePem,
   type Holder,
@@ -16,6 +16,7 @@ import {
 } from '../credentials.ts';
 import type { PeerCredential } from '../peers/tunnel.ts';
 import { pause, type Site } from '../site.ts';
+import { demand } from '../steps.ts';
 import type { Group, Lab } from './group.ts';
 
 const [OUR_NAME, THEIR_NAME] = ['a.example', 'b.example'];

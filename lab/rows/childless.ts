@@ -1,7 +1,8 @@
 // IKE SAs without a first child (RFC 6023), and a new proof of who is there (RFC 7296 §2.8.3, RFC 4478), make before break.
 
-import { demand, type Suite, sentenceIn } from '../checks.ts';
+import { type Suite, sentenceIn } from '../checks.ts';
 import { pause } from '../site.ts';
+import { demand } from '../steps.ts';
 import { SUITES } from '../suites.ts';
 import type { Group, Lab } from './group.ts';
 

@@ -1,7 +1,8 @@
 // Several children in one IKE SA, several selectors in one child, narrowing, selectors of protocols and ports.
 
-import { demand, type Suite } from '../checks.ts';
+import type { Suite } from '../checks.ts';
 import { run } from '../netns.ts';
+import { demand } from '../steps.ts';
 import { SUITES } from '../suites.ts';
 import { ping, tcpTransfer } from '../traffic.ts';
 import type { Group, Lab } from './group.ts';

@@ -1,8 +1,9 @@
 // IKE messages in fragments (RFC 7383): small ones by choice, and on a path that carries 576 bytes and says nothing.
 
-import { demand, type Suite } from '../checks.ts';
+import type { Suite } from '../checks.ts';
 import { makeCa } from '../credentials.ts';
 import { run } from '../netns.ts';
+import { demand } from '../steps.ts';
 import { SUITES } from '../suites.ts';
 import { ping } from '../traffic.ts';
 import { chainsUnder, prepare } from './certificates.ts';

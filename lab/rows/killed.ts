@@ -1,7 +1,8 @@
 // Either side is killed and comes back: by command, and by itself.
 
-import { demand, type Suite } from '../checks.ts';
+import type { Suite } from '../checks.ts';
 import { pause } from '../site.ts';
+import { demand } from '../steps.ts';
 import { SUITES } from '../suites.ts';
 import type { Group, Lab } from './group.ts';
 

@@ -1,9 +1,10 @@
 // Translators between the two sides: before one of them, before both, and one that forgets what it had translated.
 // The router in the middle is all of them; it has an address on each side.
 
-import { demand, type Suite } from '../checks.ts';
+import type { Suite } from '../checks.ts';
 import { run } from '../netns.ts';
 import { pause } from '../site.ts';
+import { demand } from '../steps.ts';
 import { SUITES } from '../suites.ts';
 import { ping } from '../traffic.ts';
 import type { Group, Lab } from './group.ts';

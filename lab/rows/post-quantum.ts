@@ -3,8 +3,9 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { demand, type Suite, sentenceIn } from '../checks.ts';
+import { type Suite, sentenceIn } from '../checks.ts';
 import { createSite, pause, type Site } from '../site.ts';
+import { demand } from '../steps.ts';
 import { ping } from '../traffic.ts';
 import { capture, readCapture, readCodes } from '../tshark.ts';
 import type { Group, Lab } from './group.ts';

@@ -3,8 +3,9 @@
 import { randomBytes } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { demand, type Result, type Suite, sentenceIn } from '../checks.ts';
+import { type Role, type Suite, sentenceIn } from '../checks.ts';
 import { pause } from '../site.ts';
+import { demand } from '../steps.ts';
 import type { Group, Lab } from './group.ts';
 
 const SECRET = randomBytes(24).toString('base64url');
@@ -18,8 +19,6 @@ interface Case {
   /** Where the other way round is another case. */
   role?: Role;
 }
-
-type Role = Exclude<Result['role'], 'neither'>;
 
 const CASES: Case[] = [
   { name: 'PPK required by both', ours: 'required', theirs: { id: ID, required: true }, ends: 'used' },

@@ -1,7 +1,8 @@
 // The rehearsed first rekey against another implementation: agreed, and with each way in which PFS can differ, in both roles.
 
-import { demand, type Suite } from '../checks.ts';
+import type { Suite } from '../checks.ts';
 import { pause, type Site } from '../site.ts';
+import { demand } from '../steps.ts';
 import type { Group, Lab } from './group.ts';
 
 const COMMON: Pick<Suite, 'outer' | 'ike' | 'ours'> = {

@@ -1,8 +1,9 @@
 // Every suite in both roles; tshark as the judge; PRFs that each side prefers otherwise; what strongSwan cannot carry out.
 
 import { rmSync } from 'node:fs';
-import { demand, type Suite, sentenceIn } from '../checks.ts';
+import { type Suite, sentenceIn } from '../checks.ts';
 import { pause } from '../site.ts';
+import { demand } from '../steps.ts';
 import { SUITES, TWO_PRFS, UNABLE } from '../suites.ts';
 import { ping } from '../traffic.ts';
 import { capture, readCapture } from '../tshark.ts';

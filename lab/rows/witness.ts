@@ -3,11 +3,12 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { SaParameters } from '../../src/policy/sad.ts';
-import { demand, type Result } from '../checks.ts';
+import type { Result } from '../checks.ts';
 import { run, runAsync, start } from '../netns.ts';
 import { kernelLines } from '../peers/kernel-conf.ts';
 import { pause } from '../site.ts';
 import type { StaticRow } from '../static-rows.ts';
+import { demand, outcomeOf } from '../steps.ts';
 import { tcpTransfer } from '../traffic.ts';
 
 /** Of the payload of echo requests: every remainder that padding knows, and some large ones. */
@@ -32,17 +33,9 @@ export async function witness(
       ...common,
       suite: row.name,
       check: 'every size each way',
-      ...(await verdict(() => bothWays(dataplane, row))),
+      ...(await outcomeOf(() => bothWays(dataplane, row))),
     };
     tell(result);
-  }
-}
-
-async function verdict(act: () => Promise<string>): Promise<Pick<Result, 'result' | 'detail'>> {
-  try {
-    return { result: 'pass', detail: await act() };
-  } catch (error) {
-    return { result: 'fail', detail: error instanceof Error ? error.message : String(error) };
   }
 }
 

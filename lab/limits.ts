@@ -8,7 +8,7 @@ import { build } from './netns.ts';
 import { createSite, pause, type Site } from './site.ts';
 import { createSteps, demand, until } from './steps.ts';
 import { type Numbered, ping, startNumbered } from './traffic.ts';
-import { TWO_SITES } from './two-sites.ts';
+import { ENDS, TWO_SITES } from './two-sites.ts';
 import { enterUml } from './uml.ts';
 
 await enterUml();
@@ -22,11 +22,6 @@ const PSK = randomBytes(24).toString('base64url');
 const { check: step, whole } = createSteps(52);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { psk: PSK })) as [Site, Site];
 const [a, b] = sites;
-
-const ENDS = [
-  { own: '192.0.2.1', peer: '198.51.100.1', local: '10.1.0.0/16', remote: '10.2.0.0/16' },
-  { own: '198.51.100.1', peer: '192.0.2.1', local: '10.2.0.0/16', remote: '10.1.0.0/16' },
-] as const;
 
 /** Only one side has limits, and what counts is what comes in there. */
 function configure(index: 0 | 1, more = ''): void {

@@ -1,7 +1,14 @@
 // A middle of the two sites that forwards large packets no more, and what the hosts at the ends see of it.
 
+import type { ChildStatus } from '../src/daemon/status.ts';
 import { run, runAsync } from './netns.ts';
+import type { Site } from './site.ts';
 import { demand, until } from './steps.ts';
+
+/** By the family outside, bytes of the largest IP packet that crosses the middle. */
+export const NARROW = { 4: 1400, 6: 1380 } as const;
+/** Milliseconds that a search may take. */
+export const SEARCH = 60_000;
 
 const NETWORKS = [
   ['192.0.2.0/24', 'a'],
@@ -82,27 +89,26 @@ export function forgetPath(namespace: string): void {
   for (const family of ['-4', '-6']) run(namespace, 'ip', family, 'route', 'flush', 'cache');
 }
 
-/** What a host learns that may not fragment: the size that it is told, or how many of its packets were answered. */
+/** The children of the tunnel `office` once there are so many and it is so of all of them, and how long that took. */
+export async function found(
+  site: Site,
+  count: number,
+  what: (child: ChildStatus) => boolean,
+): Promise<{ children: ChildStatus[]; after: number }> {
+  let children: ChildStatus[] = [];
+  const is = async () => {
+    children = (await site.tunnel('office')).children;
+    return children.length === count && children.every(what);
+  };
+  const after = await until(() => `sizes are known: ${JSON.stringify(children)}`, is, SEARCH);
+  return { children, after };
+}
+
+/** What a host that may not fragment is told of packets of that size: how large they may be, if anything. */
 export async function told(to: string, bytes: number): Promise<number | undefined> {
-  const six = to.includes(':');
-  const { output } = await runAsync(
-    'host-a',
-    ...[
-      'ping',
-      '-n',
-      '-c',
-      '2',
-      '-i',
-      '0.2',
-      '-W',
-      '1',
-      '-M',
-      'do',
-      '-s',
-      String(bytes - (six ? 48 : 28)),
-      to,
-    ],
-  );
+  const size = bytes - (to.includes(':') ? 48 : 28);
+  const words = ['-n', '-c', '2', '-i', '0.2', '-W', '1', '-M', 'do', '-s', String(size)];
+  const { output } = await runAsync('host-a', 'ping', ...words, to);
   const mtu = /mtu ?[=:] ?(\d+)/.exec(output)?.[1];
   return mtu === undefined ? undefined : Number(mtu);
 }

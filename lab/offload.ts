@@ -11,7 +11,7 @@ import { qemuGuest } from './qemu.ts';
 import { createSite, type Site } from './site.ts';
 import { createSteps, demand, until } from './steps.ts';
 import { ping } from './traffic.ts';
-import { TWO_SITES } from './two-sites.ts';
+import { OUTER, TWO_SITES } from './two-sites.ts';
 
 await enterGuest(qemuGuest({ netdevsim: true }));
 isolate();
@@ -20,7 +20,7 @@ const PSK = randomBytes(24).toString('base64url');
 const { check: step, whole } = createSteps(44);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { psk: PSK })) as [Site, Site];
 const [a, b] = sites;
-const OUTER = ['192.0.2.1', '198.51.100.1'] as const;
+const GATEWAYS = OUTER[4];
 
 interface Wish {
   offload: 'crypto' | 'packet' | 'auto';
@@ -46,7 +46,7 @@ type Name = keyof typeof TUNNELS;
 const HOME = '10.1.0.0/24';
 
 function configure(index: 0 | 1): void {
-  const gateway = `gateway: { name: gw-${index}, address: ${OUTER[index]}, dataplane: xfrm }\ntunnels:\n`;
+  const gateway = `gateway: { name: gw-${index}, address: ${GATEWAYS[index]}, dataplane: xfrm }\ntunnels:\n`;
   const tunnels = Object.entries(TUNNELS).map(([name, wish]) => tunnelText(index, name, wish));
   sites[index].configure(gateway + tunnels.join(''));
 }
@@ -55,7 +55,7 @@ function configure(index: 0 | 1): void {
 function tunnelText(index: 0 | 1, name: string, { offload, suite, encapsulation, network }: Wish): string {
   const [local, remote] = index === 0 ? [HOME, network] : [network, HOME];
   return `  ${name}:
-    peer: ${OUTER[1 - index]}
+    peer: ${GATEWAYS[1 - index]}
     id: ${name}-${index}.example
     peer-id: ${name}-${1 - index}.example
     auth: { psk: { file: psk } }
@@ -74,9 +74,9 @@ async function buildWithCard(): Promise<Card> {
   const place = { namespace: 'gw-a', link: 'wan', next: { namespace: 'internet', device: 'a' } };
   const card = await plugIn(place);
   const ip = (...words: string[]) => run('gw-a', 'ip', ...words);
-  ip('route', 'add', OUTER[1], 'dev', card.device, 'src', OUTER[0]);
+  ip('route', 'add', GATEWAYS[1], 'dev', card.device, 'src', GATEWAYS[0]);
   ip('route', 'add', 'default', 'via', '192.0.2.254', 'table', '77');
-  ip('rule', 'add', 'to', OUTER[1], 'ipproto', 'udp', 'lookup', '77', 'priority', '77');
+  ip('rule', 'add', 'to', GATEWAYS[1], 'ipproto', 'udp', 'lookup', '77', 'priority', '77');
   for (const { network } of Object.values(TUNNELS).slice(1)) {
     run('host-b', 'ip', 'address', 'add', `${network.replace('0/', '10/')}`, 'dev', 'lo');
     run('gw-b', 'ip', 'route', 'add', network, 'via', '10.2.0.10');

@@ -1,5 +1,5 @@
-// What other programs have on a gateway: a WireGuard-like mark that leads to a table of its own, a VRF, a mark that nftables
-// sets, and a rule and a table just where ours would stand. None of it may change, nor cease to work.
+// What other programs have on a gateway: a WireGuard-like mark that leads to a table of its own, a mark with a bit of ours, a VRF,
+// and a rule and a table just where ours would stand. None of it may change, nor cease to work.
 
 import { build, run, runAsync } from './netns.ts';
 import { demand } from './steps.ts';

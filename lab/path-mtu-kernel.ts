@@ -2,33 +2,27 @@
 // no nftables: segments are not clamped there, and TCP learns from the messages that hosts get.
 
 import { randomBytes } from 'node:crypto';
-import type { ChildStatus } from '../src/daemon/status.ts';
 import { enterChosenGuest } from './choose-guest.ts';
 import { slowness } from './guest.ts';
 import { isolate } from './isolate.ts';
-import { demandTold, forgetPath, muteByTc, narrowTo, transfer } from './narrow-path.ts';
+import { demandTold, forgetPath, found, muteByTc, NARROW, narrowTo, transfer } from './narrow-path.ts';
 import { build } from './netns.ts';
 import { findNetfilter, leaveGuardsOut } from './no-guards.ts';
 import { createSite, pause, type Site } from './site.ts';
 import { createSteps, demand } from './steps.ts';
-import { TWO_SITES } from './two-sites.ts';
+import { OUTER, TWO_SITES } from './two-sites.ts';
 import { insideUml } from './uml.ts';
 
 await enterChosenGuest(true);
 if (insideUml()) findNetfilter();
 isolate();
 
-const NARROW = { 4: 1400, 6: 1380 };
 /** ESP with AES-GCM, and a trailer that just fills up to four bytes. */
 const AROUND = { 4: 20 + 8 + 8 + 16 + 2, 6: 40 + 8 + 8 + 16 + 2 };
 const PSK = randomBytes(24).toString('base64url');
 const { check, finish } = createSteps(56);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK })) as [Site, Site];
 const [a] = sites;
-const OUTSIDE = {
-  4: ['192.0.2.1', '198.51.100.1'],
-  6: ['2001:db8:a::1', '2001:db8:b::1'],
-};
 
 type Mode = 'policy' | 'policy-by-ike' | 'route';
 
@@ -44,10 +38,10 @@ function configure(end: 0 | 1, mode: Mode, family: 4 | 6): void {
     ${probe(`10.255.0.${there}`)}`;
   sites[
     end
-  ].configure(`gateway: { name: ${sites[end].namespace}, address: "${OUTSIDE[family][end]}", dataplane: xfrm }
+  ].configure(`gateway: { name: ${sites[end].namespace}, address: "${OUTER[family][end]}", dataplane: xfrm }
 tunnels:
   office:
-    peer: "${OUTSIDE[family][1 - end]}"
+    peer: "${OUTER[family][1 - end]}"
     auth: { psk: { file: ${sites[end].folder}/office.psk } }
     start: ${end === 0 ? 'now' : 'wait'}
     esp-suites: [aes-gcm-16-256]
@@ -55,17 +49,6 @@ tunnels:
     df: copy
     ${mode === 'route' ? route : policy}
 `);
-}
-
-async function found(what: (child: ChildStatus) => boolean): Promise<{ child: ChildStatus; after: number }> {
-  const began = performance.now();
-  for (;;) {
-    const [child] = (await a.tunnel('office')).children;
-    const after = Math.round(performance.now() - began);
-    if (child && what(child)) return { child, after };
-    demand(after < 60_000 * slowness(), `not after ${after} ms: ${JSON.stringify(child)}`);
-    await pause(200);
-  }
 }
 
 async function passes(mode: Mode, family: 4 | 6): Promise<void> {
@@ -77,11 +60,11 @@ async function passes(mode: Mode, family: 4 | 6): Promise<void> {
   for (const end of [0, 1] as const) configure(end, mode, family);
   for (const site of [...sites].reverse()) await site.start();
   await check(`${what}: a path of ${NARROW[family]} bytes is found and named`, async () => {
-    const { child, after } = await found(({ pathMtu }) => pathMtu !== undefined);
-    const { mtu, by, estimate } = child.pathMtu!;
+    const { children, after } = await found(a, 1, ({ pathMtu }) => pathMtu !== undefined);
+    const { mtu, by, estimate } = children[0]!.pathMtu!;
     demand(mtu <= most && mtu > most - 8, `${mtu} bytes of ${most}`);
     demand(by === (mode === 'policy-by-ike' ? 'ike' : 'probe'), by);
-    demand((estimate === true) === (by === 'ike'), JSON.stringify(child.pathMtu));
+    demand((estimate === true) === (by === 'ike'), JSON.stringify(children));
     demand(a.log().slice(begin).includes('BLACK_HOLE]'), a.log().slice(begin));
     return `${mtu} bytes of ${most}, after ${after} ms`;
   });
@@ -95,9 +78,9 @@ async function passes(mode: Mode, family: 4 | 6): Promise<void> {
   if (mode !== 'policy-by-ike')
     await check(`${what}: the path becomes narrower while it is in use`, async () => {
       narrowTo(1300);
-      const { child, after } = await found(({ pathMtu }) => pathMtu!.mtu <= 1300 - AROUND[family]);
+      const { children, after } = await found(a, 1, ({ pathMtu }) => pathMtu!.mtu <= 1300 - AROUND[family]);
       demand(a.log().slice(begin).includes('[PATH_BLACK_HOLE]'), a.log().slice(begin));
-      return `${child.pathMtu!.mtu} bytes after ${after} ms`;
+      return `${children[0]!.pathMtu!.mtu} bytes after ${after} ms`;
     });
   for (const site of sites) {
     await site.kill('SIGTERM');

@@ -10,9 +10,12 @@ import {
   dropFragments,
   forgeTooBig,
   forgetPath,
+  found,
   muteInside,
   muteMiddle,
+  NARROW,
   narrowTo,
+  SEARCH,
   told,
   transfer,
   unmuteMiddle,
@@ -20,19 +23,13 @@ import {
 import { build } from './netns.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { createSite, pause, type Site } from './site.ts';
-import { createSteps, demand } from './steps.ts';
-import { TWO_SITES } from './two-sites.ts';
+import { createSteps, demand, until } from './steps.ts';
+import { OUTER, TWO_SITES } from './two-sites.ts';
 
 if (process.argv.includes('--dataplane')) await import('./path-mtu-kernel.ts');
 isolate();
 
 const PSK = randomBytes(24).toString('base64url');
-/** Bytes of the largest IP packet that crosses the middle. */
-const NARROW = { 4: 1400, 6: 1380 };
-const OUTSIDE = {
-  4: ['192.0.2.1', '198.51.100.1'],
-  6: ['2001:db8:a::1', '2001:db8:b::1'],
-} as const;
 /** ESP in UDP with AES-GCM, around a packet whose trailer just fills up to four bytes. */
 const AROUND = { 4: 20 + 8 + 8 + 8 + 16 + 2, 6: 40 + 8 + 8 + 8 + 16 + 2 };
 const { check, finish } = createSteps(56);
@@ -56,7 +53,7 @@ interface Wishes {
 }
 
 function configure(site: Site, family: 4 | 6, end: 0 | 1, { unprobed, more = '' }: Wishes = {}): void {
-  const [own, peer] = [OUTSIDE[family][end], OUTSIDE[family][1 - end]];
+  const [own, peer] = [OUTER[family][end], OUTER[family][1 - end]];
   const [here, there] = end === 0 ? [1, 2] : [2, 1];
   const probed = end === 0 && !unprobed;
   const probe = (address: string) => (probed ? `, probe: { to: "${address}", every: 200ms }` : '');
@@ -74,29 +71,8 @@ tunnels:
 `);
 }
 
-/** The children once it is so of all of them. */
-async function both(
-  what: (child: ChildStatus) => boolean,
-  count = 2,
-): Promise<{ children: ChildStatus[]; after: number }> {
-  let children: ChildStatus[] = [];
-  const after = await until('sizes are known', async () => {
-    children = (await a.tunnel('office')).children;
-    return children.length === count && children.every(what);
-  });
-  return { children, after };
-}
-
-/** Milliseconds that it took. */
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<number> {
-  const began = performance.now();
-  while (!(await holds())) {
-    const after = Math.round(performance.now() - began);
-    demand(after < 60_000, `not ${what} after ${after} ms: ${JSON.stringify(await a.tunnel('office'))}`);
-    await pause(100);
-  }
-  return Math.round(performance.now() - began);
-}
+/** Of site a, once it is so of so many children. */
+const both = (what: (child: ChildStatus) => boolean, count = 2) => found(a, count, what);
 
 build(TWO_SITES);
 muteMiddle();
@@ -211,7 +187,7 @@ async function whereTheMiddleSpeaks(): Promise<void> {
   await check('it becomes narrower, and the middle says so', async () => {
     narrowTo(1300);
     const pings = told('10.2.0.10', passes(1400));
-    const after = await until('narrower', async () => (await first()).pathMtu!.mtu === passes(1300));
+    const after = await until('narrower', async () => (await first()).pathMtu!.mtu === passes(1300), SEARCH);
     await pings;
     demand(!/BLACK_HOLE/.test(said()), said());
     return `${passes(1300)} bytes after ${after} ms`;
@@ -271,7 +247,7 @@ tunnels:
   dropFragments('gw-b');
   await startA();
   await check('strongSwan, and IP fragments are dropped: it says that it cannot ask', async () => {
-    const after = await until('PATH_STUCK', () => said().includes('[PATH_STUCK]'));
+    const after = await until('PATH_STUCK', () => said().includes('[PATH_STUCK]'), SEARCH);
     demand(!said().includes('[PEER_VANISHED]'), said());
     const { children } = await a.tunnel('office');
     demand(children.length === 1 && children[0]!.pathMtu === undefined, JSON.stringify(children));

@@ -7,7 +7,7 @@ import { build, run, runAsync, start } from './netns.ts';
 import { createSite, pause, type Site } from './site.ts';
 import { createSteps, demand } from './steps.ts';
 import { ping } from './traffic.ts';
-import { TWO_SITES } from './two-sites.ts';
+import { ENDS, TWO_SITES } from './two-sites.ts';
 
 isolate();
 
@@ -16,11 +16,6 @@ const PSK = randomBytes(24).toString('base64url');
 const NARROW = 1000;
 const { check: path, finish } = createSteps(46);
 const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK })) as [Site, Site];
-
-const ENDS = [
-  { own: '192.0.2.1', peer: '198.51.100.1', local: '10.1.0.0/16', remote: '10.2.0.0/16' },
-  { own: '198.51.100.1', peer: '192.0.2.1', local: '10.2.0.0/16', remote: '10.1.0.0/16' },
-] as const;
 
 function configure(more: string, engine = ''): void {
   for (const [index, site] of sites.entries()) {

@@ -14,7 +14,7 @@ import { createRoutingDaemon, frrIsMissing } from './routing-daemon.ts';
 import { createSite, type Site } from './site.ts';
 import { createSteps, demand, until } from './steps.ts';
 import { ping, tcpTransfer } from './traffic.ts';
-import { TWO_SITES } from './two-sites.ts';
+import { OUTER, TWO_SITES } from './two-sites.ts';
 import { insideUml } from './uml.ts';
 import { readWatch, startWatch } from './watch.ts';
 
@@ -56,11 +56,11 @@ function configure(
   const routed = more === '' ? routes : routes.replace(']', `, ${more}]`);
   sites[
     index
-  ].configure(`gateway: { name: ${sites[index].namespace}, address: [${OUTER[4][index]}, ${OUTER[6][index]}], ${index === 0 ? routing : ''}dataplane: ${dataplane} }
+  ].configure(`gateway: { name: ${sites[index].namespace}, address: [${OUTER[4][index]}, "${OUTER[6][index]}"], ${index === 0 ? routing : ''}dataplane: ${dataplane} }
 tunnels:
   office:
     mode: route
-    peer: ${OUTER[outer][1 - index]}
+    peer: "${OUTER[outer][1 - index]}"
     auth: { psk: { file: office.psk } }
     interface: { name: ${name}, address: [${inside[0]}/30, "${inside[1]}/126"], routes: ${routed}${table} }
     probe: { to: ${other}, every: 200ms }
@@ -70,12 +70,11 @@ tunnels:
 ${LAB(OUTER[insideUml() ? OTHER[outer] : outer][1 - index]!, index, lab)}`);
 }
 
-/** By family. A VTI takes all that comes from its peer: beside it the other tunnel goes over the other one. */
-const OUTER = { 4: ['192.0.2.1', '198.51.100.1'], 6: ['"2001:db8:a::1"', '"2001:db8:b::1"'] } as const;
+/** Families: a VTI takes all that comes from its peer, and beside it the other tunnel goes over the other one. */
 const OTHER = { 4: 6, 6: 4 } as const;
 
 const LAB = (peer: string, index: number, [local, remote]: readonly string[]) => `  lab:
-    peer: ${peer}
+    peer: "${peer}"
     id: lab-${index}.example
     peer-id: lab-${1 - index}.example
     auth: { psk: { file: lab.psk } }
@@ -186,8 +185,7 @@ async function kill(): Promise<void> {
 /** On the internet, for what is sent to site b. */
 function blackhole(action: 'add' | 'delete'): void {
   for (const family of [4, 6] as const) {
-    const to = OUTER[family][1].replaceAll('"', '');
-    run('internet', 'ip', `-${family}`, 'rule', action, 'blackhole', 'to', to);
+    run('internet', 'ip', `-${family}`, 'rule', action, 'blackhole', 'to', OUTER[family][1]);
   }
 }
 

@@ -9,7 +9,8 @@ import {
 } from '../src/crypto/suites.ts';
 import type { Change, SaParameters } from '../src/policy/sad.ts';
 import type { Selector } from '../src/policy/selector.ts';
-import { OUTER, type Way, wayOf } from './ways.ts';
+import { OUTER } from './two-sites.ts';
+import { type Way, wayOf } from './ways.ts';
 
 type Family = 4 | 6;
 

@@ -2,7 +2,8 @@
 
 import type { ChecksOptions, Suite } from './checks.ts';
 import type { StrongswanTunnel } from './peers/strongswan-conf.ts';
-import { linkedBy, OUTER, wayOf } from './ways.ts';
+import { OUTER } from './two-sites.ts';
+import { linkedBy, wayOf } from './ways.ts';
 
 /** With one tunnel, `office`; its secret lies in that folder. */
 export function ourFile(

@@ -1,7 +1,8 @@
 // The suites that are run against strongSwan, in both sides' words.
 
 import type { Suite } from './checks.ts';
-import { OUTER, SEEN } from './ways.ts';
+import { OUTER } from './two-sites.ts';
+import { SEEN } from './ways.ts';
 
 /**
  * Every implemented encryption with every key length, every PRF, integrity algorithm and group, in IKE or in ESP, at least

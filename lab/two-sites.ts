@@ -41,6 +41,15 @@ export const TWO_SITES: Topology = {
   routers: ['gw-a', 'internet', 'gw-b'],
 };
 
+/** Of the gateways, towards each other. */
+export const OUTER = { 4: ['192.0.2.1', '198.51.100.1'], 6: ['2001:db8:a::1', '2001:db8:b::1'] } as const;
+
+/** What the file of either gateway says of itself and of the other one. */
+export const ENDS = [
+  { own: OUTER[4][0], peer: OUTER[4][1], local: '10.1.0.0/16', remote: '10.2.0.0/16' },
+  { own: OUTER[4][1], peer: OUTER[4][0], local: '10.2.0.0/16', remote: '10.1.0.0/16' },
+] as const;
+
 /** The same under other names, so that several can stand beside each other. */
 export function twoSites(prefix: string): Topology {
   const named = (namespace: string) => `${prefix}${namespace}`;

@@ -2,6 +2,7 @@
 // (transport mode), or networks over a GRE tunnel that transport mode protects.
 
 import { run, start, sysctl } from './netns.ts';
+import { OUTER } from './two-sites.ts';
 
 export interface Way {
   /** Namespace and address of whoever sends, on either side. */
@@ -23,8 +24,6 @@ interface Kind {
 
 /** What each gateway has for the address of the other one, where both are behind a translator. */
 export const SEEN = { theirs: '192.0.2.254', ours: '198.51.100.254' } as const;
-
-export const OUTER = { 4: ['192.0.2.1', '198.51.100.1'], 6: ['2001:db8:a::1', '2001:db8:b::1'] } as const;
 
 const NETWORKS = {
   4: { local: '10.1.0.0/16', remote: '10.2.0.0/16', ours: '10.1.0.10', theirs: '10.2.0.10' },

@@ -68,6 +68,7 @@ export function createProbing(options: ProbingOptions): Probing {
   const token = randomBytes(TOKEN);
   const identifier = token.readUInt16BE();
   let timer: NodeJS.Timeout | undefined;
+  let stopped = false;
   let complaint = '';
 
   function sendEcho({ target, sequence, source, destination }: DueProbe, length: number): number | string {
@@ -136,7 +137,7 @@ export function createProbing(options: ProbingOptions): Probing {
   function arm(): void {
     clearTimeout(timer);
     const next = Math.min(probes.next() ?? NEVER, sizes.next() ?? NEVER);
-    if (next !== NEVER) timer = setTimeout(run, Math.max(0, next - clock()));
+    if (next !== NEVER && !stopped) timer = setTimeout(run, Math.max(0, next - clock()));
   }
 
   return {
@@ -145,14 +146,20 @@ export function createProbing(options: ProbingOptions): Probing {
       sizes.configure(targetsOf(tunnels, mtuOf, options.kernelEsp), clock());
       arm();
     },
-    look: take,
+    look() {
+      take();
+      arm();
+    },
     hasten(tunnel, child) {
       probes.hasten(`${tunnel}/${child}`, clock());
       arm();
     },
     of: probes.of,
     pathMtus: sizes,
-    stop: () => clearTimeout(timer),
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+    },
   };
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { unhex } from '../../src/crypto/bytes.ts';
 import { createProbing } from '../../src/daemon/probing.ts';
 import type { Report } from '../../src/daemon/report.ts';
 import type { Addon, Plane } from '../../src/native.ts';
@@ -12,6 +13,11 @@ const PROBED = tunnel('a', {
     probe: { to: '10.2.0.1', every: 1000, lost: 4 },
   })),
 });
+
+/** ICMPv6: no more than 1380 bytes of a packet from ::1 to ::2, ESP with the SPI 300. */
+const TOO_BIG = unhex(
+  `0200000000000564 6000000000643240 ${'0'.repeat(31)}1 ${'0'.repeat(31)}2 0000012c`.replaceAll(' ', ''),
+);
 
 /** The machine's sockets: what was sent comes back changed as `answer` has it, two milliseconds later. */
 function machine(
@@ -62,7 +68,10 @@ function machine(
     silent: () => {},
     kernelEsp: narrows !== undefined,
     resized: () => narrows?.(probing.pathMtus.limit('t/net')),
-    tooBig: (message) => void tooBig.push(message),
+    tooBig(message) {
+      tooBig.push(message);
+      probing.pathMtus.hint('t/net', message.mtu, now);
+    },
   });
   const run = (seconds: number) => {
     for (let i = 0; i < seconds; i++) {
@@ -152,28 +161,30 @@ test('an answer to a large request that comes from somewhere else is none', (t) 
 
 test('what a router says of a packet that is too big is handed on, anything else is not', (t) => {
   const { deliver, run, tooBig } = machine(t, (reply) => reply);
-  const quoted = [
-    0x60,
-    0,
-    0,
-    0,
-    0,
-    100,
-    50,
-    64,
-    ...new Uint8Array(15),
-    1,
-    ...new Uint8Array(15),
-    2,
-    0,
-    0,
-    1,
-    44,
-  ];
-  deliver(new Uint8Array(16), Uint8Array.of(2, 0, 0, 0, 0, 0, 5, 100, ...quoted));
-  deliver(new Uint8Array(16), Uint8Array.of(1, 0, 0, 0, 0, 0, 5, 100, ...quoted));
+  deliver(new Uint8Array(16), TOO_BIG);
+  deliver(new Uint8Array(16), TOO_BIG.with(0, 1));
   run(1);
   assert.deepEqual(tooBig, [{ mtu: 1380, source: '::1', destination: '::2', spi: 300 }]);
+});
+
+test('what a router says is asked about at once, also where it is not a probe that is due which reads it', (t) => {
+  const { run, deliver, probing, sizes } = machine(t, (reply) => reply);
+  run(30);
+  const before = sizes.length;
+  deliver(new Uint8Array(16), TOO_BIG);
+  probing.look();
+  t.mock.timers.tick(1);
+  assert.equal(sizes.length, before + 1);
+});
+
+test('a child that comes into being while the daemon ends is not probed, and nothing is left that keeps it', (t) => {
+  const { run, probing, sent, sizes } = machine(t, (reply) => reply);
+  run(5);
+  const before = sent.length + sizes.length;
+  probing.stop();
+  probing.hasten('t', 'net');
+  run(5);
+  assert.equal(sent.length + sizes.length, before);
 });
 
 test('with the IPsec of the kernel, which refuses what a route has no room for, room is made before more is tried', (t) => {

@@ -1,6 +1,7 @@
 // Carries events into the core and its actions out. Holds no decision of the protocol.
 
 import { type DataPlane, DataPlaneError } from '../dataplane/dataplane.ts';
+import { newBreath } from '../dataplane/turns.ts';
 import type { Action, Command, Core, Event, Failure, Job, JobResult } from '../ike/boundary.ts';
 import type { ReportCode } from '../ike/errors.ts';
 import type { Change, InstalledSa, Instant, Snapshot } from '../policy/sad.ts';
@@ -30,7 +31,7 @@ export interface DaemonParts {
 export interface Daemon {
   feed(event: Event): void;
   /** One after the other, with pauses for the event loop. */
-  feedAll(events: readonly Event[]): Promise<void>;
+  feedAll(events: Iterable<Event>): Promise<void>;
   /** Resolves with the code of `command-done`. */
   command(command: Command, tunnel: string, child?: string): Promise<ReportCode>;
   /** Whether an IP packet of so many bytes reaches the peer in one piece: OK, PATH_LOST, PATH_REFUSED, or not found out. */
@@ -45,8 +46,6 @@ export interface Daemon {
   stop(deadline: number): Promise<void>;
 }
 
-/** Events in one turn of the event loop: some milliseconds' work, however slow the machine is. */
-const PORTION = 32;
 const [LEAST_USAGE, USAGE_INTERVAL] = [100, 1000];
 /** A timer longer than this is armed again: the clock of the timer may stop while the machine sleeps. */
 const LONGEST_TIMER = 3_600_000;
@@ -70,10 +69,11 @@ export function createDaemon(parts: DaemonParts): Daemon {
   let changes: Promise<void> = Promise.resolve();
   let last: Snapshot = { policies: [], sas: [], drops: {} };
 
-  async function feedAll(events: readonly Event[]): Promise<void> {
-    for (const [index, event] of events.entries()) {
-      if (index > 0 && index % PORTION === 0) await new Promise((resolve) => setImmediate(resolve));
+  async function feedAll(events: Iterable<Event>): Promise<void> {
+    const breath = newBreath();
+    for (const event of events) {
       feed(event);
+      await breath();
     }
   }
 

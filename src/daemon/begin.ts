@@ -4,7 +4,6 @@ import type { Config } from '../config/config.ts';
 import { singly } from '../dataplane/turns.ts';
 import { type Needs, preflight } from '../host/preflight.ts';
 import type { Event } from '../ike/boundary.ts';
-import type { Tunnel } from '../policy/tunnel.ts';
 import { familyOf } from '../wire/address.ts';
 import type { Parts } from './parts.ts';
 import { IKE_PORT, NAT_PORT } from './port.ts';
@@ -12,8 +11,7 @@ import { report } from './report.ts';
 
 export function begin(parts: Parts): void {
   const { state, addon, native, port, plane, daemon } = parts;
-  const { tunnels } = state.config;
-  const told = daemon.feedAll(tunnels.map(setting));
+  const told = daemon.feedAll(settings(state));
   // Until all are told, and while the core is busy, datagrams wait at the sockets, where those of strangers are dropped first.
   const listen = singly(async () => {
     await told;
@@ -28,8 +26,14 @@ export function begin(parts: Parts): void {
   tell(parts);
 }
 
-function setting(tunnel: Tunnel): Event {
-  return { type: 'configure', changes: [{ type: 'set-tunnel', tunnel }] };
+/** Each tunnel as it is when its turn comes: a reload may come before that. */
+function* settings(state: Parts['state']): Generator<Event> {
+  const { config } = state;
+  for (const tunnel of config.tunnels) {
+    const { tunnels } = state.config;
+    const current = state.config === config ? tunnel : tunnels.find(({ name }) => name === tunnel.name);
+    if (current) yield { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: current }] };
+  }
 }
 
 /** Of what is in use: whether packets pass, and how large they may be. */

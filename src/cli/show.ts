@@ -108,7 +108,7 @@ function proofText({ in: into, probe }: ChildStatus): string {
   return parts.join(', ');
 }
 
-function pathMtuText({ name, pathMtu }: TunnelStatus['children'][number]): string {
+function pathMtuText({ name, pathMtu }: ChildStatus): string {
   const { mtu, by, estimate } = pathMtu!;
   const how = by === 'probe' ? 'as probes show' : 'as IKE shows for our direction';
   const doubt = estimate ? ', an estimate: packets of the tunnel travel another way than IKE' : '';

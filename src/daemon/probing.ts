@@ -163,15 +163,10 @@ export function createProbing(options: ProbingOptions): Probing {
   };
 }
 
-/** Whether there is somebody to ask, and from where. */
-export function isAsked(probe: ProbeStatus | undefined): boolean {
-  return probe?.verdict === 'answered' && probe.from !== undefined;
-}
-
 function smallOf(probe: ProbeStatus | undefined): Small {
-  const { rttSmoothed: rtt, age } = probe ?? {};
+  const { verdict, from, rttSmoothed: rtt, age } = probe ?? {};
   return {
-    pass: isAsked(probe),
+    pass: verdict === 'answered' && from !== undefined,
     ...(rtt === undefined ? {} : { rtt }),
     ...(age === undefined ? {} : { age }),
   };

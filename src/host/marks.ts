@@ -5,7 +5,7 @@ import type { Finding, NftEntry } from './preflight.ts';
 
 type Expression = Record<string, unknown>;
 
-/** Others' rules and nftables rules that set or ask for one of our bits; the first of each kind of place. */
+/** Others' rules and nftables rules that set or ask for one of our bits; one finding for each place. */
 export function sharedMarks(mark: number, rules: readonly Rule[], ruleset: readonly NftEntry[]): Finding[] {
   const uses = [
     ...rules.flatMap(({ priority, mark: asked }) =>
@@ -41,11 +41,7 @@ function marksOf(expressions: readonly Expression[]): number[] {
 /** The mark itself, or some of its bits. */
 function isMark(value: unknown): boolean {
   const { meta, '&': masked } = (value ?? {}) as { meta?: { key?: string }; '&'?: unknown[] };
-  return meta?.key === 'mark' || isMarkAt(masked);
-}
-
-function isMarkAt(masked: unknown[] | undefined): boolean {
-  return masked !== undefined && isMark(masked[0]);
+  return meta?.key === 'mark' || (masked !== undefined && isMark(masked[0]));
 }
 
 /** Masks of `&` keep bits and set none. */

@@ -115,13 +115,12 @@ export function createOutsideMtus(options: OutsideOptions): OutsideMtus {
 
   return {
     configure(all, outer, mtuOf) {
+      const measured = all.filter(isMeasured);
       tunnels.clear();
-      for (const tunnel of all.filter(isMeasured))
+      for (const tunnel of measured)
         tunnels.set(tunnel.name, { children: throughTunnels(tunnel), ceiling: mtuOf(tunnel) });
-      sizes.configure(
-        all.filter(isMeasured).map((tunnel) => targetOf(tunnel, outer)),
-        clock(),
-      );
+      const targets = measured.map((tunnel) => targetOf(tunnel, outer));
+      sizes.configure(targets, clock());
       arm();
     },
     of(policy, now) {

@@ -107,8 +107,6 @@ const FORGOTTEN = 120_000;
 const AGAIN = 600_000;
 /** Hints are no more often heard. */
 const HINT_PAUSE = 5000;
-/** A size that is not excluded yet is within the search by so much. */
-const BEYOND = 4;
 /** Many are not looked at in one moment. */
 const GOLDEN = 0.618_034;
 
@@ -166,7 +164,10 @@ export function createPathMtus(options: PathMtusOptions): PathMtus {
     if (!run.search && run.found && now < run.againAt) return ask(state, small, run.found.mtu, now);
     if (!run.search && widen(state)) return pause(target.key, now + pace.look);
     run.search ??= fromTheTop(run.found?.mtu ?? target.floor, target.ceiling);
-    if (isOver(run.search)) return settle(state, run.search, now);
+    if (isOver(run.search)) {
+      settle(state, run.search, now);
+      return [];
+    }
     run.search.tries++;
     return ask(state, small, run.search.size, now);
   }
@@ -179,50 +180,38 @@ export function createPathMtus(options: PathMtusOptions): PathMtus {
     return true;
   }
 
-  function settle({ target, run }: State, { good, silent }: Search, now: Instant): DueSize[] {
-    const { tunnel, child, ceiling, key } = target;
-    const before = run.found?.mtu ?? ceiling;
+  function settle({ target, run }: State, { good, silent }: Search, now: Instant): void {
+    const { found, widened } = run;
+    const before = found?.mtu ?? target.ceiling;
     delete run.search;
     delete run.waiting;
-    run.missed = 0;
-    run.againAt = now + AGAIN;
-    agenda.put(key, now + pace.verify);
-    const { widened } = run;
-    run.widened = false;
-    if (run.found?.mtu === good) {
-      if (widened) changed(tunnel);
-      return [];
-    }
-    run.found = { mtu: good, at: now };
-    if (good === before) return [];
-    const code = good < before && silent ? codes.blackHole : codes.other;
-    log({ code, tunnel, detail: { ...(child === undefined ? {} : { child }), mtu: good, wanted: ceiling } });
-    changed(tunnel);
-    return [];
+    Object.assign(run, { missed: 0, widened: false, againAt: now + AGAIN });
+    if (found?.mtu !== good) run.found = { mtu: good, at: now };
+    agenda.put(target.key, now + pace.verify);
+    if (good !== before) tell(target, good, good < before && silent ? codes.blackHole : codes.other);
+    if (good !== before || widened) changed(target.tunnel);
+  }
+
+  function tell({ tunnel, child, ceiling }: PathMtuTarget, mtu: number, code: ReportCode): void {
+    log({ code, tunnel, detail: { ...(child === undefined ? {} : { child }), mtu, wanted: ceiling } });
   }
 
   function take(key: string, now: Instant): DueSize[] {
     const state = states.get(key)!;
-    const { target } = state;
-    const small = smallOf(target, now);
-    const since = upSince(target);
+    const small = smallOf(state.target, now);
+    const since = upSince(state.target);
     if (since !== state.run.upSince) restart(state, since, now);
     const { run } = state;
-    if (since === undefined || !small.pass || (told && run.waiting)) return rest(state, now);
-    if (run.waiting && run.hint !== undefined) return followHint(state, small, run.hint, now);
-    if (run.waiting && isLastTry(run)) {
-      const smallPassed = now - (small.age ?? 0) > run.waiting.first;
-      if (smallPassed && run.waiting.undecided)
-        return ask(state, small, run.search?.size ?? run.found!.mtu, now);
-      run.waiting.undecided = !smallPassed;
+    const { waiting, hint } = run;
+    if (since === undefined || !small.pass || (told && waiting)) return rest(state, now);
+    if (!waiting) return proceed(state, small, now);
+    if (hint === undefined && isLastTry(run)) {
+      const smallPassed = now - (small.age ?? 0) > waiting.first;
+      if (smallPassed && waiting.undecided) return ask(state, small, sizeOf(state), now);
+      waiting.undecided = !smallPassed;
       if (!smallPassed) return pause(key, now);
     }
-    if (run.waiting) miss(run, target);
-    return proceed(state, small, now);
-  }
-
-  function followHint(state: State, small: Small, hint: number, now: Instant): DueSize[] {
-    takeHint(state, hint);
+    miss(state);
     return proceed(state, small, now);
   }
 
@@ -282,7 +271,7 @@ export function createPathMtus(options: PathMtusOptions): PathMtus {
       const { run, target } = state;
       run.rtt = now - run.waiting!.at;
       delete run.waiting;
-      if (run.hint !== undefined && run.hint < (run.search?.size ?? run.found!.mtu)) delete run.hint;
+      if (run.hint !== undefined && run.hint < sizeOf(state)) delete run.hint;
       run.missed = 0;
       if (run.search) narrow(run.search, { good: run.search.size });
       agenda.put(target.key, run.search ? now : now + pace.verify);
@@ -302,8 +291,7 @@ export function createPathMtus(options: PathMtusOptions): PathMtus {
       const { run } = state;
       // Small ones took what is left of the time.
       run.rtt ??= now - run.waiting!.at - patienceOf(undefined, pace.least);
-      if (run.hint === undefined) miss(run, state.target);
-      else takeHint(state, run.hint);
+      miss(state);
       delete run.waiting;
       agenda.put(state.target.key, now);
     },
@@ -311,9 +299,8 @@ export function createPathMtus(options: PathMtusOptions): PathMtus {
       const state = states.get(key);
       if (!state) return;
       const { run, target } = state;
-      const most = run.search?.size ?? run.found?.mtu ?? target.ceiling;
       const recent = now - (run.hintedAt ?? Number.NEGATIVE_INFINITY) < HINT_PAUSE;
-      if (size >= most || recent) return;
+      if (size >= sizeOf(state) || recent) return;
       Object.assign(run, { hint: Math.max(size, target.floor), hintedAt: now });
       if (!told || !run.waiting) agenda.put(key, now);
     },
@@ -343,22 +330,19 @@ function newRun(now: Instant, upSince?: Instant): Run {
   return { ...(upSince === undefined ? {} : { upSince }), againAt: now, widened: false, missed: 0 };
 }
 
-/** Of what was found or asked nothing came back, and somebody says why: that size is asked, and the next above it. */
-function takeHint({ run, target }: State, hint: number): void {
-  const bad = run.search?.bad ?? Math.max(run.found?.mtu ?? 0, hint) + BEYOND;
-  const good = Math.min(run.search?.good ?? target.floor, hint);
-  run.search = hinted(good, bad, hint);
-  run.missed = 0;
-  delete run.waiting;
-  delete run.hint;
+/** What is asked, or will be asked first. */
+function sizeOf({ run, target }: State): number {
+  return run.search?.size ?? run.found?.mtu ?? target.ceiling;
 }
 
 function isLastTry({ search, missed }: Run): boolean {
   return (search ? search.tries : missed + 1) >= TRIES;
 }
 
-/** Nothing came back: the packet was lost, or it was too large. */
-function miss(run: Run, { floor, ceiling }: PathMtuTarget): void {
+/** Nothing came back: the packet was lost, or it was too large, and maybe somebody says so. */
+function miss(state: State): void {
+  const { run, target } = state;
+  if (run.hint !== undefined) return takeHint(state, run.hint);
   const isLast = isLastTry(run);
   if (!run.search) run.missed++;
   if (!isLast) return;
@@ -367,9 +351,18 @@ function miss(run: Run, { floor, ceiling }: PathMtuTarget): void {
     run.search.silent = run.search.hint === undefined;
     narrow(run.search, { bad: run.search.size });
   } else if (run.found) {
-    run.search = { ...searchOf(floor, run.found.mtu, ceiling), silent: true };
+    run.search = { ...searchOf(target.floor, run.found.mtu, target.ceiling), silent: true };
     run.missed = 0;
   }
+}
+
+/** The size that somebody says is asked, and the next above it. */
+function takeHint({ run, target }: State, hint: number): void {
+  const { good, bad } = run.search ?? fromTheTop(target.floor, Math.max(run.found?.mtu ?? 0, hint));
+  run.search = hinted(Math.min(good, hint), bad, hint);
+  run.missed = 0;
+  delete run.waiting;
+  delete run.hint;
 }
 
 /** Milliseconds. */

@@ -5,7 +5,7 @@ import { concat } from '../crypto/bytes.ts';
 import type { SaParameters } from '../policy/sad.ts';
 import { addressBytes } from '../wire/address.ts';
 import type { Front } from '../wire/headers.ts';
-import { type Flow, viewOf } from '../wire/ip.ts';
+import { checksum, type Flow, viewOf } from '../wire/ip.ts';
 import { type OuterBits, outerBits, outerHeader } from './reference-outer.ts';
 
 /** Options and extension headers in front of ESP have no place there. */
@@ -44,21 +44,17 @@ export function repairChecksum({ original }: SaParameters, packet: Uint8Array, f
   const at = flow.transport + offset;
   if (at + 2 > flow.length) return;
   const view = viewOf(packet);
-  const before = view.getUint16(at);
   // RFC 768: none was made.
-  if (flow.protocol === UDP && before === 0) return;
-  const without = [original.remote, original.local].flatMap(wordsOf).map((word) => ~word & 0xffff);
-  const more = [flow.source, flow.destination].flatMap(wordsOf);
+  if (flow.protocol === UDP && view.getUint16(at) === 0) return;
+  const were = [original.remote, original.local].map((address) => complement(addressBytes(address)));
+  const are = [flow.source, flow.destination].map(addressBytes);
   // RFC 1624 §3: HC' = ~(~HC + ~m + m'), so that what was broken stays broken.
-  let sum = [~before & 0xffff, ...without, ...more].reduce((a, b) => a + b);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
-  const repaired = ~sum & 0xffff;
+  const repaired = checksum(complement(packet.subarray(at, at + 2)), ...were, ...are);
   // Zero means that there is none (RFC 768), which UDP-Lite does not allow (RFC 3828 §3.1).
   const isNeverZero = flow.protocol === UDP || flow.protocol === UDP_LITE;
   view.setUint16(at, repaired === 0 && isNeverZero ? 0xffff : repaired);
 }
 
-function wordsOf(address: string): number[] {
-  const view = viewOf(addressBytes(address));
-  return Array.from({ length: view.byteLength / 2 }, (_, index) => view.getUint16(2 * index));
+function complement(bytes: Uint8Array): Uint8Array {
+  return bytes.map((byte) => ~byte);
 }

@@ -104,6 +104,28 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
       if (isNewChild(action)) probing.hasten(action.tunnel, action.detail.child);
     },
   });
+  const { probing, outside, pathMtus } = createWatchers(
+    { addon, native, core, daemon, state, log },
+    lookSoon,
+  );
+  Object.assign(health, { core, probing, pathMtus });
+  return {
+    ...{ file, log, exportKeys, choice, state, addon, native, machine, host, links, kind, port, plane },
+    ...{ core, daemon, probing, outside, pathMtus, traffic: createTraffic() },
+  };
+}
+
+/** Where the configuration leaves the data plane open it is the one that was chosen. */
+export function settled(config: Config, { name }: Choice): Config {
+  return config.automatic ? { ...config, dataplane: name } : config;
+}
+
+/** Who find out whether packets pass, and of what size; `lookSoon`: links follow what is found. */
+function createWatchers(
+  parts: Pick<Parts, 'addon' | 'native' | 'core' | 'daemon' | 'state' | 'log'>,
+  lookSoon: () => void,
+): Pick<Parts, 'probing' | 'outside' | 'pathMtus'> {
+  const { addon, native, core, daemon, state, log } = parts;
   const resized = () => {
     state.resized = true;
   };
@@ -115,24 +137,14 @@ export function joinParts(file: string, log: Log, exportKeys: string | undefined
     },
     silent: (tunnel) => daemon.feed({ type: 'silence', tunnel }),
     resized,
-    kernelEsp: dataplane === 'xfrm',
-    tooBig: (message) => tooBig({ state, addon, core, probing, outside }, message),
+    kernelEsp: state.config.dataplane === 'xfrm',
+    tooBig: (message) => tooBig({ ...parts, probing, outside }, message),
   });
   const outside = createOutsideMtus({
     ...{ clock: addon.bootTime, log, resized, measure: daemon.measure, probe: probing.of },
     ...{ upSince: core.carriedSince, roomInside: core.roomInside },
   });
-  const pathMtus = eitherWay(probing.pathMtus, outside);
-  Object.assign(health, { core, probing, pathMtus });
-  return {
-    ...{ file, log, exportKeys, choice, state, addon, native, machine, host, links, kind, port, plane },
-    ...{ core, daemon, probing, outside, pathMtus, traffic: createTraffic() },
-  };
-}
-
-/** Where the configuration leaves the data plane open it is the one that was chosen. */
-export function settled(config: Config, { name }: Choice): Config {
-  return config.automatic ? { ...config, dataplane: name } : config;
+  return { probing, outside, pathMtus: eitherWay(probing.pathMtus, outside) };
 }
 
 /** Not believed: whoever looks for sizes is told where to look. */

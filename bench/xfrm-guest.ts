@@ -114,9 +114,8 @@ function open(batch?: number): { plane: XfrmPlane; end: () => void } {
   return { plane, end: () => addon.stop(native) };
 }
 
-async function round(number: number): Promise<Round> {
-  const sets = Array.from({ length: tunnels }, (_, index) => changesOf(index));
-  print({ progress: `round ${number}: ${tunnels} tunnels in batches` });
+/** Installed, looked at, and taken away. */
+async function inBatches(sets: readonly Change[][]) {
   const { plane, end } = open();
   globalThis.gc!(); // what was made ready here is no part of what is measured
   inKernel = 0;
@@ -125,16 +124,22 @@ async function round(number: number): Promise<Round> {
   const { sas, policies } = await plane.snapshot();
   if (sas.length !== 2 * tunnels || policies.length !== tunnels)
     throw new Error('not everything is installed');
-  print({ progress: `round ${number}: looking at them` });
   const cpu = cpuMilliseconds();
   const look = await watched(async () => {
     for (let times = 0; times < LOOKS; times++) await plane.snapshot();
   });
   const spent = (cpuMilliseconds() - cpu) / LOOKS / 1000;
-  print({ progress: `round ${number}: taking them away` });
   const stop = await watched(() => plane.close({ guards: 'remove' }));
   end();
-  print({ progress: `round ${number}: ${tunnels} tunnels one by one` });
+  return {
+    ...{ batched: start.seconds, inKernel: kernelSeconds, startStall: start.stall, startTurn: start.turn },
+    ...{ look: spent, lookStall: look.stall, lookTurn: look.turn },
+    ...{ stopStall: stop.stall, stopTurn: stop.turn },
+  };
+}
+
+/** Installed, and left as by a process that is killed; the next one finds them. */
+async function oneByOne(sets: readonly Change[][]) {
   const single = open(SINGLE);
   const alone = await watched(async () => {
     for (const set of sets) for (const change of set) await single.plane.apply([change]);
@@ -147,21 +152,18 @@ async function round(number: number): Promise<Round> {
   await next.plane.close({ guards: 'remove' });
   next.end();
   if (flushXfrm(addon) > 0) throw new Error('something was left');
-  print({ progress: `round ${number}: ${tunnels} tunnels by ip -batch` });
-  return {
-    batched: start.seconds,
-    inKernel: kernelSeconds,
-    ipBatch: ipBatch(),
-    oneByOne: alone.seconds,
-    startStall: start.stall,
-    startTurn: start.turn,
-    stopStall: stop.stall,
-    stopTurn: stop.turn,
-    lookStall: look.stall,
-    lookTurn: look.turn,
-    restart,
-    look: spent,
-  };
+  return { oneByOne: alone.seconds, restart };
+}
+
+async function round(number: number): Promise<Round> {
+  const say = (what: string) => print({ progress: `round ${number}: ${tunnels} tunnels ${what}` });
+  const sets = Array.from({ length: tunnels }, (_, index) => changesOf(index));
+  say('in batches');
+  const batches = await inBatches(sets);
+  say('one by one');
+  const singles = await oneByOne(sets);
+  say('by ip -batch');
+  return { ...batches, ...singles, ipBatch: ipBatch() };
 }
 
 for (let number = 1; number <= rounds; number++) print({ round: await round(number) });

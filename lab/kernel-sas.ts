@@ -1,6 +1,7 @@
 // What the kernel says of the SAs in a namespace, by ip(8): asked by another program than ours.
 
 import { runAsync } from './netns.ts';
+import { pause } from './site.ts';
 
 export interface KernelCount {
   packets: number;
@@ -33,7 +34,7 @@ export function watchCounts(namespace: string, destination: string): { stop(): P
   const watching = (async () => {
     do {
       for (const [spi, count] of await kernelCounts(namespace, destination)) most.set(spi, count);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await pause(200);
     } while (!stopped);
   })();
   return {

@@ -21,6 +21,7 @@ import {
   unmuteMiddle,
 } from './narrow-path.ts';
 import { build } from './netns.ts';
+import type { Peer } from './peers/peer.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
 import { createSite, pause, type Site } from './site.ts';
 import { createSteps, demand, until } from './steps.ts';
@@ -208,6 +209,19 @@ async function withStrongswan(): Promise<void> {
   // The guards that our own gateway left there.
   await b.isthmus('flush');
   forgetPath('host-a');
+  await peer.start();
+  await configureWith(peer);
+  await startA();
+  await asksStrongswan(peer, most);
+  await a.kill('SIGTERM');
+  dropFragments('gw-b');
+  await startA();
+  await cannotAskStrongswan();
+  await a.kill('SIGTERM');
+  await peer.stop();
+}
+
+async function configureWith(peer: Peer): Promise<void> {
   a.configure(`gateway: { name: gw-a, address: 192.0.2.1 }
 tunnels:
   office:
@@ -218,7 +232,6 @@ tunnels:
     esp-suites: [aes-gcm-16-256]
     probe: { to: 10.2.0.10, every: 200ms }
 `);
-  await peer.start();
   await peer.configure({
     localAddress: '198.51.100.1',
     remoteAddress: '192.0.2.1',
@@ -228,7 +241,9 @@ tunnels:
     ike: ['aes-gcm-16-256 / prf-hmac-sha2-256 / x25519'],
     esp: ['aes-gcm-16-256'],
   });
-  await startA();
+}
+
+async function asksStrongswan(peer: Peer, most: number): Promise<void> {
   await check('strongSwan, nothing inside answers: found by IKE', () => foundByIke(most, false, 1));
   await check('strongSwan: a host that may not fragment is told', () => demandTold('10.2.0.10', most, 8));
   await check('strongSwan: TCP passes', async () => {
@@ -243,9 +258,9 @@ tunnels:
     demand(code === 'OK', code);
     return (await peer.sas()).split('\n')[0]!;
   });
-  await a.kill('SIGTERM');
-  dropFragments('gw-b');
-  await startA();
+}
+
+async function cannotAskStrongswan(): Promise<void> {
   await check('strongSwan, and IP fragments are dropped: it says that it cannot ask', async () => {
     const after = await until('PATH_STUCK', () => said().includes('[PATH_STUCK]'), SEARCH);
     demand(!said().includes('[PEER_VANISHED]'), said());
@@ -253,8 +268,6 @@ tunnels:
     demand(children.length === 1 && children[0]!.pathMtu === undefined, JSON.stringify(children));
     return `after ${after} ms; the child stands`;
   });
-  await a.kill('SIGTERM');
-  await peer.stop();
 }
 
 if (!process.argv.includes('--short')) {

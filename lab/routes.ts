@@ -223,17 +223,19 @@ async function peerDies(): Promise<void> {
   });
 }
 
+async function spis(): Promise<string> {
+  const { children } = await sites[0].tunnel('office');
+  return JSON.stringify(children.map(({ spiIn, spiOut }) => [spiIn, spiOut]));
+}
+
+/** Two sites that begin at once have two IKE SAs for some seconds, and then one pair of SAs. */
+async function settled(): Promise<boolean> {
+  const { output } = await sites[0].isthmus('show', 'sa', '--json');
+  const sas: { policy: string }[] = JSON.parse(output);
+  return sas.filter(({ policy }) => policy === 'office/office').length === 2;
+}
+
 async function reloads(): Promise<void> {
-  const spis = async () => {
-    const { children } = await sites[0].tunnel('office');
-    return JSON.stringify(children.map(({ spiIn, spiOut }) => [spiIn, spiOut]));
-  };
-  /** Two sites that begin at once have two IKE SAs for some seconds, and then one pair of SAs. */
-  const settled = async () => {
-    const { output } = await sites[0].isthmus('show', 'sa', '--json');
-    const sas: { policy: string }[] = JSON.parse(output);
-    return sas.filter(({ policy }) => policy === 'office/office').length === 2;
-  };
   await step('a further route by reload', async () => {
     await until('one pair of SAs is left', settled);
     const before = await spis();

@@ -80,7 +80,7 @@ export function createSite(namespace: string, secrets: Record<string, string>): 
   };
 }
 
-/** The daemon is ready once it answers; it has half a minute, which only a guest needs, and one of qemu more. */
+/** The daemon is ready once it answers; it has half a minute, and in a guest as many times more as things are slower there. */
 async function ready(daemon: ChildProcess, log: () => string, socket: string): Promise<void> {
   const deadline = performance.now() + 30_000 * slowness();
   while (daemon.exitCode === null && performance.now() < deadline) {

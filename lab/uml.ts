@@ -61,16 +61,8 @@ export const UML: Guest = {
   library: '/usr/lib/uml/modules',
   modules: Object.keys(MODULES),
   boot: () => [
-    ...[
-      KERNEL,
-      'mem=1024M',
-      'root=/dev/root',
-      'rootfstype=hostfs',
-      'rootflags=/',
-      'ro',
-      `init=${INIT}`,
-      'guest=uml',
-    ],
+    ...[KERNEL, 'mem=1024M', 'root=/dev/root', 'rootfstype=hostfs', 'rootflags=/', 'ro'],
+    ...[`init=${INIT}`, 'guest=uml'],
     ...['con=null', 'con0=fd:0,fd:1', 'quiet', 'loglevel=1', `uml_dir=${SHARED}`],
   ],
 };

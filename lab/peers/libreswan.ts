@@ -1,11 +1,11 @@
 // libreswan 4 from Debian in a namespace, on a kernel that has ESP. Its package cannot stand beside strongSwan's, so that
 // scripts/setup.sh unpacks it into a folder of the project.
 
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { run, runAsync, start } from '../netns.ts';
+import { type Finished, runAsync, start } from '../netns.ts';
 import { pause } from '../site.ts';
 import { libreswanFiles, NICKNAME } from './libreswan-conf.ts';
 import { end, type Peer, writeFiles } from './peer.ts';
@@ -37,20 +37,6 @@ export function createLibreswan(namespace: string): Peer {
   const whack = (...args: string[]) => program('whack', '--ctlsocket', file('pluto.ctl'), ...args);
   const nss = (name: string, ...args: string[]) =>
     runAsync(namespace, 'env', LIBRARIES, join(ROOT, 'usr/bin', name), '-d', keys, ...args);
-  /** Its own certificate with the key, and the authority that it trusts, in place of those before. */
-  const importCredential = async () => {
-    await nss('certutil', '-F', '-n', NICKNAME);
-    await nss('certutil', '-D', '-n', 'ca');
-    const ends = ['-in', file('own.pem'), '-inkey', file('own.key'), '-name', NICKNAME];
-    run(namespace, 'openssl', 'pkcs12', '-export', ...ends, '-passout', 'pass:x', '-out', file('own.p12'));
-    for (const [name, ...args] of [
-      ['certutil', '-A', '-n', 'ca', '-t', 'CT,,', '-i', file('ca.pem')],
-      ['pk12util', '-i', file('own.p12'), '-W', 'x', '-K', ''],
-    ] as const) {
-      const { status, output } = await nss(name, ...args);
-      if (status !== 0) throw new Error(`${name}: ${output}`);
-    }
-  };
   const states = async () => (await whack('--showstates')).output;
 
   return {
@@ -81,7 +67,7 @@ export function createLibreswan(namespace: string): Peer {
       for (const name of loaded) await whack('--delete', '--name', name);
       loaded = Object.keys(childrenOf(tunnel));
       writeFiles(folder, libreswanFiles(tunnel));
-      if (tunnel.credential) await importCredential();
+      if (tunnel.credential) await importCredential(file, nss);
       await whack('--rereadsecrets');
       const options = ['--config', file('ipsec.conf'), '--ctlsocket', file('pluto.ctl')];
       const { output } = await program('addconn', ...options, ...loaded);
@@ -105,4 +91,23 @@ export function createLibreswan(namespace: string): Peer {
     },
     stop: (signal = 'SIGTERM') => end(pluto, signal),
   };
+}
+
+/** Its own certificate with the key, and the authority that it trusts, in place of those before. */
+async function importCredential(
+  file: (name: string) => string,
+  nss: (name: string, ...args: string[]) => Promise<Finished>,
+): Promise<void> {
+  await nss('certutil', '-F', '-n', NICKNAME);
+  await nss('certutil', '-D', '-n', 'ca');
+  const ends = ['-in', file('own.pem'), '-inkey', file('own.key'), '-name', NICKNAME];
+  const packed = ['-passout', 'pass:x', '-out', file('own.p12')];
+  execFileSync('openssl', ['pkcs12', '-export', ...ends, ...packed], { stdio: ['ignore', 'pipe', 'pipe'] });
+  for (const [name, ...args] of [
+    ['certutil', '-A', '-n', 'ca', '-t', 'CT,,', '-i', file('ca.pem')],
+    ['pk12util', '-i', file('own.p12'), '-W', 'x', '-K', ''],
+  ] as const) {
+    const { status, output } = await nss(name, ...args);
+    if (status !== 0) throw new Error(`${name}: ${output}`);
+  }
 }

@@ -2,8 +2,7 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
-export interface Watched<T> {
-  result: T;
+export interface Watched {
   seconds: number;
   /** The longest delay of a timer: milliseconds of the clock, in which others may have had the processor. */
   stall: number;
@@ -11,7 +10,7 @@ export interface Watched<T> {
   turn: number;
 }
 
-export async function watched<T>(act: () => Promise<T>): Promise<Watched<T>> {
+export async function watched(act: () => Promise<unknown>): Promise<Watched> {
   const delays = monitorEventLoopDelay({ resolution: 1 });
   let turn = 0;
   let before = cpuMilliseconds();
@@ -24,12 +23,12 @@ export async function watched<T>(act: () => Promise<T>): Promise<Watched<T>> {
   const looking = setInterval(look, 1);
   delays.enable();
   const start = performance.now();
-  const result = await act();
+  await act();
   const seconds = (performance.now() - start) / 1000;
   await new Promise((resolve) => setTimeout(resolve, 5));
   clearInterval(looking);
   delays.disable();
-  return { result, seconds, turn, stall: delays.max / 1e6 };
+  return { seconds, turn, stall: delays.max / 1e6 };
 }
 
 export function cpuMilliseconds(): number {

@@ -1,5 +1,5 @@
 // What goes wrong on real machines, done on purpose: each must end in a sentence that says what to do, and lose nothing
-// that was running. `-- --json` prints an array of `{fault, result, detail}`.
+// that was running. `-- --json` prints an array of `{check, result, detail}`.
 
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';

@@ -1,5 +1,5 @@
 // Limits of an SA under traffic that only comes in: at nine tenths it is replaced, and the kernel takes nothing beyond the limit
-// itself, whoever is asleep. `npm run limits`, in user-mode Linux; `-- --json` prints an array of `{step, result, detail}`.
+// itself, whoever is asleep. `npm run limits`, in user-mode Linux; `-- --json` prints an array of `{check, result, detail}`.
 
 import { randomBytes } from 'node:crypto';
 import { isolate } from './isolate.ts';

@@ -1,5 +1,5 @@
 // A kernel without the module of an algorithm: `isthmus check` and the start name what is missing and what to do. `npm run modules`;
-// `-- --json` prints an array of `{step, result, detail}`; in user-mode Linux, or with `--guest qemu` in a Debian kernel whose modprobe
+// `-- --json` prints an array of `{check, result, detail}`; in user-mode Linux, or with `--guest qemu` in a Debian kernel whose modprobe
 // is told to refuse the module. Ends with the guest, so that nothing needs to be put back.
 
 import { execFileSync } from 'node:child_process';

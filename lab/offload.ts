@@ -1,5 +1,5 @@
 // What a network card does for the kernel's IPsec, and what becomes of a tunnel whose wish it cannot fulfil: netdevsim in a Debian kernel
-// under qemu. `npm run offload`; `-- --json` prints an array of `{step, result, detail}`.
+// under qemu. `npm run offload`; `-- --json` prints an array of `{check, result, detail}`.
 
 import { randomBytes } from 'node:crypto';
 import type { ChildStatus } from '../src/daemon/status.ts';

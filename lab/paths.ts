@@ -1,5 +1,5 @@
 // What the path between the gateways does to packets, and what we put on them: fragments before and after encapsulation, DF,
-// DSCP, floods. `-- --json` prints an array of `{path, result, detail}`.
+// DSCP, floods. `-- --json` prints an array of `{check, result, detail}`.
 
 import { randomBytes } from 'node:crypto';
 import { isolate } from './isolate.ts';

@@ -1,6 +1,6 @@
 // Two sites by route-based tunnels: an interface on each side, routes to it, a peer that dies and comes back, a policy-based
 // tunnel beside it, and FRR's bgpd that exchanges routes through it. `npm run routes`; `-- --json` prints an array of
-// `{step, result, detail}`; with `--dataplane xfrm` the kernel's IPsec and its VTIs, in user-mode Linux, or with `--guest qemu` a
+// `{check, result, detail}`; with `--dataplane xfrm` the kernel's IPsec and its VTIs, in user-mode Linux, or with `--guest qemu` a
 // Debian kernel and its XFRM interfaces; with `--outer 6` over IPv6.
 
 import { randomBytes } from 'node:crypto';

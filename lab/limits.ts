@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { isolate } from './isolate.ts';
 import { type KernelCount, kernelCounts, watchCounts } from './kernel-sas.ts';
 import { build } from './netns.ts';
-import { createSite, pause, type Site } from './site.ts';
+import { createSites, pause } from './site.ts';
 import { createSteps, demand, until } from './steps.ts';
 import { type Numbered, ping, startNumbered } from './traffic.ts';
 import { ENDS, TWO_SITES } from './two-sites.ts';
@@ -20,7 +20,7 @@ const RATE = 100;
 const [SMALL, LARGE] = [64, 1300];
 const PSK = randomBytes(24).toString('base64url');
 const { check: step, whole } = createSteps(52);
-const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { psk: PSK })) as [Site, Site];
+const sites = createSites({ psk: PSK });
 const [a, b] = sites;
 
 /** Only one side has limits, and what counts is what comes in there. */

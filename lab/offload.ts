@@ -8,7 +8,7 @@ import { enterGuest } from './guest.ts';
 import { isolate } from './isolate.ts';
 import { build, run } from './netns.ts';
 import { qemuGuest } from './qemu.ts';
-import { createSite, type Site } from './site.ts';
+import { createSites } from './site.ts';
 import { createSteps, demand, until } from './steps.ts';
 import { ping } from './traffic.ts';
 import { OUTER, TWO_SITES } from './two-sites.ts';
@@ -18,7 +18,7 @@ isolate();
 
 const PSK = randomBytes(24).toString('base64url');
 const { check: step, whole } = createSteps(44);
-const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { psk: PSK })) as [Site, Site];
+const sites = createSites({ psk: PSK });
 const [a, b] = sites;
 const GATEWAYS = OUTER[4];
 

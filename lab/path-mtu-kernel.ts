@@ -8,7 +8,7 @@ import { isolate } from './isolate.ts';
 import { demandTold, forgetPath, found, muteByTc, NARROW, narrowTo, transfer } from './narrow-path.ts';
 import { build } from './netns.ts';
 import { findNetfilter, leaveGuardsOut } from './no-guards.ts';
-import { createSite, pause, type Site } from './site.ts';
+import { createSites, pause } from './site.ts';
 import { createSteps, demand } from './steps.ts';
 import { OUTER, TWO_SITES } from './two-sites.ts';
 import { insideUml } from './uml.ts';
@@ -21,7 +21,7 @@ isolate();
 const AROUND = { 4: 20 + 8 + 8 + 16 + 2, 6: 40 + 8 + 8 + 16 + 2 };
 const PSK = randomBytes(24).toString('base64url');
 const { check, finish } = createSteps(56);
-const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK })) as [Site, Site];
+const sites = createSites({ 'office.psk': PSK });
 const [a] = sites;
 
 type Mode = 'policy' | 'policy-by-ike' | 'route';

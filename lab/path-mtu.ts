@@ -23,7 +23,7 @@ import {
 import { build } from './netns.ts';
 import type { Peer } from './peers/peer.ts';
 import { createStrongswan, strongswanIsMissing } from './peers/strongswan.ts';
-import { createSite, pause, type Site } from './site.ts';
+import { createSites, pause, type Site } from './site.ts';
 import { createSteps, demand, until } from './steps.ts';
 import { OUTER, TWO_SITES } from './two-sites.ts';
 
@@ -34,8 +34,7 @@ const PSK = randomBytes(24).toString('base64url');
 /** ESP in UDP with AES-GCM, around a packet whose trailer just fills up to four bytes. */
 const AROUND = { 4: 20 + 8 + 8 + 8 + 16 + 2, 6: 40 + 8 + 8 + 8 + 16 + 2 };
 const { check, finish } = createSteps(56);
-const a = createSite('gw-a', { 'office.psk': PSK });
-const b = createSite('gw-b', { 'office.psk': PSK });
+const [a, b] = createSites({ 'office.psk': PSK });
 
 /** What the daemon of site a said since its last start. */
 let begin = 0;

@@ -3,8 +3,9 @@
 
 import { randomBytes } from 'node:crypto';
 import { isolate } from './isolate.ts';
+import { narrowTo, told } from './narrow-path.ts';
 import { build, run, runAsync, start } from './netns.ts';
-import { createSite, pause, type Site } from './site.ts';
+import { createSites, pause } from './site.ts';
 import { createSteps, demand } from './steps.ts';
 import { ping } from './traffic.ts';
 import { ENDS, TWO_SITES } from './two-sites.ts';
@@ -15,7 +16,7 @@ const PSK = randomBytes(24).toString('base64url');
 /** Narrower than the tunnel thinks. */
 const NARROW = 1000;
 const { check: path, finish } = createSteps(46);
-const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK })) as [Site, Site];
+const sites = createSites({ 'office.psk': PSK });
 
 function configure(more: string, engine = ''): void {
   for (const [index, site] of sites.entries()) {
@@ -61,15 +62,6 @@ async function counted(namespace: string, name: string, act: () => Promise<void>
   return counter(namespace, name) - before;
 }
 
-/** What the router between them takes the way to each for. */
-function setMiddle(mtu: number): void {
-  for (const [network, device] of [
-    ['192.0.2.0/24', 'a'],
-    ['198.51.100.0/24', 'b'],
-  ] as const)
-    run('internet', 'ip', 'route', 'replace', network, 'dev', device, 'mtu', 'lock', String(mtu));
-}
-
 /** ESP packets in UDP with that DSCP that cross the middle while something happens. */
 async function crossing(dscp: string, act: () => Promise<void>): Promise<number> {
   run(
@@ -93,15 +85,11 @@ async function fragments(): Promise<void> {
     return `5 of 5 echoes of 3000 bytes; ${made} fragments made before encapsulation`;
   });
   await path('larger than the tunnel, must not be fragmented', async () => {
-    const said = await runAsync(
-      'host-a',
-      ...['ping', '-n', '-c', '2', '-W', '1', '-M', 'do', '-s', '1472', '10.2.0.10'],
-    );
-    const mtu = /mtu ?= ?(\d+)/.exec(said.output)?.[1];
-    demand(mtu !== undefined, `nobody told the host: ${said.output}`);
+    const mtu = await told('10.2.0.10', 1500);
+    demand(mtu !== undefined, 'nobody told the host');
     return `the host is told: ${mtu} bytes`;
   });
-  setMiddle(NARROW);
+  narrowTo(NARROW);
   await path(`a path of ${NARROW} bytes, df: clear`, async () => {
     let answered = 0;
     const joined = await counted('gw-b', 'ReasmOKs', async () => {
@@ -118,7 +106,7 @@ async function fragments(): Promise<void> {
     demand(answered === 5 && Number(used) <= 2 * Number(high), `${answered} of 5, ${used} bytes of ${high}`);
     return `20000 sent, ${used} bytes kept of ${high} allowed; 5 of 5 whole packets pass`;
   });
-  setMiddle(1500);
+  narrowTo(1500);
 }
 
 /** First fragments of 20,000 datagrams to the other gateway, 1000 bytes each, and nothing behind them. */
@@ -131,13 +119,13 @@ for i in range(20000):
 `;
 
 async function whole(): Promise<void> {
-  setMiddle(NARROW);
+  narrowTo(NARROW);
   await path(`a path of ${NARROW} bytes, df: set`, async () => {
     const [small, large] = [await echoes(500, 'dont'), await echoes(1300, 'dont')];
     demand(small === 5 && large === 0, `${small} small and ${large} large of 5 answered`);
     return 'small packets pass, large ones are not cut on the way';
   });
-  setMiddle(1500);
+  narrowTo(1500);
 }
 
 async function classes(): Promise<void> {

@@ -11,7 +11,7 @@ import { build, run, runAsync, sysctl } from './netns.ts';
 import { findNetfilter, leaveGuardsOut } from './no-guards.ts';
 import { plantOthers } from './others.ts';
 import { createRoutingDaemon, frrIsMissing } from './routing-daemon.ts';
-import { createSite, type Site } from './site.ts';
+import { createSites } from './site.ts';
 import { createSteps, demand, until } from './steps.ts';
 import { ping, tcpTransfer } from './traffic.ts';
 import { OUTER, TWO_SITES } from './two-sites.ts';
@@ -29,10 +29,7 @@ isolate();
 const TRANSFER = insideGuest() ? 2 << 20 : 16 << 20;
 const PSK = randomBytes(24).toString('base64url');
 const { check: step, whole } = createSteps(44);
-const sites = ['a', 'b'].map((side) => createSite(`gw-${side}`, { 'office.psk': PSK, 'lab.psk': PSK })) as [
-  Site,
-  Site,
-];
+const sites = createSites({ 'office.psk': PSK, 'lab.psk': PSK });
 
 const ENDS = [
   {

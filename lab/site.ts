@@ -80,6 +80,11 @@ export function createSite(namespace: string, secrets: Record<string, string>): 
   };
 }
 
+/** The gateways of lab/two-sites.ts, with the same secrets. */
+export function createSites(secrets: Record<string, string>): [Site, Site] {
+  return [createSite('gw-a', secrets), createSite('gw-b', secrets)];
+}
+
 /** The daemon is ready once it answers; it has half a minute, and in a guest as many times more as things are slower there. */
 async function ready(daemon: ChildProcess, log: () => string, socket: string): Promise<void> {
   const deadline = performance.now() + 30_000 * slowness();

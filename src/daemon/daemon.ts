@@ -65,6 +65,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
   let nextCommand = 1;
   let timer: NodeJS.Timeout | undefined;
   let armed: Instant | undefined;
+  let ending = false;
   let stopped = false;
   let changes: Promise<void> = Promise.resolve();
   let last: Snapshot = { policies: [], sas: [], drops: {} };
@@ -78,7 +79,8 @@ export function createDaemon(parts: DaemonParts): Daemon {
   }
 
   function feed(event: Event): void {
-    if (stopped) return;
+    // Who says goodbye begins nothing: a tunnel that is told of meanwhile would not be taken down.
+    if (stopped || (ending && event.type === 'configure')) return;
     const made: Promise<void>[] = [];
     for (const action of core.handle(event, clock())) {
       parts.watch?.(action);
@@ -191,6 +193,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
       })),
     measure: (tunnel, size, patience) => answered((id) => ({ type: 'measure', id, tunnel, size, patience })),
     async stop(deadline) {
+      ending = true;
       await feedAll(core.names().map((tunnel) => ({ type: 'shutdown', tunnel })));
       await goodbye(core, clock, deadline);
       stopped = true;

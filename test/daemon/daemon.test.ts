@@ -126,6 +126,28 @@ test('a DELETE leaves once the data plane has turned away from what it deletes',
   assert.deepEqual(happened, ['sent 1', 'turned', 'sent 2']);
 });
 
+test('a daemon that ends before all of its tunnels are told begins none of the others', async () => {
+  const happened: string[] = [];
+  const daemon = createDaemon({
+    core: {
+      handle(event) {
+        happened.push(event.type === 'shutdown' ? `shutdown ${event.tunnel}` : event.type);
+        return [];
+      },
+      nextTimeout: () => undefined,
+      names: () => ['t'],
+    },
+    plane: recordingPlane([]),
+    send: () => true,
+    runJob: () => Promise.reject(new Error('no jobs')),
+    clock: () => 0,
+    log: () => {},
+  });
+  const told = daemon.feedAll([0, 1, 2].map(() => ({ type: 'configure', changes: [] })));
+  await Promise.all([daemon.stop(0), told]);
+  assert.deepEqual(happened, ['configure', 'shutdown t']);
+});
+
 test("a peer's text cannot forge a line or drive a terminal", () => {
   const lines: string[] = [];
   const log = createLog({

@@ -100,7 +100,7 @@ export function createDaemon(parts: DaemonParts): Daemon {
   }
 
   /** Resolves with the code of `command-done` to an event with that id. */
-  function answered(event: (id: number) => Event): Promise<ReportCode> {
+  function ask(event: (id: number) => Event): Promise<ReportCode> {
     const id = nextCommand++;
     const done = new Promise<ReportCode>((resolve) => commands.set(id, resolve));
     feed(event(id));
@@ -186,12 +186,12 @@ export function createDaemon(parts: DaemonParts): Daemon {
     changed: () => changes,
     snapshot: () => last,
     command: (command, tunnel, child) =>
-      answered((id) => ({
+      ask((id) => ({
         type: 'command',
         ...{ id, command, tunnel },
         ...(child === undefined ? {} : { child }),
       })),
-    measure: (tunnel, size, patience) => answered((id) => ({ type: 'measure', id, tunnel, size, patience })),
+    measure: (tunnel, size, patience) => ask((id) => ({ type: 'measure', id, tunnel, size, patience })),
     async stop(deadline) {
       ending = true;
       await feedAll(core.names().map((tunnel) => ({ type: 'shutdown', tunnel })));

@@ -10,7 +10,7 @@ import {
   type XfrmSelector,
 } from '../wire/xfrm.ts';
 import { singly } from './turns.ts';
-import { isOurReqid } from './xfrm-kernel.ts';
+import { isForPacket, isOurReqid } from './xfrm-kernel.ts';
 import { saId } from './xfrm-sa.ts';
 import { type Known, keyOf, placeOf, type Tables, usersOf } from './xfrm-tables.ts';
 import { eachPiece } from './xfrm-work.ts';
@@ -58,9 +58,10 @@ async function recover(tables: Tables, hearing: Hearing): Promise<void> {
   await eachPiece(tables.kernel, getSas(), (piece) => {
     for (const one of decodeXfrm(piece)) {
       if (one.type !== 'sa') continue;
-      // What an unanswered acquire left: an SA without an SPI, for the packet that asked.
-      if (one.sa.info.id.spi === 0) questions.push(one.sa.info);
-      else places.set(placeOf(one.sa.info.id), one.sa.info);
+      const { info } = one.sa;
+      // What an unanswered acquire left for the packet that asked: without an SPI, or under that of an SA of ours that is gone.
+      if (info.id.spi === 0) questions.push(info);
+      else if (!isForPacket(info.limits)) places.set(placeOf(info.id), info);
     }
   });
   for (const sa of before) {

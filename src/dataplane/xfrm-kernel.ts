@@ -159,6 +159,11 @@ export function isOurReqid(reqid: number): boolean {
   return reqid >= OUR_REQIDS.first && reqid <= OUR_REQIDS.last;
 }
 
+/** SAs of ours end when we say so; what has a time of its own the kernel keeps for a packet that asked for an SA. */
+export function isForPacket({ hardAdded }: { hardAdded: bigint }): boolean {
+  return hardAdded !== 0n;
+}
+
 /** What an earlier process left: by the journal, and by the reqids where there are some. */
 export interface Leftovers {
   policies: XfrmPolicy[];

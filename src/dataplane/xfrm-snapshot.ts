@@ -12,7 +12,7 @@ import {
   type XfrmPolicy,
 } from '../wire/xfrm.ts';
 import { newBreath } from './turns.ts';
-import { isOurReqid } from './xfrm-kernel.ts';
+import { isForPacket, isOurReqid } from './xfrm-kernel.ts';
 import { type OffloadVerdict, policyKey, samePolicy } from './xfrm-policies.ts';
 import { placeOf, type Tables } from './xfrm-tables.ts';
 import { eachPiece } from './xfrm-work.ts';
@@ -70,10 +70,8 @@ export async function wholePolicies({ policies, claims, standing }: Tables): Pro
 export async function installedSas(tables: Tables, now: Instant): Promise<InstalledSa[]> {
   const rows: InstalledSa[] = [];
   await eachPiece(tables.kernel, getSas(), (piece) => {
-    for (const one of glanceAtSas(piece)) {
-      // Ours end when we say so; with a time of its own it is for a packet that asked, maybe under an SPI of ours that is gone.
-      if (isOurReqid(one.reqid) && one.hardAdded === 0n) rows.push(installedSa(tables, one, now));
-    }
+    for (const one of glanceAtSas(piece))
+      if (isOurReqid(one.reqid) && !isForPacket(one)) rows.push(installedSa(tables, one, now));
   });
   return rows;
 }

@@ -204,17 +204,10 @@ function fit(a: Selector, b: Selector): boolean {
 }
 
 function simpler(selector: Selector): Block[] {
-  return prefixesOf(selector).flatMap(({ address, length }) => {
-    const range = selectorOf(`${address}/${length}`)!;
-    return portBlocks(selector.startPort, selector.endPort).map(([startPort, endPort]) => ({
-      ...selector,
-      start: range.start,
-      end: range.end,
-      length,
-      startPort,
-      endPort,
-    }));
-  });
+  const ports = portBlocks(selector.startPort, selector.endPort);
+  return prefixesOf(selector).flatMap(({ address: start, end, length }) =>
+    ports.map(([startPort, endPort]) => ({ ...selector, start, end, length, startPort, endPort })),
+  );
 }
 
 /** The fewest ranges of ports that a mask describes. */

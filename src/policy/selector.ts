@@ -96,21 +96,31 @@ export function prefixLength(start: IpAddress, end: IpAddress): number | undefin
   return whole && rest ? 8 * first + Math.clz32(host) - 24 : undefined;
 }
 
-/** The fewest prefixes that cover the range exactly. */
-export function prefixesOf({ start, end }: Pick<Selector, 'start' | 'end'>): {
+export interface Prefix {
   address: IpAddress;
+  /** Its last address. */
+  end: IpAddress;
   length: number;
-}[] {
+}
+
+/** The fewest prefixes that cover the range exactly. */
+export function prefixesOf({ start, end }: Pick<Selector, 'start' | 'end'>): Prefix[] {
+  const whole = prefixLength(start, end);
+  return whole === undefined ? severalPrefixes(start, end) : [{ address: start, end, length: whole }];
+}
+
+function severalPrefixes(start: IpAddress, end: IpAddress): Prefix[] {
   const size = addressBytes(start).length;
   const bits = size * 8;
   const last = integerOf(end);
-  const prefixes: { address: IpAddress; length: number }[] = [];
+  const prefixes: Prefix[] = [];
   for (let at = integerOf(start); at <= last; ) {
     let free = 0;
     while (free < bits && (at & ((2n << BigInt(free)) - 1n)) === 0n && at + (2n << BigInt(free)) - 1n <= last)
       free++;
-    prefixes.push({ address: addressOf(at, size), length: bits - free });
-    at += 1n << BigInt(free);
+    const next = at + (1n << BigInt(free));
+    prefixes.push({ address: addressOf(at, size), end: addressOf(next - 1n, size), length: bits - free });
+    at = next;
   }
   return prefixes;
 }

@@ -156,9 +156,10 @@ test('prefixes cover a range exactly, and no fewer would', () => {
   for (let start = 0; start < 20; start++)
     for (let end = start; end < 40; end++) {
       const prefixes = prefixesOf(range(start, end));
-      const covered = prefixes.flatMap(({ address, length }) =>
-        Array.from({ length: 2 ** (32 - length) }, (_, index) => last(address) + index),
-      );
+      const covered = prefixes.flatMap(({ address, end, length }) => {
+        assert.equal(last(end), last(address) + 2 ** (32 - length) - 1);
+        return Array.from({ length: 2 ** (32 - length) }, (_, index) => last(address) + index);
+      });
       assert.deepEqual(
         covered,
         Array.from({ length: end - start + 1 }, (_, index) => start + index),
@@ -166,14 +167,14 @@ test('prefixes cover a range exactly, and no fewer would', () => {
       assert.equal(prefixes.length, fewest(start, end));
     }
   assert.deepEqual(prefixesOf({ start: '0.0.0.0', end: '255.255.255.255' }), [
-    { address: '0.0.0.0', length: 0 },
+    { address: '0.0.0.0', end: '255.255.255.255', length: 0 },
   ]);
   assert.deepEqual(prefixesOf({ start: 'fd00::1', end: 'fd00::2' }), [
-    { address: 'fd00::1', length: 128 },
-    { address: 'fd00::2', length: 128 },
+    { address: 'fd00::1', end: 'fd00::1', length: 128 },
+    { address: 'fd00::2', end: 'fd00::2', length: 128 },
   ]);
   assert.deepEqual(prefixesOf({ start: '255.255.255.255', end: '255.255.255.255' }), [
-    { address: '255.255.255.255', length: 32 },
+    { address: '255.255.255.255', end: '255.255.255.255', length: 32 },
   ]);
 });
 

@@ -1,7 +1,7 @@
 // Long work in pieces, with pauses in which the event loop serves others.
 
 /** Milliseconds that the event loop may be kept from others. */
-export const SLICE = 10;
+export const SLICE = 5;
 
 export function isLate(since: number): boolean {
   return performance.now() - since >= SLICE;

@@ -95,6 +95,7 @@ std::string NetlinkListener::open(int family, uint32_t groups, int room) {
 }
 
 void NetlinkListener::start(void (*wake)(void*), void* context) {
+  if (stopFd_ < 0) return;  // not opened: there is nothing to hear
   wake_ = wake;
   wakeContext_ = context;
   running_ = true;

@@ -5,23 +5,22 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { createXfrm, flushXfrm, type XfrmPlane } from '../src/dataplane/xfrm.ts';
-import { ROUTING } from '../src/host/wanted.ts';
+import { flushXfrm } from '../src/dataplane/xfrm.ts';
 import { type Addon, loadAddon } from '../src/native.ts';
-import type { Change, SaParameters, SelectorSet } from '../src/policy/sad.ts';
-import { selectorOf } from '../src/policy/selector.ts';
+import type { Change } from '../src/policy/sad.ts';
 import { cpuMilliseconds, watched } from './watched.ts';
-import { MARK, type Round } from './xfrm-mark.ts';
+import { type Exchange, MARK, type Paced, type Round } from './xfrm-mark.ts';
+import { changesFor, fill, openPlane } from './xfrm-plane.ts';
 
 const plain = loadAddon();
-/** Milliseconds within the kernel's calls. */
-let inKernel = 0;
+/** How long the kernel took for how many requests at once. */
+let exchanges: Exchange[] = [];
 const addon: Addon = {
   ...plain,
   netlink(...request) {
     const since = performance.now();
     const answer = plain.netlink(...request);
-    inKernel += performance.now() - since;
+    exchanges.push([request[2], performance.now() - since]);
     return answer;
   },
 };
@@ -33,39 +32,6 @@ const FIRST_PRIORITY = 10_000;
 
 function print(line: object): void {
   console.log(`${MARK}${JSON.stringify(line)}`);
-}
-
-function changesOf(index: number): Change[] {
-  const [high, low] = [index >> 8, index & 255];
-  const policy = `t${index}/net`;
-  const selectors: SelectorSet = {
-    local: [selectorOf('10.0.0.0/16')!],
-    remote: [selectorOf(`11.${high}.${low}.0/24`)!],
-  };
-  const common: Omit<SaParameters, 'direction' | 'spi' | 'encryption'> = {
-    protocol: 'esp',
-    mode: 'tunnel',
-    policy,
-    local: '192.0.2.1',
-    remote: `198.18.${high}.${low}`,
-    esn: true,
-    outer: { df: 'clear', dscp: 'copy' },
-    replayWindow: 1024,
-    selectors,
-    lifetime: {},
-  };
-  const sa = (direction: 'in' | 'out', spi: number): SaParameters => ({
-    ...common,
-    direction,
-    spi,
-    encryption: { name: 'aes-gcm-16', keyBits: 256, key: randomBytes(36) },
-  });
-  return [
-    { type: 'add-policy', policy: { id: policy, action: 'protect', order: index, selectors, acquire: true } },
-    { type: 'add-inbound', sa: sa('in', 100_000 + index) },
-    { type: 'add-outbound', sa: sa('out', 200_000 + index) },
-    { type: 'use-outbound', policy, spi: 200_000 + index, remote: common.remote },
-  ];
 }
 
 /** What the kernel has of such a tunnel in the end. */
@@ -102,25 +68,18 @@ function ipBatch(): number {
   return seconds;
 }
 
-function open(batch?: number): { plane: XfrmPlane; end: () => void } {
-  const native = addon.create(1, 0);
-  addon.openPort(native, [], 0, 0, 0, true, true);
-  const plane = createXfrm(addon, native, {
-    mark: ROUTING.mark,
-    clock: addon.bootTime,
-    ...(batch === undefined ? {} : { batch }),
-  });
-  addon.start(native, () => plane.deliver());
-  return { plane, end: () => addon.stop(native) };
+/** What the kernel was asked while that was done. */
+async function noted<T>(act: () => Promise<T>): Promise<[T, Exchange[]]> {
+  exchanges = [];
+  const value = await act();
+  return [value, exchanges];
 }
 
 /** Installed, looked at, and taken away. */
 async function inBatches(sets: readonly Change[][]) {
-  const { plane, end } = open();
+  const { plane, end } = openPlane(addon);
   globalThis.gc!(); // what was made ready here is no part of what is measured
-  inKernel = 0;
-  const start = await watched(() => Promise.all(sets.map((set) => plane.apply(set))));
-  const kernelSeconds = inKernel / 1000;
+  const [start, started] = await noted(() => watched(() => fill(plane, sets)));
   const { sas, policies } = await plane.snapshot();
   if (sas.length !== 2 * tunnels || policies.length !== tunnels)
     throw new Error('not everything is installed');
@@ -129,24 +88,28 @@ async function inBatches(sets: readonly Change[][]) {
     for (let times = 0; times < LOOKS; times++) await plane.snapshot();
   });
   const spent = (cpuMilliseconds() - cpu) / LOOKS / 1000;
-  const stop = await watched(() => plane.close({ guards: 'remove' }));
+  const [stop, stopped] = await noted(() => watched(() => plane.close({ guards: 'remove' })));
   end();
+  print({ exchanges: { start: started, stop: stopped } });
   return {
-    ...{ batched: start.seconds, inKernel: kernelSeconds, startStall: start.stall, startTurn: start.turn },
-    ...{ look: spent, lookStall: look.stall, lookTurn: look.turn },
-    ...{ stopStall: stop.stall, stopTurn: stop.turn },
+    ...{ batched: start.seconds, inKernel: secondsOf(started), look: spent },
+    ...{ guestStart: start.stall, guestLook: look.stall, guestStop: stop.stall },
   };
+}
+
+function secondsOf(all: readonly Exchange[]): number {
+  return all.reduce((sum, [, milliseconds]) => sum + milliseconds, 0) / 1000;
 }
 
 /** Installed, and left as by a process that is killed; the next one finds them. */
 async function oneByOne(sets: readonly Change[][]) {
-  const single = open(SINGLE);
+  const single = openPlane(addon, SINGLE);
   const alone = await watched(async () => {
     for (const set of sets) for (const change of set) await single.plane.apply([change]);
   });
   single.end();
   const begun = performance.now();
-  const next = open();
+  const next = openPlane(addon);
   await next.plane.settle();
   const restart = (performance.now() - begun) / 1000;
   await next.plane.close({ guards: 'remove' });
@@ -155,9 +118,9 @@ async function oneByOne(sets: readonly Change[][]) {
   return { oneByOne: alone.seconds, restart };
 }
 
-async function round(number: number): Promise<Round> {
+async function round(number: number): Promise<Omit<Round, keyof Paced>> {
   const say = (what: string) => print({ progress: `round ${number}: ${tunnels} tunnels ${what}` });
-  const sets = Array.from({ length: tunnels }, (_, index) => changesOf(index));
+  const sets = changesFor(tunnels);
   say('in batches');
   const batches = await inBatches(sets);
   say('one by one');

@@ -3,21 +3,34 @@
 /** In front of each line. */
 export const MARK = '@xfrm ';
 
+/** The kernel answered so many requests in so many milliseconds. */
+export type Exchange = [requests: number, milliseconds: number];
+
+export interface Exchanges {
+  start: Exchange[];
+  stop: Exchange[];
+}
+
+/** How long the event loop is kept where the kernel takes as long as that of the guest: of the clock, and of CPU time. */
+export interface Paced {
+  startStall: number;
+  startTurn: number;
+  stopStall: number;
+  stopTurn: number;
+}
+
 /** Of one round: seconds, milliseconds, and parts of a CPU. */
-export interface Round {
+export interface Round extends Paced {
   batched: number;
   /** Of that within the calls of the kernel. */
   inKernel: number;
   /** iproute2 with the same SAs and policies, without what leads there. */
   ipBatch: number;
   oneByOne: number;
-  /** The longest that the event loop was kept: milliseconds of the clock, and of CPU time. */
-  startStall: number;
-  startTurn: number;
-  stopStall: number;
-  stopTurn: number;
-  lookStall: number;
-  lookTurn: number;
+  /** The longest that the event loop was kept in the guest, whose one processor its collector of garbage shares. */
+  guestStart: number;
+  guestStop: number;
+  guestLook: number;
   /** Seconds until nothing is left of what a killed process had. */
   restart: number;
   /** CPU seconds of one look at everything. */

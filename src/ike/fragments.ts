@@ -15,11 +15,11 @@ import {
 import { NOTIFY, PAYLOAD } from '../wire/numbers.ts';
 import { type Context, drop, type TunnelState, tunnelOf } from './context.ts';
 import {
+  fragmentBytes,
   type Inner,
   openPiece,
   type Protection,
   plainOf,
-  roomInside,
   sealedBytes,
   sealInner,
 } from './protect.ts';
@@ -132,7 +132,7 @@ function piecesAt(
   if (size === undefined) return whole;
   const room = size - IP_BYTES[familyOf(remote.address)] - UDP_BYTES - MARKER_BYTES;
   if (sealedBytes(suite, length) <= room) return whole;
-  const bytes = Math.max(roomInside(suite, room), Math.ceil(length / MOST_FRAGMENTS));
+  const bytes = Math.max(fragmentBytes(suite, room), Math.ceil(length / MOST_FRAGMENTS));
   return { total: Math.ceil(length / bytes), bytes };
 }
 

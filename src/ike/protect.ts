@@ -95,7 +95,7 @@ const SK_HEADER_BYTES = 4;
 const SKF_HEADER_BYTES = 8;
 
 /** The most bytes of a chain that fit a fragment which is a message of so many bytes. */
-export function roomInside(suite: ChosenSuite, messageBytes: number): number {
+export function fragmentBytes(suite: ChosenSuite, messageBytes: number): number {
   const { blockBytes } = encryptionRow(suite.encryption!.name);
   return Math.floor((messageBytes - around(suite, SKF_HEADER_BYTES)) / blockBytes) * blockBytes - 1;
 }

@@ -9,7 +9,7 @@ import { flushXfrm } from '../src/dataplane/xfrm.ts';
 import { type Addon, loadAddon } from '../src/native.ts';
 import type { Change } from '../src/policy/sad.ts';
 import { cpuMilliseconds, watched } from './watched.ts';
-import { type Exchange, MARK, type Paced, type Round } from './xfrm-mark.ts';
+import { type Exchange, MARK, type Told } from './xfrm-mark.ts';
 import { changesFor, fill, openPlane } from './xfrm-plane.ts';
 
 const plain = loadAddon();
@@ -90,11 +90,11 @@ async function inBatches(sets: readonly Change[][]) {
   const spent = (cpuMilliseconds() - cpu) / LOOKS / 1000;
   const [stop, stopped] = await noted(() => watched(() => plane.close({ guards: 'remove' })));
   end();
-  print({ exchanges: { start: started, stop: stopped } });
-  return {
+  const figures = {
     ...{ batched: start.seconds, inKernel: secondsOf(started), look: spent },
     ...{ guestStart: start.stall, guestLook: look.stall, guestStop: stop.stall },
   };
+  return { figures, exchanges: { start: started, stop: stopped } };
 }
 
 function secondsOf(all: readonly Exchange[]): number {
@@ -118,16 +118,16 @@ async function oneByOne(sets: readonly Change[][]) {
   return { oneByOne: alone.seconds, restart };
 }
 
-async function round(number: number): Promise<Omit<Round, keyof Paced>> {
+async function round(number: number): Promise<Told> {
   const say = (what: string) => print({ progress: `round ${number}: ${tunnels} tunnels ${what}` });
   const sets = changesFor(tunnels);
   say('in batches');
-  const batches = await inBatches(sets);
+  const { figures, exchanges } = await inBatches(sets);
   say('one by one');
   const singles = await oneByOne(sets);
   say('by ip -batch');
-  return { ...batches, ...singles, ipBatch: ipBatch() };
+  return { round: { ...figures, ...singles, ipBatch: ipBatch() }, exchanges };
 }
 
-for (let number = 1; number <= rounds; number++) print({ round: await round(number) });
+for (let number = 1; number <= rounds; number++) print({ told: await round(number) });
 process.exit(0);

@@ -36,3 +36,9 @@ export interface Round extends Paced {
   /** CPU seconds of one look at everything. */
   look: number;
 }
+
+/** What the guest tells of a round. */
+export interface Told {
+  round: Omit<Round, keyof Paced>;
+  exchanges: Exchanges;
+}

@@ -13,7 +13,7 @@ import { measureCosts } from './parts.ts';
 import { frame, type Result } from './result.ts';
 import { tell } from './rig.ts';
 import { median, medians, ratios, rounded, spread } from './statistics.ts';
-import { type Exchanges, MARK, type Paced, type Round } from './xfrm-mark.ts';
+import { type Exchanges, MARK, type Paced, type Round, type Told } from './xfrm-mark.ts';
 
 const TUNNELS = 10_000;
 const SHORT = 1000;
@@ -79,7 +79,17 @@ function textOf(round: Round): string {
   return KEYS.map((key) => `${key} ${rounded(round[key])} ${MEANING[key][1]}`).join(', ');
 }
 
-function measure(tunnels: number, rounds: number): Promise<Round[]> {
+/** What one after the other says, so that neither disturbs the other. */
+async function measure(tunnels: number, rounds: number): Promise<Round[]> {
+  const found = await askGuest(tunnels, rounds);
+  return found.map(({ round, exchanges }, index) => {
+    const whole = { ...round, ...paceAs(exchanges, tunnels) };
+    tell(`round ${index + 1} of ${rounds}: ${textOf(whole)}`);
+    return whole;
+  });
+}
+
+function askGuest(tunnels: number, rounds: number): Promise<Told[]> {
   const guest = startUml([
     process.execPath,
     ...process.execArgv,
@@ -88,8 +98,7 @@ function measure(tunnels: number, rounds: number): Promise<Round[]> {
     `${tunnels}`,
     `${rounds}`,
   ]);
-  const found: Round[] = [];
-  let paced: Paced | undefined;
+  const found: Told[] = [];
   let rest = '';
   let said = '';
   guest.stdout!.on('data', (chunk) => {
@@ -100,12 +109,9 @@ function measure(tunnels: number, rounds: number): Promise<Round[]> {
         said += `${line}\n`;
         continue;
       }
-      const { progress, exchanges, round } = JSON.parse(line.slice(MARK.length));
+      const { progress, told } = JSON.parse(line.slice(MARK.length));
       if (progress) tell(progress);
-      if (exchanges) paced = paceAs(exchanges, tunnels);
-      if (!round) continue;
-      found.push({ ...paced, ...round });
-      tell(`round ${found.length} of ${rounds}: ${textOf(found.at(-1)!)}`);
+      if (told) found.push(told);
     }
   });
   return new Promise((resolve, reject) => {
@@ -116,7 +122,6 @@ function measure(tunnels: number, rounds: number): Promise<Round[]> {
   });
 }
 
-/** While the guest waits for nothing: it goes on beside this, and has its own processor. */
 function paceAs(exchanges: Exchanges, tunnels: number): Paced {
   const { stdout, stderr, status } = spawnSync(
     process.execPath,

@@ -59,6 +59,8 @@ const PIECE_BYTES = 32_768;
 /** Of requests in one piece; a socket's buffer holds them, and that of the answers as many. */
 const MOST_BYTES = 65_536;
 const MOST_REQUESTS = 64;
+/** Until it is known how long this kernel takes. */
+const FIRST_REQUESTS = 8;
 
 /** `batch`: requests in one piece; 1 sends each by itself. */
 export function createKernel(addon: Addon, batch = MOST_REQUESTS): Kernel {
@@ -73,7 +75,7 @@ export function createKernel(addon: Addon, batch = MOST_REQUESTS): Kernel {
     }
     return answers;
   };
-  let most = batch;
+  let most = Math.min(batch, FIRST_REQUESTS);
   const exchange = (requests: readonly Uint8Array[]): Answer[] => {
     const since = performance.now();
     const answers = answersTo(requests);

@@ -8,15 +8,20 @@ export type Exchange = [requests: number, milliseconds: number];
 
 export interface Exchanges {
   start: Exchange[];
+  /** Of each piece of the dumps of several looks. */
+  look: Exchange[];
   stop: Exchange[];
 }
 
-/** How long the event loop is kept where the kernel takes as long as that of the guest: of the clock, and of CPU time. */
+/** How long the event loop is kept where the kernel takes as long as that of the guest: milliseconds of the clock, and of CPU time. */
 export interface Paced {
   startStall: number;
   startTurn: number;
   stopStall: number;
   stopTurn: number;
+  /** CPU seconds of one look at everything, the kernel's among them. */
+  look: number;
+  lookStall: number;
 }
 
 /** Of one round: seconds, milliseconds, and parts of a CPU. */
@@ -30,11 +35,9 @@ export interface Round extends Paced {
   /** The longest that the event loop was kept in the guest, whose one processor its collector of garbage shares. */
   guestStart: number;
   guestStop: number;
-  guestLook: number;
   /** Seconds until nothing is left of what a killed process had. */
   restart: number;
-  /** CPU seconds of one look at everything. */
-  look: number;
+  guestLook: number;
 }
 
 /** What the guest tells of a round. */

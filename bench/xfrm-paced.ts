@@ -2,35 +2,73 @@
 // that of a guest did. `node bench/xfrm-paced.ts TUNNELS < exchanges.json`; a line of JSON.
 
 import { readFileSync } from 'node:fs';
-import { type Addon, loadAddon } from '../src/native.ts';
+import { concat } from '../src/crypto/bytes.ts';
+import { type Addon, type Dump, loadAddon } from '../src/native.ts';
+import { viewOf } from '../src/wire/ip.ts';
+import { chunks } from '../src/wire/lists.ts';
 import { messagesOf } from '../src/wire/netlink.ts';
 import { watched } from './watched.ts';
 import type { Exchange, Exchanges, Paced } from './xfrm-mark.ts';
-import { changesFor, fill, openPlane } from './xfrm-plane.ts';
+import { changesFor, fill, lookAt, openPlane } from './xfrm-plane.ts';
 
 const tunnels = Number(process.argv[2]);
-const { start, stop }: Exchanges = JSON.parse(readFileSync(0, 'utf8'));
+const { start, look, stop }: Exchanges = JSON.parse(readFileSync(0, 'utf8'));
 let costs: Iterator<number> = [][Symbol.iterator]();
+
+const ACK_BYTES = 36;
+const NLMSG_ERROR = 2;
+/** Messages of a dump at a time: about what fits 32 KB. */
+const PIECE = 64;
+/** The kernel's own types of messages (linux/xfrm.h): what adds an SA or a policy, and what dumps them. */
+const ADDED = { sas: 0x10, policies: 0x13 };
+const DUMPED = new Map([
+  [0x12, ADDED.sas],
+  [0x15, ADDED.policies],
+]);
+/** As they were added; the kernel would put a few attributes behind. */
+const added: Record<number, Uint8Array[]> = { [ADDED.sas]: [], [ADDED.policies]: [] };
 
 const addon: Addon = {
   ...loadAddon(),
   listen: () => '',
   netlink(_family, requests) {
-    const sequences = messagesOf(requests).map(({ sequence }) => sequence);
-    const milliseconds = sequences.reduce((sum) => sum + (costs.next().value ?? 0), 0);
-    for (const until = performance.now() + milliseconds; performance.now() < until; );
-    return granted(sequences);
+    const messages = messagesOf(requests);
+    take(messages.length);
+    keep(requests);
+    return granted(messages.map(({ sequence }) => sequence));
+  },
+  dump: (_family, request) => piecesOf(DUMPED.get(messagesOf(request)[0]!.type)!) as unknown as Dump,
+  dumped(dump) {
+    take(1);
+    return (dump as unknown as Iterator<Uint8Array>).next().value ?? new Uint8Array(0);
   },
 };
+
+function keep(requests: Uint8Array): void {
+  const view = viewOf(requests);
+  for (let at = 0; at < requests.length; ) {
+    const length = view.getUint32(at, true);
+    added[view.getUint16(at + 4, true)]?.push(requests.slice(at, at + length));
+    at += length;
+  }
+}
+
+function* piecesOf(type: number): Generator<Uint8Array> {
+  for (const some of chunks(added[type]!, PIECE)) yield concat(some);
+}
+
+/** As long as the guest's kernel took for so many. */
+function take(count: number): void {
+  let milliseconds = 0;
+  for (let one = 0; one < count; one++) milliseconds += costs.next().value ?? 0;
+  for (const until = performance.now() + milliseconds; performance.now() < until; );
+}
 
 /** Of each request its part of the exchange it was in. */
 function* costsOf(exchanges: readonly Exchange[]): Generator<number> {
   for (const [requests, milliseconds] of exchanges)
     for (let request = 0; request < requests; request++) yield milliseconds / requests;
 }
-
-const ACK_BYTES = 36;
-const NLMSG_ERROR = 2;
 
 /** Acknowledgements without an error. */
 function granted(sequences: readonly number[]): Uint8Array {
@@ -48,12 +86,15 @@ const sets = changesFor(tunnels);
 globalThis.gc!(); // what was made ready here is no part of what is measured
 costs = costsOf(start);
 const up = await watched(() => fill(plane, sets));
+costs = costsOf(look);
+const looked = await lookAt(plane);
 costs = costsOf(stop);
 const down = await watched(() => plane.close({ guards: 'remove' }));
 end();
 const paced: Paced = {
   ...{ startStall: up.stall, startTurn: up.turn },
   ...{ stopStall: down.stall, stopTurn: down.turn },
+  ...{ look: looked.seconds, lookStall: looked.stall },
 };
 console.log(JSON.stringify(paced));
 process.exit(0);

@@ -7,6 +7,7 @@ import { ROUTING } from '../src/host/wanted.ts';
 import type { Addon } from '../src/native.ts';
 import type { Change, SaParameters, SelectorSet } from '../src/policy/sad.ts';
 import { selectorOf } from '../src/policy/selector.ts';
+import { cpuMilliseconds, watched } from './watched.ts';
 
 /** Of each a policy and two SAs. */
 export function changesFor(tunnels: number): Change[][] {
@@ -67,4 +68,15 @@ export async function fill(plane: XfrmPlane, sets: readonly Change[][]): Promise
     await breath();
   }
   await Promise.all(applied);
+}
+
+const LOOKS = 5;
+
+/** CPU seconds of one look at everything, on average. */
+export async function lookAt(plane: XfrmPlane): Promise<{ seconds: number; stall: number }> {
+  const cpu = cpuMilliseconds();
+  const { stall } = await watched(async () => {
+    for (let times = 0; times < LOOKS; times++) await plane.snapshot();
+  });
+  return { seconds: (cpuMilliseconds() - cpu) / LOOKS / 1000, stall };
 }

@@ -66,11 +66,12 @@ const MEANING: Record<keyof Round, [what: string, unit: string]> = {
   startTurn: ['the longest turn (*), CPU time', 'ms'],
   stopStall: ['longest delay while they are removed (*)', 'ms'],
   stopTurn: ['the longest turn (*), CPU time', 'ms'],
+  look: ['one look at all of them (*), CPU time', 's'],
+  lookStall: ['longest delay while they are looked at (*)', 'ms'],
   guestStart: ['longest delay while they are installed, in the guest', 'ms'],
   guestStop: ['while they are removed', 'ms'],
-  guestLook: ['while they are looked at', 'ms'],
+  guestLook: ['one look at all of them, CPU time in the guest', 's'],
   restart: ['after SIGKILL, until nothing of them is left', 's'],
-  look: ['CPU time of one look at all of them', 's'],
 };
 
 const KEYS = Object.keys(MEANING) as (keyof Round)[];

@@ -93,6 +93,7 @@ async function inBatches(sets: readonly Change[][]) {
   end();
   const figures = {
     ...{ batched: start.seconds, inKernel: secondsOf(started) },
+    longestCall: Math.max(...[...started, ...stopped].map(([, milliseconds]) => milliseconds)),
     ...{ guestStart: start.stall, guestLook: look.seconds, guestStop: stop.stall },
   };
   return { figures, exchanges: { start: started, look: looked, stop: stopped } };

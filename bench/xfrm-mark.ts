@@ -29,6 +29,8 @@ export interface Round extends Paced {
   batched: number;
   /** Of that within the calls of the kernel. */
   inKernel: number;
+  /** The longest of its calls, others of the machine included. */
+  longestCall: number;
   /** iproute2 with the same SAs and policies, without what leads there. */
   ipBatch: number;
   oneByOne: number;

@@ -7,6 +7,7 @@ import { type Addon, type Dump, loadAddon } from '../src/native.ts';
 import { viewOf } from '../src/wire/ip.ts';
 import { chunks } from '../src/wire/lists.ts';
 import { messagesOf } from '../src/wire/netlink.ts';
+import { median } from './statistics.ts';
 import { watched } from './watched.ts';
 import type { Exchange, Exchanges, Paced } from './xfrm-mark.ts';
 import { changesFor, fill, lookAt, openPlane } from './xfrm-plane.ts';
@@ -17,6 +18,8 @@ let costs: Iterator<number> = [][Symbol.iterator]();
 
 const ACK_BYTES = 36;
 const NLMSG_ERROR = 2;
+/** Exchanges that are looked at together. */
+const ABOUT = 64;
 /** Messages of a dump at a time: about what fits 32 KB. */
 const PIECE = 64;
 /** The kernel's own types of messages (linux/xfrm.h): what adds an SA or a policy, and what dumps them. */
@@ -64,10 +67,15 @@ function take(count: number): void {
   for (const until = performance.now() + milliseconds; performance.now() < until; );
 }
 
-/** Of each request its part of the exchange it was in. */
+/**
+ * Of each request what it usually took about there: a call in which the guest itself was kept waiting by this machine says
+ * nothing about its kernel.
+ */
 function* costsOf(exchanges: readonly Exchange[]): Generator<number> {
-  for (const [requests, milliseconds] of exchanges)
-    for (let request = 0; request < requests; request++) yield milliseconds / requests;
+  for (const some of chunks(exchanges, ABOUT)) {
+    const usual = median(some.map(([requests, milliseconds]) => milliseconds / requests));
+    for (const [requests] of some) for (let request = 0; request < requests; request++) yield usual;
+  }
 }
 
 /** Acknowledgements without an error. */

@@ -2,7 +2,7 @@
 // long the event loop is kept, and what it costs to look at them every second.
 //
 // The guest has one processor, which V8's threads share with the event loop, and page faults that cost hundredfold; how long
-// the loop is kept is therefore asked of the machine itself, with the guest's kernel replaced by the times that it took.
+// the loop is kept is therefore asked of the machine itself, with the guest's kernel replaced by the times that it usually took.
 
 import { spawnSync } from 'node:child_process';
 import { startUml, umlIsMissing } from '../lab/uml.ts';
@@ -60,6 +60,7 @@ export async function xfrm(options: Options): Promise<Result> {
 const MEANING: Record<keyof Round, [what: string, unit: string]> = {
   batched: ['installed in batches', 's'],
   inKernel: ['of that in the kernel', 's'],
+  longestCall: ['its longest call', 'ms'],
   ipBatch: ['the same SAs and policies by `ip -batch`', 's'],
   oneByOne: ['installed one by one', 's'],
   startStall: ['longest delay of the event loop while they are installed (*)', 'ms'],

@@ -4,7 +4,7 @@ import type { IkeKeys, PpkKeys } from '../crypto/keymat.ts';
 import type { ChosenSuite } from '../policy/proposal.ts';
 import type { Change, Instant, SaParameters, SelectorSet } from '../policy/sad.ts';
 import type { Identity } from '../policy/tunnel.ts';
-import type { Payload } from '../wire/ikev2.ts';
+import type { HeaderFields, Payload } from '../wire/ikev2.ts';
 import type { VerifiedPeer } from './authenticate.ts';
 import type { CertificateBytes, Endpoint } from './boundary.ts';
 import type { ReportCode } from './errors.ts';
@@ -424,10 +424,9 @@ export function inUdp({ nat }: IkeSa): boolean {
 }
 
 /** Of both sides, as headers, keys and hashes name them (RFC 7296 §3.1). */
-export function spisOf({ initiator, spi, peerSpi }: Pick<IkeSa, 'initiator' | 'spi' | 'peerSpi'>): {
-  initiatorSpi: string;
-  responderSpi: string;
-} {
+export type Spis = Pick<HeaderFields, 'initiatorSpi' | 'responderSpi'>;
+
+export function spisOf({ initiator, spi, peerSpi }: Pick<IkeSa, 'initiator' | 'spi' | 'peerSpi'>): Spis {
   return initiator
     ? { initiatorSpi: spi, responderSpi: peerSpi }
     : { initiatorSpi: peerSpi, responderSpi: spi };

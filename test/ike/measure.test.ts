@@ -184,11 +184,17 @@ test('a peer that takes no fragments of this exchange gets it bit by bit, and th
   assert.equal(next(), 'PATH_LOST', pair.ladder());
 });
 
-test('a peer that gets it in no form keeps its tunnel by a new IKE SA, and is not asked for a day', () => {
+/** Of a peer that got a size in no form. */
+function stuck(): { pair: Pair; outcome: () => string | undefined } {
   const pair = established(sites(1, TUNNEL));
   pair.filter = (_from, bytes) => !isCutInformational(bytes) && bytes.length < 1200;
   const outcome = measure(pair, 1400);
   pair.run(20_000);
+  return { pair, outcome };
+}
+
+test('a peer that gets it in no form keeps its tunnel by a new IKE SA, and is not asked for a day', () => {
+  const { pair, outcome } = stuck();
   assert.equal(sendPacket(pair, pair.a, 't/net'), 'received', pair.ladder());
   assert.equal(sendPacket(pair, pair.b, 't/net'), 'received', pair.ladder());
   assert.deepEqual(
@@ -208,10 +214,7 @@ test('a peer that gets it in no form keeps its tunnel by a new IKE SA, and is no
 });
 
 test('nor before its configuration is another', () => {
-  const pair = established(sites(1, TUNNEL));
-  pair.filter = (_from, bytes) => !isCutInformational(bytes) && bytes.length < 1200;
-  measure(pair, 1400);
-  pair.run(20_000);
+  const { pair } = stuck();
   assert.equal(measure(pair, 1300)(), 'PATH_UNASKED');
   pair.filter = () => true;
   pair.feed(pair.a, { type: 'configure', changes: [{ type: 'set-tunnel', tunnel: tunnel('a', TUNNEL) }] });

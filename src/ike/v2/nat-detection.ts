@@ -7,7 +7,7 @@ import type { Message, Payload } from '../../wire/ikev2.ts';
 import { NOTIFY, PAYLOAD } from '../../wire/numbers.ts';
 import type { Endpoint } from '../boundary.ts';
 import type { Context } from '../context.ts';
-import { type IkeSa, inUdp, spisOf } from '../sa.ts';
+import { type IkeSa, inUdp, type Spis, spisOf } from '../sa.ts';
 import { notifyPayload } from './payloads.ts';
 
 /** SHA-1 over SPIs, address and port (RFC 7296 §2.23). A false source hash makes every peer use UDP. */
@@ -19,14 +19,10 @@ export function natDetection(context: Context, sa: IkeSa): Payload[] {
   ];
 }
 
-function natHash(
-  context: Context,
-  { initiatorSpi, responderSpi }: ReturnType<typeof spisOf>,
-  { address, port }: Endpoint,
-): Uint8Array {
+function natHash(context: Context, spis: Spis, { address, port }: Endpoint): Uint8Array {
   const bytes = concat([
-    unhex(initiatorSpi),
-    unhex(responderSpi),
+    unhex(spis.initiatorSpi),
+    unhex(spis.responderSpi),
     addressBytes(address),
     Uint8Array.of(port >> 8, port & 0xff),
   ]);

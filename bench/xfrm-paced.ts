@@ -6,7 +6,8 @@ import { concat } from '../src/crypto/bytes.ts';
 import { type Addon, type Dump, loadAddon } from '../src/native.ts';
 import { viewOf } from '../src/wire/ip.ts';
 import { chunks } from '../src/wire/lists.ts';
-import { messagesOf } from '../src/wire/netlink.ts';
+import { CONTROL, messagesOf } from '../src/wire/netlink.ts';
+import { TYPE } from '../src/wire/xfrm.ts';
 import { median } from './statistics.ts';
 import { watched } from './watched.ts';
 import type { Exchange, Exchanges, Paced } from './xfrm-mark.ts';
@@ -17,19 +18,17 @@ const { start, look, stop }: Exchanges = JSON.parse(readFileSync(0, 'utf8'));
 let costs: Iterator<number> = [][Symbol.iterator]();
 
 const ACK_BYTES = 36;
-const NLMSG_ERROR = 2;
 /** Exchanges that are looked at together. */
 const ABOUT = 64;
 /** Messages of a dump at a time: about what fits 32 KB. */
 const PIECE = 64;
-/** The kernel's own types of messages (linux/xfrm.h): what adds an SA or a policy, and what dumps them. */
-const ADDED = { sas: 0x10, policies: 0x13 };
-const DUMPED = new Map([
-  [0x12, ADDED.sas],
-  [0x15, ADDED.policies],
+/** What dumps show. */
+const DUMPED = new Map<number, number>([
+  [TYPE.GETSA, TYPE.NEWSA],
+  [TYPE.GETPOLICY, TYPE.NEWPOLICY],
 ]);
-/** As they were added; the kernel would put a few attributes behind. */
-const added: Record<number, Uint8Array[]> = { [ADDED.sas]: [], [ADDED.policies]: [] };
+/** By type, as they were added; the kernel would put a few attributes behind. */
+const added: Record<number, Uint8Array[]> = { [TYPE.NEWSA]: [], [TYPE.NEWPOLICY]: [] };
 
 const addon: Addon = {
   ...loadAddon(),
@@ -83,7 +82,7 @@ function granted(sequences: readonly number[]): Uint8Array {
   const answers = new DataView(new ArrayBuffer(ACK_BYTES * sequences.length));
   for (const [index, sequence] of sequences.entries()) {
     answers.setUint32(index * ACK_BYTES, ACK_BYTES, true);
-    answers.setUint16(index * ACK_BYTES + 4, NLMSG_ERROR, true);
+    answers.setUint16(index * ACK_BYTES + 4, CONTROL.ERROR, true);
     answers.setUint32(index * ACK_BYTES + 8, sequence, true);
   }
   return new Uint8Array(answers.buffer);

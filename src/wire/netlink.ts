@@ -5,7 +5,7 @@ import { type Codec, Reader, rest, struct, Writer, within } from './codec.ts';
 import { viewOf } from './ip.ts';
 
 export const FLAG = { REQUEST: 1, ACK: 4, DUMP: 0x300, REPLACE: 0x100, EXCL: 0x200, CREATE: 0x400 };
-const CONTROL = { ERROR: 2, DONE: 3 };
+export const CONTROL = { ERROR: 2, DONE: 3 };
 const HEADER_BYTES = 16;
 const SEQUENCE_OFFSET = 8;
 const ATTRIBUTE_HEADER_BYTES = 4;

@@ -17,7 +17,7 @@ import {
   type NetlinkMessage,
 } from './netlink.ts';
 
-const TYPE = {
+export const TYPE = {
   NEWSA: 0x10,
   DELSA: 0x11,
   GETSA: 0x12,

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createKernel } from '../../src/dataplane/xfrm-kernel.ts';
 import type { Addon } from '../../src/native.ts';
+import { CONTROL } from '../../src/wire/netlink.ts';
 import { countPolicies } from '../../src/wire/xfrm.ts';
 
 /** Acknowledges each request after so many milliseconds. */
@@ -20,12 +21,11 @@ function slowKernel(milliseconds: () => number): Pick<Addon, 'netlink'> {
 }
 
 const ACK_BYTES = 20;
-const ERROR = 2;
 
 /** struct nlmsghdr, and an errno of 0. */
 function acknowledge(received: Buffer, index: number): void {
   received.writeUInt32LE(ACK_BYTES, index * ACK_BYTES);
-  received.writeUInt16LE(ERROR, index * ACK_BYTES + 4);
+  received.writeUInt16LE(CONTROL.ERROR, index * ACK_BYTES + 4);
   received.writeUInt32LE(index + 1, index * ACK_BYTES + 8);
 }
 

@@ -91,7 +91,8 @@ function check([file]: string[], { json }: Values): number {
   if (plane && !json) for (const line of planeLines(plane)) print(`${file}: ${line}`);
   if (taken !== undefined && !json) print(`${file}: ${taken}`);
   if (plane?.refused !== undefined || taken !== undefined) return EXIT.permission;
-  if (!json) print(`${file}: good, ${config.tunnels.length} tunnels`);
+  const { length } = config.tunnels;
+  if (!json) print(`${file}: good, ${length} ${length === 1 ? 'tunnel' : 'tunnels'}`);
   return EXIT.yes;
 }
 

@@ -19,7 +19,7 @@ test('check: 0 for a good file, 2 with every complaint for any other', (t) => {
   const psk = files.write('a.psk', PSK);
   const good = isthmus(['check', files.write('good.yaml', goodFile(psk))]);
   assert.deepEqual([good.status, good.stderr], [0, '']);
-  assert.match(good.stdout, /good\.yaml: good, 1 tunnels/);
+  assert.match(good.stdout, /good\.yaml: good, 1 tunnel\n/);
   const bad = isthmus(['check', files.write('bad.yaml', goodFile(psk, '    lifetme: 1h\n'))]);
   assert.equal(bad.status, 2);
   assert.match(bad.stdout, /bad\.yaml:9:5: unknown key lifetme; did you mean lifetime\?/);
